@@ -1,0 +1,55 @@
+# One command each. macOS ships GNU Make 3.81, so nothing newer is used here.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest
+
+# Two workers: a torch notebook needs most of a gigabyte of memory.
+WORKERS ?= 2
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=180
+
+LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" $(if $(IP),--ip=$(IP)) \
+	$(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
+	$(if $(filter 0,$(BROWSER)),--no-browser) \
+	$(if $(filter 0,$(shell id -u)),--allow-root)
+LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
+
+# The browser tests measure times: they run after the others also under -j.
+.NOTPARALLEL:
+.PHONY: help lab setup test test-unit test-browser test-full lint notebooks bench doctor
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "PYTHON=python3.12  which Python to use (3.11 to 3.13)"
+	@echo "PORT=8899 IP=0.0.0.0 BROWSER=0  where 'make lab' listens, and whether it opens a browser"
+
+lab: setup  ## open the course in JupyterLab
+	$(PY) -m jupyter lab --LabApp.default_url=$(LAB_URL) $(LAB_OPTIONS)
+
+setup:  ## create or update .venv (at once when nothing changed)
+	@PYTHON="$(PYTHON)" sh tools/setup.sh
+
+test: lint test-unit test-browser  ## everything a change has to pass
+
+# One thread each: two workers with two OpenMP threads each wait for one another on two cores.
+test-unit: setup  ## unit tests and notebooks, without the browser
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not browser" $(NBVAL) $(ARGS)
+
+test-browser: setup  ## the panels in a real Chromium
+	$(PYTEST) -q -m browser tests/browser $(ARGS)
+
+test-full:  ## 'make test' with the tests that take minutes
+	$(MAKE) test ARGS="--full $(ARGS)"
+
+lint: setup  ## style of code and notebooks
+	$(PY) -m ruff check .
+
+notebooks: setup  ## execute and save notebooks: all of them, or NB=notebooks/10_bert.ipynb
+	$(PY) tools/notebooks.py execute $(NB)
+
+bench: setup  ## measure costs and compare them with other libraries
+	$(PY) $(if $(wildcard benchmarks/__main__.py),-m benchmarks,benchmarks/products.py)
+
+doctor: setup  ## check versions, widgets, model and data
+	$(PY) -m rlhf_lib.doctor

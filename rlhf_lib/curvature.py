@@ -1,0 +1,241 @@
+"""Curvature of the loss: the exact Hessian of toys, and H @ v and G @ v without any matrix.
+
+All second derivatives are taken by double backward. torch.func.hessian and nested forward mode
+are wrong through LayerNorm in torch 2.13 (tests/test_curvature.py shows it); this is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from .flat import check_params, flatten, unflatten
+from .objective import TaskLoss, gradients
+
+
+def exact_hessian(
+    f: Callable[[Tensor], Tensor], theta: Tensor, *, max_bytes: int = 2**31, chunk: int = 256
+) -> Tensor:
+    """The matrix of second derivatives of f at theta, by double backward.
+
+    Args:
+        f: maps a vector of shape (n,) to a scalar.
+        theta: the point, shape (n,).
+        max_bytes: refuse to build a matrix larger than this (default 2 GiB).
+        chunk: rows computed at a time; more is faster and takes chunk times the graph's memory.
+
+    Returns:
+        H of shape (n, n), H[i, j] = d2 f / d theta_i d theta_j; symmetric up to rounding.
+
+    Raises:
+        ValueError: theta is not a vector, or f(theta) is not a scalar.
+        MemoryError: n * n numbers do not fit in max_bytes.
+
+    >>> exact_hessian(lambda t: (t**3).sum(), torch.tensor([1.0, 2.0]))
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
+    """
+    if theta.ndim != 1:
+        raise ValueError(f"expected theta of shape (n,), got {tuple(theta.shape)}: flatten it")
+    n = theta.numel()
+    needed = n * n * theta.element_size()
+    if needed > max_bytes:
+        raise MemoryError(
+            f"the Hessian of {n:,} parameters takes {needed / 2**30:,.1f} GiB, more than "
+            f"max_bytes = {max_bytes / 2**30:,.1f} GiB: use HessianOperator, which needs "
+            "a few vectors, or raise max_bytes"
+        )
+    with torch.enable_grad():
+        point = theta.detach().clone().requires_grad_(True)
+        value = f(point)
+        if value.numel() != 1:
+            raise ValueError(f"expected f(theta) to be a scalar, got {tuple(value.shape)}")
+        (gradient,) = gradients(value.reshape(()), [point], create_graph=True)
+        if not gradient.requires_grad:  # f is linear
+            return theta.new_zeros(n, n)
+        rows = [
+            torch.autograd.grad(
+                gradient, point, block, retain_graph=True, is_grads_batched=True,
+                allow_unused=True, materialize_grads=True,
+            )[0]
+            for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
+        ]  # fmt: skip
+    return torch.cat(rows).detach()
+
+
+class CurvatureOperator:
+    """A symmetric matrix known by its products: ``op @ v`` for v of shape (n,) or (n, k).
+
+    Args:
+        fn: the loss function, called as :class:`~rlhf_lib.objective.TaskLoss` says, or a TaskLoss.
+        params: trained parameters; the flat vector follows their order.
+        batches: micro-batches of unequal size; products are weighted by their sample counts.
+        count: weight of a micro-batch, default its number of samples.
+        keep_graph: True builds each graph once and keeps it for all products: fastest. False
+            rebuilds it micro-batch by micro-batch in each product: about half as fast again, and
+            memory for one micro-batch's graph only.
+
+    Attributes:
+        loss: the loss as a float. gradient: its flat gradient, shape (n,). Both come from the
+        graph of the products and cost nothing more.
+        products: matrix-vector products so far.
+        product_cost: cost of one product in gradients, by counting matrix products.
+    """
+
+    product_cost: float
+
+    def __init__(
+        self,
+        fn: Callable | TaskLoss,
+        params: Iterable[Tensor],
+        batches: Iterable | None = None,
+        *,
+        count: Callable | None = None,
+        keep_graph: bool = True,
+    ):
+        self.params = check_params(params)
+        device = self.params[0].device
+        self.task = fn if isinstance(fn, TaskLoss) else TaskLoss(
+            fn, batches, count=count, device=device
+        )  # fmt: skip
+        n = sum(p.numel() for p in self.params)
+        self.shape = (n, n)
+        self.dtype, self.device = self.params[0].dtype, device
+        self.keep_graph, self.products, self.loss, self.gradient = keep_graph, 0, 0.0, None
+        self._graphs = []
+        with torch.enable_grad():
+            for weight, loss, outputs in self.task.evaluate():
+                gradient, product = self._linearize(weight * loss, outputs)
+                self.loss += weight * loss.item()
+                flat = flatten(gradient).detach()
+                self.gradient = flat if self.gradient is None else self.gradient.add_(flat)
+                if keep_graph:
+                    self._graphs.append(product)
+
+    def _linearize(self, loss: Tensor, outputs) -> tuple[tuple[Tensor, ...], Callable]:
+        """Gradient of one micro-batch, and a function from a list like params to the product."""
+        raise NotImplementedError
+
+    def _products(self):
+        if self.keep_graph:
+            yield from self._graphs
+            return
+        for weight, loss, outputs in self.task.evaluate():
+            yield self._linearize(weight * loss, outputs)[1]
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        if v.shape[:1] != self.shape[:1] or v.ndim > 2:
+            raise ValueError(
+                f"expected a vector of shape ({self.shape[0]},) or a matrix with that many rows, "
+                f"got {tuple(v.shape)}"
+            )
+        if v.ndim == 2:
+            return torch.stack([self @ column for column in v.T], dim=1)
+        self.products += 1
+        pieces = unflatten(v.detach().to(self.dtype), self.params)
+        total = torch.zeros(self.shape[0], dtype=self.dtype, device=self.device)
+        with torch.enable_grad():
+            for product in self._products():
+                total += flatten(product(pieces)).detach()
+        return total
+
+    def dense(self) -> Tensor:
+        """The matrix itself, shape (n, n), by n products: for tests and toys."""
+        return self @ torch.eye(self.shape[0], dtype=self.dtype, device=self.device)
+
+
+class HessianOperator(CurvatureOperator):
+    """H @ v for the Hessian H of the loss (Pearlmutter, 1994): the gradient of gradient . v.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> HessianOperator(lambda: (w**3).sum(), [w]) @ torch.tensor([1.0, 1.0])
+    tensor([ 6., 12.])
+    """
+
+    product_cost = 2.0
+
+    def _linearize(self, loss, outputs):
+        gradient = gradients(loss, self.params, create_graph=True)
+        curved = [g for g in gradient if g.requires_grad]
+
+        def product(v):
+            if not curved:  # the loss is linear in the parameters
+                return [torch.zeros_like(p) for p in self.params]
+            along = [x for g, x in zip(gradient, v, strict=True) if g.requires_grad]
+            return gradients(curved, self.params, along, retain_graph=True)
+
+        return gradient, product
+
+
+class GaussNewtonOperator(CurvatureOperator):
+    """G @ v = J' H_L (J v), the generalized Gauss-Newton matrix (Schraudolph, 2002, eq. 9).
+
+    J is the Jacobian of the model's outputs with respect to the parameters and H_L the Hessian of
+    the loss with respect to the outputs. G is positive semi-definite when the loss is convex in
+    the outputs. ``fn`` returns ``(loss, outputs)``, and the loss must reach the parameters through
+    these outputs only.
+
+    J v is had by differentiating J' u with respect to u (the double-vjp trick). With u the
+    gradient of the loss at the outputs, J' u is the gradient of the loss itself, so one backward
+    pass serves both.
+    """
+
+    product_cost = 4 / 3
+
+    def _linearize(self, loss, outputs):
+        if not outputs:
+            raise TypeError(
+                "the Gauss-Newton matrix needs the model's outputs: return (loss, outputs), or "
+                "use curvature='hessian' (HessianOperator) with the loss alone"
+            )
+        _check_path(loss, outputs, self.params)
+        loss_gradient = gradients(loss, outputs, create_graph=True)
+        u = [g.detach().clone().requires_grad_(True) for g in loss_gradient]
+        gradient = gradients(outputs, self.params, u, create_graph=True)
+        reached = [g.requires_grad for g in gradient]
+        curved = [g.requires_grad for g in loss_gradient]
+
+        def keep(values, flags):
+            return [x for x, flag in zip(values, flags, strict=True) if flag]
+
+        def product(v):
+            if not any(reached) or not any(curved):
+                return [torch.zeros_like(p) for p in self.params]
+            jv = gradients(keep(gradient, reached), u, keep(v, reached), retain_graph=True)
+            hjv = gradients(
+                keep(loss_gradient, curved), outputs, keep(jv, curved), retain_graph=True
+            )
+            return gradients(outputs, self.params, hjv, retain_graph=True)
+
+        return gradient, product
+
+
+def _check_path(loss: Tensor, outputs, params) -> None:
+    """Refuse a loss that does not use the outputs, or that reaches a parameter around them."""
+    trained = {id(p) for p in params}
+    ends = {id(o.grad_fn) for o in outputs if o.grad_fn is not None}
+    leaves = {id(o) for o in outputs if o.grad_fn is None}
+    todo, seen, met = [loss.grad_fn], set(), False
+    while todo:
+        node = todo.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        variable = getattr(node, "variable", None)
+        if id(node) in ends or (variable is not None and id(variable) in leaves):
+            met = True
+        elif variable is not None and id(variable) in trained:
+            raise ValueError(
+                "the loss depends on a parameter other than through the outputs that were "
+                "returned with it (a weight penalty in the closure?): pass the penalty as "
+                "regularizer=..., or return all outputs that the loss uses"
+            )
+        else:
+            todo.extend(following for following, _ in node.next_functions)
+    if not met:
+        raise ValueError(
+            "the loss was not computed from the outputs returned with it: return the very tensor "
+            "that went into the loss, not a copy, a view or a detached version of it"
+        )

@@ -1,0 +1,60 @@
+"""A model's parameters as one flat vector, the form in which curvature and solvers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def flatten(tensors: Iterable[Tensor]) -> Tensor:
+    """Concatenate tensors of any shapes into one vector of shape (n,), in their order."""
+    return torch.cat([t.reshape(-1) for t in tensors])
+
+
+def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Cut a flat vector of shape (n,) into views with the shapes of ``like``."""
+    pieces = vector.split([t.numel() for t in like])
+    return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+
+
+@torch.no_grad()
+def assign(params: Sequence[Tensor], vector: Tensor) -> None:
+    """Copy a flat vector into the parameters in place (bit for bit when dtypes agree)."""
+    for p, value in zip(params, unflatten(vector, params), strict=True):
+        p.copy_(value)
+
+
+def check_params(params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters as a list, or a clear error for what curvature cannot handle.
+
+    Raises:
+        ValueError: no parameters, frozen, sparse or complex ones, duplicates, or parameters on
+            several devices or in several dtypes.
+    """
+    params = list(params)
+    if not params:
+        raise ValueError("expected at least one parameter, got an empty list")
+    for i, p in enumerate(params):
+        shape = tuple(p.shape)
+        if not p.requires_grad:
+            raise ValueError(
+                f"parameter {i} of shape {shape} is frozen (requires_grad=False); pass only the "
+                "trained ones: [p for p in model.parameters() if p.requires_grad]"
+            )
+        if p.is_sparse or p.is_complex():
+            kind = "sparse" if p.is_sparse else "complex"
+            raise ValueError(
+                f"parameter {i} of shape {shape} is {kind}; expected dense real tensors. Make it "
+                "dense (nn.Embedding(sparse=False)) or keep real and imaginary parts apart"
+            )
+    if len({id(p) for p in params}) != len(params):
+        raise ValueError(
+            "a parameter appears twice in the list; pass tied weights once, as "
+            "model.parameters() does"
+        )
+    if len({(p.device, p.dtype) for p in params}) > 1:
+        kinds = sorted({f"{p.dtype} on {p.device}" for p in params})
+        raise ValueError(f"expected one dtype and one device for all parameters, got {kinds}")
+    return params

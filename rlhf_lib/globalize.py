@@ -1,0 +1,93 @@
+"""How far to trust the quadratic model: reduction ratio, Levenberg-Marquardt damping, line search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def reduction_ratio(actual: float, predicted: float) -> float:
+    """rho = (f(theta) - f(theta + d)) / (m(0) - m(d)); 1 if the model was right.
+
+    -inf where the new value is not finite or the model promised no reduction.
+    """
+    if not math.isfinite(actual) or predicted <= 0:
+        return -math.inf
+    return actual / predicted
+
+
+@dataclass
+class Damping:
+    """The Levenberg-Marquardt term mu in (B + mu I) d = -g, adapted by the reduction ratio.
+
+    Rules:
+        "martens": mu * 3/2 if rho < 1/4, mu * 2/3 if rho > 3/4 (Martens, 2010, section 4.1).
+        "nielsen": mu * max(1/3, 1 - (2 rho - 1)^3) if rho > 0, else mu * nu with nu doubling at
+            each failure in a row (Nielsen, 1999, eq. 2.5; Madsen, Nielsen and Tingleff, 2004,
+            algorithm 3.16). It reacts to a bad step at once.
+        "fixed": mu stays.
+    """
+
+    value: float
+    rule: str = "nielsen"
+    least: float = 1e-10
+    most: float = 1e10
+    nu: float = 2.0
+
+    def __post_init__(self):
+        if not 0 <= self.value < math.inf:
+            raise ValueError(f"expected a finite damping >= 0, got {self.value}")
+        if self.rule not in ("martens", "nielsen", "fixed"):
+            raise ValueError(f"expected 'martens', 'nielsen' or 'fixed', got {self.rule!r}")
+
+    def update(self, rho: float) -> float:
+        """Adapt mu to the last step's reduction ratio and return it.."""
+        if self.rule == "martens":
+            factor = 1.5 if rho < 0.25 else 2 / 3 if rho > 0.75 else 1.0
+        elif self.rule == "nielsen" and rho > 0:
+            factor, self.nu = max(1 / 3, 1 - (2 * min(rho, 10.0) - 1) ** 3), 2.0
+        elif self.rule == "nielsen":
+            factor, self.nu = self.nu, self.nu * 2
+        else:
+            factor = 1.0
+        if factor != 1.0 and (self.value > 0 or factor > 1):
+            self.value = min(max(self.value * factor, self.least), self.most)
+        return self.value
+
+
+def armijo(
+    f: Callable[[float], float],
+    f0: float,
+    slope: Callable[[float], float],
+    *,
+    start: float = 1.0,
+    first: float | None = None,
+    c: float = 1e-4,
+    shrink: float = 0.5,
+    most: int = 12,
+) -> tuple[float, float, int]:
+    """Backtracking line search (Armijo, 1966): largest t = start * shrink^k with enough decrease.
+
+    Enough is f(t) <= f0 + c * slope(t), where slope(t) is gradient . (theta(t) - theta), negative
+    for a descent direction: along a straight line t * g'd, along a projected path what it is there.
+
+    Args:
+        f: the objective at step length t. f0: its value at 0.
+        first: f(start), if it is known already.
+
+    Returns:
+        (t, f(t), evaluations of f made here); t = 0 and f0 if no step length gave enough decrease.
+    """
+    t, evaluations = start, 0
+    for k in range(most + 1):
+        if k == 0 and first is not None:
+            value = first
+        else:
+            value = f(t)
+            evaluations += 1
+        decrease = slope(t)
+        if math.isfinite(value) and decrease < 0 and value <= f0 + c * decrease:
+            return t, value, evaluations
+        t *= shrink
+    return 0.0, f0, evaluations

@@ -1,0 +1,214 @@
+"""What a reader can set: sliders with a number field, a choice, a checkbox.
+
+The slider is our own small widget because the ones of ipywidgets have handles without
+an accessible name, and its logarithmic one announces the exponent, not the number.
+Here a browser's own range input and number input share one value and one label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anywidget
+import ipywidgets
+import traitlets
+
+_SLIDER_JS = """
+let count = 0;
+
+function render({ model, el }) {
+  const stops = model.get("stops"), label = model.get("label");
+  const number = v => String(+v.toPrecision(6));
+  const nearest = v => stops.reduce(
+    (best, s, i) => Math.abs(s - v) < Math.abs(stops[best] - v) ? i : best, 0);
+
+  const caption = document.createElement("label");
+  const range = document.createElement("input");
+  const field = document.createElement("input");
+  range.id = `rlhf-slider-${count++}`;
+  caption.htmlFor = range.id;
+  caption.textContent = label;
+  Object.assign(range, { type: "range", min: 0, max: stops.length - 1, step: 1 });
+  Object.assign(field, { type: "number", step: "any", min: stops[0], max: stops.at(-1) });
+  field.setAttribute("aria-label", `${label}, exact value`);
+  caption.title = range.title = field.title = model.get("hint");
+
+  const show = v => {
+    range.value = nearest(v);
+    range.setAttribute("aria-valuetext", number(v));
+    field.value = number(v);
+  };
+  const commit = v => { model.set("value", v); model.save_changes(); show(v); };
+
+  // While the handle is held only the number moves; the value is sent on release.
+  range.addEventListener("input", () => {
+    const v = stops[range.value];
+    range.setAttribute("aria-valuetext", number(v));
+    field.value = number(v);
+  });
+  range.addEventListener("change", () => commit(stops[range.value]));
+  field.addEventListener("change", () => {
+    let v = field.valueAsNumber;
+    if (Number.isNaN(v)) return show(model.get("value"));
+    v = Math.min(Math.max(v, stops[0]), stops.at(-1));
+    const low = model.get("low");
+    if (v < low) v = v < low / 2 ? 0 : low;  // an exact zero, and nothing between it and low
+    commit(model.get("whole") ? Math.round(v) : v);
+  });
+  field.addEventListener("keydown", event => {
+    const move = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (move === undefined) return;
+    event.preventDefault();
+    const next = nearest(field.valueAsNumber || 0) + move;
+    commit(stops[Math.min(Math.max(next, 0), stops.length - 1)]);
+  });
+  model.on("change:value", () => show(model.get("value")));
+
+  el.classList.add("rlhf-slider");
+  el.append(caption, range, field);
+  show(model.get("value"));
+}
+export default { render };
+"""
+
+_SLIDER_CSS = """
+.rlhf-slider { display: flex; align-items: center; gap: 8px; margin: 2px 16px 2px 0;
+  font-family: var(--jp-ui-font-family, sans-serif); font-size: 14px;
+  color: var(--jp-ui-font-color1, #222); }
+.rlhf-slider input[type=range] { width: 150px; accent-color: #0072B2; }
+.rlhf-slider input[type=number] { width: 64px; font: inherit; padding: 1px 4px;
+  color: inherit; background: var(--jp-layout-color1, #fff); appearance: textfield;
+  border: 1px solid var(--jp-border-color0, #8c8c8c); border-radius: 2px; }
+.rlhf-slider input[type=number]::-webkit-inner-spin-button { display: none; }
+.rlhf-slider input:focus-visible { outline: 2px solid #0072B2; outline-offset: 2px; }
+"""
+
+
+class NumberSlider(anywidget.AnyWidget):
+    """A range input over `stops` and a number field, both showing `value`."""
+
+    _esm = _SLIDER_JS
+    _css = _SLIDER_CSS
+    label = traitlets.Unicode().tag(sync=True)
+    hint = traitlets.Unicode().tag(sync=True)
+    value = traitlets.Float().tag(sync=True)
+    stops = traitlets.List(traitlets.Float()).tag(sync=True)
+    low = traitlets.Float().tag(sync=True)
+    whole = traitlets.Bool(False).tag(sync=True)
+
+
+@dataclass
+class Control:
+    """One named setting: its widget, its starting value and the check of a new value.
+
+    `check` takes what a caller passes and returns the plain value (float, int, str or
+    bool) that `generate` will get; it raises ValueError for anything else.
+    """
+
+    name: str
+    label: str
+    widget: ipywidgets.DOMWidget
+    check: Callable[[Any], Any]
+    start: Any
+
+    @property
+    def value(self) -> Any:
+        return self.check(self.widget.value)
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.widget.value = self.check(value)
+
+    def describe(self, value: Any) -> str:
+        """'λ = 0.3', for the name of a kept curve."""
+        if isinstance(value, bool):
+            return self.label if value else f"no {self.label}"
+        return f"{self.label} = {value:.4g}" if isinstance(value, int | float) else str(value)
+
+
+def slider(name: str, label: str, *, low: float, high: float, step: float, value: float) -> Control:
+    """A linear slider from `low` to `high`. With whole `low`, `high`, `step` and `value`
+    (Python ints) it gives ints, else floats; a float between two steps may be typed."""
+    whole = all(isinstance(v, int) for v in (low, high, step, value))
+    if not (low < high and step > 0):
+        raise ValueError(f"{name}: a slider needs low < high and step > 0")
+    # Rounded, because 0.1 * 3 would otherwise show as 0.30000000000000004.
+    stops = [round(low + i * step, 10) for i in range(math.ceil((high - low) / step))] + [high]
+    return _number(name, label, stops, low, high, value, whole=whole)
+
+
+def log_slider(
+    name: str, label: str, *, low: float, high: float, value: float, zero: bool = False
+) -> Control:
+    """A slider over round numbers, six to the decade, from `low` > 0 to `high`;
+    `zero=True` puts an exact 0 left of `low`. Other numbers can be typed."""
+    if not 0 < low < high:
+        raise ValueError(f"{name}: a log slider needs 0 < low < high, got {low} and {high}")
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    stops = [float(f"{m}e{d}") for d in decades for m in (1, 1.5, 2, 3, 5, 7)]
+    stops = [s for s in stops if low < s < high] + [low, high]
+    return _number(name, label, ([0.0] if zero else []) + stops, low, high, value)
+
+
+def choice(name: str, label: str, options: list[str], value: str | None = None) -> Control:
+    """A drop-down list of strings; `value` is the first one unless given."""
+    options = list(options)
+
+    def check(new: Any) -> str:
+        if new not in options:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {new!r}")
+        return new
+
+    start = check(options[0] if value is None else value)
+    widget = ipywidgets.Dropdown(
+        options=options,
+        value=start,
+        description=label,
+        style={"description_width": "initial"},
+        layout={"width": "auto", "margin": "2px 16px 2px 0"},
+    )
+    return Control(name, label, widget, check, start)
+
+
+def checkbox(name: str, label: str, value: bool = False) -> Control:
+    """A box to tick."""
+
+    def check(new: Any) -> bool:
+        if not isinstance(new, bool):
+            raise ValueError(f"{name} must be True or False, got {new!r}")
+        return new
+
+    widget = ipywidgets.Checkbox(
+        value=check(value),
+        description=label,
+        indent=False,
+        layout={"width": "auto", "margin": "2px 16px 2px 0"},
+    )
+    return Control(name, label, widget, check, value)
+
+
+def _number(name, label, stops, low, high, value, whole=False) -> Control:
+    zero = 0 in stops and low > 0
+    allowed = f"{'0 or ' if zero else ''}between {low:g} and {high:g}"
+
+    def check(new: Any) -> float | int:
+        try:
+            number = float(new)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be a number, got {new!r}") from None
+        if not (low <= number <= high or (zero and number == 0)):
+            raise ValueError(f"{name} must be {allowed}, got {new!r}")
+        if whole and number != round(number):
+            raise ValueError(f"{name} must be a whole number, got {new!r}")
+        return round(number) if whole else number
+
+    start = check(value)
+    stops = sorted({float(s) for s in stops} | {float(start)})
+    hint = f"{label}: {allowed}. Arrow keys or drag; the exact number can be typed."
+    widget = NumberSlider(
+        label=label, hint=hint, stops=stops, low=low, whole=whole, value=float(start)
+    )
+    return Control(name, label, widget, check, start)

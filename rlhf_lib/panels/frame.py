@@ -1,0 +1,157 @@
+"""What stands around the figures of a panel: its head, its read-out, its progress.
+
+All write text, never markup, so nothing in an error message can change the page, and
+are live regions that a screen reader follows.
+"""
+
+from __future__ import annotations
+
+import time
+
+import anywidget
+import traitlets
+
+_CSS = """
+.rlhf-panel { font-family: var(--jp-ui-font-family, sans-serif); padding: 4px 0; }
+.rlhf-head { color: var(--jp-ui-font-color1, #222); }
+.rlhf-figure > * { flex: 1 1 0; min-width: 0; }
+.rlhf-title { font-size: 17px; font-weight: 600; line-height: 1.5; }
+.rlhf-goal { font-size: 14px; line-height: 1.5; }
+.rlhf-live { font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); }
+.rlhf-readout { border-left: 4px solid #0072B2; padding: 4px 10px; margin: 4px 0;
+  min-height: 1.4em; font-size: 15px; }
+.rlhf-progress { display: flex; align-items: center; gap: 8px; margin-left: 10px;
+  flex: 1 1 260px; }
+.rlhf-progress progress { width: 110px; accent-color: #0072B2; }
+.rlhf-error { color: var(--jp-error-color0, #9a1b1b); font-weight: 600; }
+"""
+
+
+class Head(anywidget.AnyWidget):
+    """Title and goal, and the care that the panel as a whole needs in a browser."""
+
+    # JupyterLab would take the arrow keys and Enter from a slider or a button for
+    # itself, unless the focused element says that it wants them. And plotly measures
+    # its width before the panel is on the page, then listens to the window only.
+    _esm = """
+    function render({ model, el }) {
+      const title = document.createElement("div"), goal = document.createElement("div");
+      title.textContent = model.get("title");
+      goal.textContent = model.get("goal");
+      title.className = "rlhf-title";
+      goal.className = "rlhf-goal";
+      el.classList.add("rlhf-head");
+      el.append(...[title, goal].filter(part => part.textContent));
+
+      const root = () => el.closest(".rlhf-panel");
+      const keepKeys = event => {
+        if (root()?.contains(event.target))
+          event.target.setAttribute("data-lm-suppress-shortcuts", "true");
+      };
+      const fit = () => window.dispatchEvent(new Event("resize"));
+      const fitNew = event => { if (root()?.contains(event.detail.element)) fit(); };
+      const observer = new ResizeObserver(() => {
+        root()?.setAttribute("role", "group");
+        root()?.setAttribute("aria-label", model.get("title") || "panel");
+        fit();
+      });
+      observer.observe(el);
+      document.addEventListener("focusin", keepKeys);
+      document.addEventListener("plotlywidget-after-render", fitNew);
+      return () => {
+        observer.disconnect();
+        document.removeEventListener("focusin", keepKeys);
+        document.removeEventListener("plotlywidget-after-render", fitNew);
+      };
+    }
+    export default { render };
+    """
+    _css = _CSS
+    title = traitlets.Unicode().tag(sync=True)
+    goal = traitlets.Unicode().tag(sync=True)
+
+
+class LiveText(anywidget.AnyWidget):
+    """A line of text in a live region (`role=status`)."""
+
+    _esm = """
+    function render({ model, el }) {
+      el.classList.add("rlhf-live", model.get("css_class"));
+      el.setAttribute("role", "status");
+      el.setAttribute("aria-label", model.get("label"));
+      const show = () => { el.textContent = model.get("text"); };
+      model.on("change:text", show);
+      show();
+    }
+    export default { render };
+    """
+    label = traitlets.Unicode().tag(sync=True)
+    css_class = traitlets.Unicode().tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+
+
+class Progress(anywidget.AnyWidget):
+    """A bar and a sentence: 'step 5 of 14, 3 s left'."""
+
+    # The sentence is announced once it stops changing (aria-busy), not ten times a second.
+    _esm = """
+    function render({ model, el }) {
+      const bar = document.createElement("progress"), line = document.createElement("span");
+      el.classList.add("rlhf-live", "rlhf-progress");
+      bar.max = 1;
+      bar.setAttribute("aria-label", "progress of the run");
+      line.setAttribute("role", "status");
+      const show = () => {
+        line.setAttribute("aria-busy", model.get("busy"));
+        line.textContent = model.get("text");
+        line.classList.toggle("rlhf-error", model.get("error"));
+        bar.hidden = model.get("fraction") < 0;
+        bar.value = Math.max(model.get("fraction"), 0);
+      };
+      model.on("change", show);
+      show();
+      el.append(bar, line);
+    }
+    export default { render };
+    """
+    text = traitlets.Unicode().tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
+    error = traitlets.Bool(False).tag(sync=True)
+    fraction = traitlets.Float(0.0).tag(sync=True)  # negative: unknown, the bar is hidden
+    seconds = 0.0  # of the run so far
+
+    def begin(self, total: int | None) -> None:
+        """A run starts that is expected to make `total` records (None: unknown)."""
+        self._total, self._since, self.seconds = total, time.monotonic(), 0.0
+        with self.hold_sync():
+            self.fraction = 0.0 if total else -1.0
+            self.say("Running, waiting for the first step…", busy=True)
+
+    def count(self, done: int) -> None:
+        """`done` records have come."""
+        self.seconds = time.monotonic() - self._since
+        text = f"step {done}"
+        if self._total:
+            left = max(self._total - done, 0) * self.seconds / done
+            text += f" of {self._total}, {duration(left)} left"
+        with self.hold_sync():
+            if self._total:
+                self.fraction = min(done / self._total, 1.0)
+            self.say(text, busy=True)
+
+    def say(
+        self, text: str, *, busy: bool = False, error: bool = False, full: bool = False
+    ) -> None:
+        """Show a sentence; `full` also fills the bar."""
+        with self.hold_sync():
+            self.text, self.busy, self.error = text, busy, error
+            if full and self.fraction >= 0:
+                self.fraction = 1.0
+
+
+def duration(seconds: float) -> str:
+    """'0.4 s', '12 s', '3 min 5 s'."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s"

@@ -1,0 +1,152 @@
+"""Fine-tune the top of a BERT on stored activations of the frozen layers below.
+
+A frozen layer gives the same output for the same sentence at every step, so it is computed once.
+What is left, k of L layers with pooler and classifier, has the loss and the gradient that the
+whole model would have, at about k/L of the price: the tests compare both to 1e-12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class CachedTop(nn.Module):
+    """The top k layers, pooler and classifier of a BERT for sequence classification.
+
+    The modules are the model's own, not copies: training this trains the model, which can be
+    saved or evaluated as a whole at any time. Embeddings and the lower L - k layers get
+    `requires_grad=False`; `unfreeze()` undoes that. Parameters keep their names in the whole
+    model, so `named_parameters()` lists exactly what is trained, and
+    `model.load_state_dict(top.state_dict(), strict=False)` works.
+
+    The model is put in eval mode: dropout is off, which curvature products need (two products on
+    two fresh graphs would otherwise differ). `top.train()` switches it on in the top part only;
+    the cached activations are always those of eval mode.
+
+        top = CachedTop(model, k=1)
+        data = top.cache(encode(tokenizer, texts))
+        logits = top(data["hidden"], data["mask"])      # (n, C)
+
+    model: a `BertForSequenceClassification` or one built like it (`encoder.layer`, `pooler`,
+        `classifier`); with eager attention if it is to be differentiated twice.
+    k: trained layers, 1 <= k <= L. With k = L only the embeddings are frozen.
+
+    Raises TypeError for a model built otherwise and ValueError for a wrong k.
+    """
+
+    def __init__(self, model: nn.Module, k: int = 1):
+        super().__init__()
+        prefix = getattr(model, "base_model_prefix", "")
+        base = getattr(model, prefix, None)
+        pooler = getattr(base, "pooler", None)
+        layers = getattr(getattr(base, "encoder", None), "layer", None)
+        classifier = getattr(model, "classifier", None)
+        if layers is None or pooler is None or not isinstance(classifier, nn.Linear):
+            raise TypeError(
+                f"model: expected a BertForSequenceClassification or one built like it (embeddings,"
+                f" encoder.layer, pooler, a linear classifier), came {type(model).__name__}. Do: "
+                f"train the whole model, or load one whose model_type is bert.")
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(layers):
+            raise ValueError(f"k: expected an integer from 1 to {len(layers)}, the number of layers"
+                             f" of this model, came {k!r}.")
+        self.k = k
+        self.frozen_layers = len(layers) - k
+        # Empty modules stand in for the model and its encoder, for the parameters' names' sake.
+        stand_in = nn.Module()
+        stand_in.encoder = nn.Module()
+        stand_in.encoder.layer = nn.ModuleDict(
+            {str(i): layers[i] for i in range(self.frozen_layers, len(layers))})
+        stand_in.pooler = pooler
+        self.add_module(prefix, stand_in)
+        self.dropout = getattr(model, "dropout", nn.Identity())
+        self.classifier = classifier
+        # Inside a tuple, because a module given as an attribute would become a part of this one.
+        self._lower = (base.embeddings, list(layers[:self.frozen_layers]))
+        self._top_parts = (list(stand_in.encoder.layer.values()), pooler)
+        trained = {id(p) for p in self.parameters()}
+        self._frozen = [(p, p.requires_grad) for p in model.parameters() if id(p) not in trained]
+        for parameter, _ in self._frozen:
+            parameter.requires_grad_(False)
+        model.eval()
+
+    def unfreeze(self) -> None:
+        """Give the parameters below back the `requires_grad` they came with."""
+        for parameter, required in self._frozen:
+            parameter.requires_grad_(required)
+
+    @torch.no_grad()
+    def cache(self, encoded: dict, batch_size: int = 64) -> dict[str, Tensor]:
+        """Outputs of the frozen part for a dict from `encode`: computed `batch_size` at a time.
+
+        encoded: `input_ids` (n, T), and optionally `attention_mask`, `token_type_ids` and
+            `position_ids` (n, T). Any other entry, such as `labels`, is passed on as it came.
+        Returns {"hidden": (n, T, d), "mask": (n, 1, 1, T), ...}: the mask is the additive one
+        that BERT makes of the attention mask, 0 for a token and the least number for padding.
+        In this 4-D form `torch.func.vmap` over samples works too.
+        """
+        embeddings, layers = self._lower
+        ids = encoded["input_ids"]
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, came {batch_size!r}.")
+        if ids.ndim != 2 or len(ids) == 0:
+            raise ValueError(f"encoded['input_ids']: expected a tensor (n, T) with n of at least 1,"
+                             f" came shape {tuple(ids.shape)}.")
+        device = self.classifier.weight.device
+        inputs = {key: encoded[key].to(device) for key in
+                  ("input_ids", "token_type_ids", "position_ids") if key in encoded}
+        mask = additive_mask(encoded.get("attention_mask", torch.ones_like(ids)).to(device),
+                             self.classifier.weight.dtype)
+        modes = [(module, module.training) for module in (embeddings, *layers)]
+        hidden = []
+        try:
+            for module, _ in modes:
+                module.eval()
+            for start in range(0, len(ids), batch_size):
+                part = slice(start, start + batch_size)
+                h = embeddings(**{key: value[part] for key, value in inputs.items()})  # (b, T, d)
+                for layer in layers:
+                    h = layer(h, mask[part])
+                hidden.append(h)
+        finally:
+            for module, training in modes:
+                module.train(training)
+        rest = {key: value for key, value in encoded.items()
+                if key not in inputs and key != "attention_mask"}
+        return {"hidden": torch.cat(hidden), "mask": mask, **rest}
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Logits (n, C) of cached activations (n, T, d).
+
+        mask: the additive mask (n, 1, 1, T) from `cache`, or an attention mask (n, T) of ones
+            for tokens and zeros for padding.
+        """
+        if mask.ndim == 2:
+            mask = additive_mask(mask, hidden.dtype)
+        layers, pooler = self._top_parts
+        for layer in layers:
+            hidden = layer(hidden, mask)
+        return self.classifier(self.dropout(pooler(hidden)))
+
+
+def additive_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """(n, T) of ones and zeros -> (n, 1, 1, T) of 0 and the least finite number of `dtype`."""
+    padding = attention_mask[:, None, None, :] == 0
+    return torch.zeros(padding.shape, dtype=dtype, device=padding.device).masked_fill(
+        padding, torch.finfo(dtype).min)
+
+
+def batches(data: dict[str, Tensor], size: int,
+            generator: torch.Generator | None = None) -> Iterator[dict[str, Tensor]]:
+    """Minibatches of a dict of tensors with one length n: shuffled once if a generator is given.
+
+    The last one is smaller where size does not divide n: weight means by sample count.
+    """
+    if size < 1:
+        raise ValueError(f"size: expected at least 1, came {size!r}.")
+    n = len(next(iter(data.values())))
+    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+    for index in order.split(size):
+        yield {key: value[index.to(value.device)] for key, value in data.items()}

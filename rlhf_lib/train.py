@@ -1,0 +1,112 @@
+"""The training loop: a plain generator of Records, the same for RLHF and for any torch optimizer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+
+from .objective import TaskLoss, check_finite
+from .optimizer import RLHFOptimizer
+from .record import Record
+
+Evaluate = Callable[[], dict[str, float]]
+
+
+def train(
+    loss_fn: Callable,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable,
+    *,
+    epochs: int = 1,
+    max_steps: int | None = None,
+    evaluate: Evaluate | None = None,
+    evaluate_every: int = 1,
+    curvature_batches: Callable[[int], Iterable] | None = None,
+    count: Callable | None = None,
+) -> Iterator[Record]:
+    """Train, and yield one Record per optimizer step, the state before the first one as step 0.
+
+    Args:
+        loss_fn: ``loss_fn(batch)`` returns ``(mean loss, outputs)``.
+        optimizer: an RLHFOptimizer, or any ``torch.optim`` optimizer, over the same parameters.
+        batches: re-iterable; one optimizer step for each of its elements. An element is a batch,
+            or a list of micro-batches of unequal size, whose mean is weighted by sample counts.
+        epochs: passes over ``batches``. max_steps: stop earlier.
+        evaluate: returns any of train_loss, train_accuracy, val_loss, val_accuracy; called at step
+            0, every ``evaluate_every`` steps and after the last.
+        curvature_batches: for RLHF, gives the step's curvature micro-batches by step number.
+        count: weight of a micro-batch, default its number of samples.
+
+    Stopping the iteration anywhere leaves the model as the last Record describes it.
+
+    Raises:
+        FloatingPointError: the loss has become NaN or infinite; the Records so far have been
+            yielded and the parameters are those of the last one.
+        ValueError: no batches.
+    """
+    second_order = isinstance(optimizer, RLHFOptimizer)
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    clock, cost, step, total = 0.0, 0.0, 0, _total(batches, epochs, max_steps)
+
+    def measured(record: Record) -> Record:
+        due = evaluate is not None and (step % evaluate_every == 0 or step == total)
+        return record.with_(**evaluate()) if due else record
+
+    first = None
+    for _ in range(epochs):
+        for batch in batches:
+            micro = list(batch) if isinstance(batch, list) else [batch]
+            if first is None:
+                first = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
+                yield measured(Record(step=0, loss=first.value(), reason="start"))
+            if max_steps is not None and step >= max_steps:
+                return
+            step += 1
+            if second_order:
+                curvature = None if curvature_batches is None else curvature_batches(step)
+                optimizer.step(loss_fn, batches=micro, curvature_batches=curvature)
+                yield measured(optimizer.record)
+                continue
+            started = time.perf_counter()
+            task = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
+            loss, norm = _first_order_step(task, optimizer, params)
+            cost += task.samples
+            clock += time.perf_counter() - started
+            yield measured(
+                Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock)
+            )
+    if first is None:
+        raise ValueError("expected at least one batch, got none: is the data set empty?")
+
+
+def _first_order_step(task: TaskLoss, optimizer, params) -> tuple[float, float]:
+    evaluated = []
+
+    def closure():
+        loss, gradient = task.value_and_gradient(params)
+        check_finite("the loss", loss)
+        offset = 0
+        for p in params:
+            p.grad = gradient[offset : offset + p.numel()].view_as(p)
+            offset += p.numel()
+        evaluated.append((loss, float(gradient.norm())))
+        return torch.tensor(loss)
+
+    # Called here rather than inside step(): first-order optimizers step on .grad alone, and those
+    # that do want a closure (L-BFGS) call it again themselves.
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.step(closure)
+    else:
+        closure()
+        optimizer.step()
+    return evaluated[0]
+
+
+def _total(batches, epochs: int, max_steps: int | None) -> int | None:
+    try:
+        steps = epochs * len(batches)
+    except TypeError:
+        return max_steps
+    return steps if max_steps is None else min(steps, max_steps)

