@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .flat import check_params, flatten, unflatten
+from .interrupt import checkpoint
 from .objective import TaskLoss, gradients
 
 
@@ -138,6 +139,7 @@ class CurvatureOperator:
         total = torch.zeros(self.shape[0], dtype=self.dtype, device=self.device)
         with torch.enable_grad():
             for product in self._products():
+                checkpoint()
                 total += flatten(product(pieces)).detach()
         return total
 
@@ -213,29 +215,46 @@ class GaussNewtonOperator(CurvatureOperator):
 
 
 def _check_path(loss: Tensor, outputs, params) -> None:
-    """Refuse a loss that does not use the outputs, or that reaches a parameter around them."""
+    """Refuse outputs that do not lie, once each, on every path from the parameters to the loss."""
     trained = {id(p) for p in params}
-    ends = {id(o.grad_fn) for o in outputs if o.grad_fn is not None}
+    # Nodes, not their ids: a set of ids would let the nodes go, and others take their addresses.
+    ends = {(o.grad_fn, o.output_nr) for o in outputs if o.grad_fn is not None}
     leaves = {id(o) for o in outputs if o.grad_fn is None}
-    todo, seen, met = [loss.grad_fn], set(), False
-    while todo:
-        node = todo.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        variable = getattr(node, "variable", None)
-        if id(node) in ends or (variable is not None and id(variable) in leaves):
-            met = True
-        elif variable is not None and id(variable) in trained:
-            raise ValueError(
-                "the loss depends on a parameter other than through the outputs that were "
-                "returned with it (a weight penalty in the closure?): pass the penalty as "
-                "regularizer=..., or return all outputs that the loss uses"
-            )
-        else:
-            todo.extend(following for following, _ in node.next_functions)
-    if not met:
+
+    def walk(todo: list) -> tuple[bool, bool]:
+        """Whether the graph below leads to an output, and whether to a parameter around them."""
+        seen, met_output, met_parameter = set(), False, False
+        while todo:
+            edge = todo.pop()
+            if edge[0] is None or edge in seen:
+                continue
+            seen.add(edge)
+            variable = getattr(edge[0], "variable", None)
+            if edge in ends or (variable is not None and id(variable) in leaves):
+                met_output = True
+            elif variable is not None and id(variable) in trained:
+                met_parameter = True
+            else:
+                todo.extend(edge[0].next_functions)
+        return met_output, met_parameter
+
+    met_output, met_parameter = walk([(loss.grad_fn, loss.output_nr)])
+    if not met_output:
         raise ValueError(
             "the loss was not computed from the outputs returned with it: return the very tensor "
             "that went into the loss, not a copy, a view or a detached version of it"
+        )
+    if met_parameter:
+        raise ValueError(
+            "the loss depends on a parameter other than through the outputs that were "
+            "returned with it (a weight penalty in the closure?): pass the penalty as "
+            "regularizer=..., or return all outputs that the loss uses"
+        )
+    if len(outputs) > 1 and (
+        len(ends) + len(leaves) < len(outputs)
+        or any(walk(list(node.next_functions))[0] for node, _ in ends)
+    ):
+        raise ValueError(
+            "one of the outputs was computed from another one (hidden states and logits?), so its "
+            "path would count twice: return only those that go into the loss themselves"
         )

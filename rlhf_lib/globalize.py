@@ -12,7 +12,7 @@ def reduction_ratio(actual: float, predicted: float) -> float:
 
     -inf where the new value is not finite or the model promised no reduction.
     """
-    if not math.isfinite(actual) or predicted <= 0:
+    if not math.isfinite(actual) or not predicted > 0:
         return -math.inf
     return actual / predicted
 
@@ -42,7 +42,7 @@ class Damping:
             raise ValueError(f"expected 'martens', 'nielsen' or 'fixed', got {self.rule!r}")
 
     def update(self, rho: float) -> float:
-        """Adapt mu to the last step's reduction ratio and return it.."""
+        """Adapt mu to the last step's reduction ratio and return it."""
         if self.rule == "martens":
             factor = 1.5 if rho < 0.25 else 2 / 3 if rho > 0.75 else 1.0
         elif self.rule == "nielsen" and rho > 0:

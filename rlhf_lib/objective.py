@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .flat import flatten
+from .interrupt import checkpoint
 
 Outputs = tuple[Tensor, ...]
 
@@ -57,45 +58,50 @@ class TaskLoss:
         if batches is None:
             self._calls, counts = [()], [1]
         else:
-            self._calls = [(batch,) for batch in batches]
-            counts = [(count or sample_count)(batch) for (batch,) in self._calls]
+            batches = list(batches)
+            counts = [(count or sample_count)(batch) for batch in batches]
             if not counts or sum(counts) <= 0 or min(counts) < 0:
                 raise ValueError(
                     f"expected batches with a positive number of samples, got counts {counts}"
                 )
+            # The mean over no terms is NaN, and 0 * NaN would spoil the sum.
+            self._calls = [(batch,) for batch, c in zip(batches, counts, strict=True) if c > 0]
+            counts = [c for c in counts if c > 0]
         self.samples = sum(counts)
         self.counted = batches is not None
         self.weights = [c / self.samples for c in counts]
         self._cuda = device if device is not None and device.type == "cuda" else None
-        self._rng = self._rng_state()
-        self._fresh = True
+        self._rng: list[tuple[Tensor, Tensor | None]] = []
 
     def _rng_state(self) -> tuple[Tensor, Tensor | None]:
         cuda = None if self._cuda is None else torch.cuda.get_rng_state(self._cuda)
         return torch.get_rng_state(), cuda
 
     @contextmanager
-    def _replayed_rng(self, skip: bool = False) -> Iterator[None]:
+    def _same_draws(self, index: int) -> Iterator[None]:
         # The first pass moves the caller's generator on, so that the next step gets fresh masks;
-        # every later pass replays the same numbers and leaves the generator where it was.
-        if skip:
+        # every later pass replays the same numbers and leaves the generator where it was. This is
+        # done around each call, because a pass may be left half way by an error.
+        if index == len(self._rng):
+            self._rng.append(self._rng_state())
             yield
             return
         with torch.random.fork_rng(devices=[] if self._cuda is None else [self._cuda]):
-            torch.set_rng_state(self._rng[0])
+            cpu, cuda = self._rng[index]
+            torch.set_rng_state(cpu)
             if self._cuda is not None:
-                torch.cuda.set_rng_state(self._rng[1], self._cuda)
+                torch.cuda.set_rng_state(cuda, self._cuda)
             yield
 
     def evaluate(self) -> Iterator[tuple[float, Tensor, Outputs]]:
         """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss."""
-        first, self._fresh = self._fresh, False
-        with self._replayed_rng(skip=first):
-            for weight, call in zip(self.weights, self._calls, strict=True):
+        for i, (weight, call) in enumerate(zip(self.weights, self._calls, strict=True)):
+            checkpoint()
+            with self._same_draws(i):
                 loss, outputs = _split(self.fn(*call))
-                if not self.counted and outputs and outputs[0].ndim:
-                    self.samples = outputs[0].shape[0]
-                yield weight, loss, outputs
+            if not self.counted and outputs and outputs[0].ndim:
+                self.samples = outputs[0].shape[0]
+            yield weight, loss, outputs
 
     @torch.no_grad()
     def value(self) -> float:

@@ -113,6 +113,11 @@ class RLHFOptimizer(torch.optim.Optimizer):
         if not 0 <= warm_start <= 1:
             raise ValueError(f"expected 0 <= warm_start <= 1, got {warm_start}")
         self.regularizer = make_regularizer(regularizer)
+        self._pull_to_start = (
+            self.regularizer is not None
+            and self.regularizer.from_start
+            and self.regularizer.center is None
+        )
         self.curvature, self.solver, self.max_iter, self.rtol = curvature, solver, max_iter, rtol
         self.progress_tol, self.warm_start, self.line_search = progress_tol, warm_start, line_search
         self.keep_graph, self.count = keep_graph, count
@@ -128,12 +133,25 @@ class RLHFOptimizer(torch.optim.Optimizer):
         """Add a group; an SP penalty pulls its parameters to their present values."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        _check_group(group)
-        check_params([p for g in self.param_groups for p in g["params"]])
-        regularizer = getattr(self, "regularizer", None)
-        if regularizer is not None and regularizer.from_start and regularizer.center is None:
+        try:
+            _check_group(group)
+            check_params([p for g in self.param_groups for p in g["params"]])
+            if group["lambda_reg"] > 0 and self.regularizer is None:
+                raise ValueError(
+                    f"lambda_reg = {group['lambda_reg']} has no effect without a penalty: pass "
+                    "regularizer='l1' or another kind"
+                )
+        except ValueError:
+            self.param_groups.pop()
+            raise
+        if self._pull_to_start:
             for p in group["params"]:
                 self.state[p]["center"] = p.detach().clone()
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Continue as the optimizer whose ``state_dict`` this is, bit for bit."""
+        super().load_state_dict(state_dict)
+        self.state["rlhf"] = dict(self.state["rlhf"])  # not shared with that optimizer
 
     def _bound_regularizer(self) -> Regularizer:
         """The penalty over the flat vector with the groups' present lambdas."""
@@ -146,9 +164,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
         regularizer = self.regularizer
         if regularizer is None:
             regularizer, lambdas = make_regularizer("l2"), [0.0] * len(named)
-        kept = [self.state[p].get("center") for _, p in named if p in self.state]
-        if kept and all(c is not None for c in kept) and len(kept) == len(named):
-            regularizer.center = flatten(kept)
+        if self._pull_to_start:
+            regularizer.center = flatten(self.state[p]["center"] for _, p in named)
         return regularizer.bind(named, lambdas)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ coordinate i: lambda, or 0 for a coordinate that is left out (biases and LayerNo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -57,7 +58,8 @@ class Regularizer:
         include_all: bool = False,
         center: Tensor | None = None,
     ):
-        self.include_all, self.center, self.weight = include_all, center, weight
+        self.include_all, self.center = include_all, center
+        self.weight = self._common_weight = weight
         self._params: list[Tensor] | None = None
         if params is not None:
             self.bind(params)
@@ -70,7 +72,7 @@ class Regularizer:
         """
         params = list(params)
         tensors = [p[1] if isinstance(p, tuple) else p for p in params]
-        weights = [self.weight] * len(tensors) if weights is None else list(weights)
+        weights = [self._common_weight] * len(tensors) if weights is None else list(weights)
         for w in weights:
             check_lambda(w)
         flags = [True] * len(tensors) if self.include_all else penalized(params)
@@ -250,9 +252,9 @@ KINDS = {"l1": L1, "l2": L2, "elastic-net": ElasticNet, "l2sp": L2SP, "l1sp": L1
 
 
 def make_regularizer(kind: str | Regularizer | None) -> Regularizer | None:
-    """A fresh regularizer by its name, or the given one; None stays None."""
+    """A fresh regularizer by its name, or a copy of the given one, to be bound; None stays None."""
     if kind is None or isinstance(kind, Regularizer):
-        return kind
+        return copy(kind)
     if isinstance(kind, str) and kind.lower().replace("-sp", "sp") in KINDS:
         return KINDS[kind.lower().replace("-sp", "sp")]()
     raise ValueError(f"expected a Regularizer, None or one of {sorted(KINDS)}, got {kind!r}")

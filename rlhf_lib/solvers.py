@@ -86,7 +86,8 @@ def conjugate_gradient(
         callback: called with (iteration, x) after every iteration; return True to stop there.
 
     Raises:
-        ValueError: shapes do not fit, or b is not finite.
+        ValueError: shapes do not fit, b is not finite, a tolerance is negative, x0 lies outside the
+            radius, or the preconditioner turns out not to be positive definite.
     """
     if b.ndim != 1:
         raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
@@ -104,12 +105,19 @@ def conjugate_gradient(
     tolerance = max(rtol * float(b.norm()), atol)
     norms = [float(r.norm())]
     limit = b.numel() if max_iter is None else max_iter
+    if min(rtol, atol, limit) < 0 or (radius is not None and not radius > 0):
+        raise ValueError(
+            f"expected rtol, atol, max_iter >= 0 and radius > 0, got {rtol}, {atol}, {limit} and "
+            f"{radius}"
+        )
     eps = torch.finfo(b.dtype).eps
     # |x|, x.p and |p| in the metric of M^-1, by the recurrences of Conn, Gould and Toint (2000,
     # section 7.5.4); without a preconditioner they are computed outright.
     xx, xp, pp = 0.0, 0.0, rz
     if x0 is not None and preconditioner is not None and radius is not None:
         raise ValueError("radius with both x0 and a preconditioner is not supported: drop x0")
+    if radius is not None and float(x.norm()) > radius:
+        raise ValueError(f"expected |x0| <= radius = {radius}, got {float(x.norm()):.3g}")
     scale, best, since_best = 0.0, norms[0], 0
     quadratic = [-0.5 * float(x @ (r + b))]
     direction = None
@@ -119,8 +127,7 @@ def conjugate_gradient(
 
     if norms[0] <= tolerance:
         return result(CONVERGED, 0)
-    if rz <= 0:
-        raise ValueError(f"the preconditioner is not positive definite: r'Mr = {rz:.3g}")
+    _check_positive(rz)
     for i in range(1, limit + 1):
         ap = A @ p
         curvature = float(p @ ap)
@@ -171,6 +178,7 @@ def conjugate_gradient(
                 return result(STAGNATION, i)
         z = apply_m(r)
         new_rz = float(r @ z)
+        _check_positive(new_rz)
         beta = new_rz / rz
         xp = beta * (xp + alpha * pp)
         pp = new_rz + beta * beta * pp
@@ -187,6 +195,11 @@ def _as_function(preconditioner):
     if hasattr(preconditioner, "__matmul__"):
         return lambda r: preconditioner @ r
     return preconditioner
+
+
+def _check_positive(rz: float) -> None:
+    if rz <= 0:
+        raise ValueError(f"the preconditioner is not positive definite: r'Mr = {rz:.3g}")
 
 
 def _to_boundary(xx: float, xp: float, pp: float, radius: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
+from .flat import assign, flatten
 from .objective import TaskLoss, check_finite
 from .optimizer import RLHFOptimizer
 from .record import Record
@@ -71,8 +72,8 @@ def train(
                 continue
             started = time.perf_counter()
             task = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
-            loss, norm = _first_order_step(task, optimizer, params)
-            cost += task.samples
+            loss, norm, evaluations = _first_order_step(task, optimizer, params)
+            cost += task.samples * evaluations
             clock += time.perf_counter() - started
             yield measured(
                 Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock)
@@ -81,27 +82,34 @@ def train(
         raise ValueError("expected at least one batch, got none: is the data set empty?")
 
 
-def _first_order_step(task: TaskLoss, optimizer, params) -> tuple[float, float]:
+def _first_order_step(task: TaskLoss, optimizer, params) -> tuple[float, float, int]:
+    """Loss and gradient norm before the step, and how many gradients it took."""
     evaluated = []
 
     def closure():
         loss, gradient = task.value_and_gradient(params)
         check_finite("the loss", loss)
+        check_finite("the gradient", gradient)
         offset = 0
         for p in params:
             p.grad = gradient[offset : offset + p.numel()].view_as(p)
             offset += p.numel()
         evaluated.append((loss, float(gradient.norm())))
-        return torch.tensor(loss)
+        return torch.tensor(loss, dtype=torch.float64)
 
     # Called here rather than inside step(): first-order optimizers step on .grad alone, and those
     # that do want a closure (L-BFGS) call it again themselves.
     if isinstance(optimizer, torch.optim.LBFGS):
-        optimizer.step(closure)
+        before = flatten(p.detach() for p in params)
+        try:
+            optimizer.step(closure)
+        except BaseException:
+            assign(params, before)  # the error may have come at a trial point
+            raise
     else:
         closure()
         optimizer.step()
-    return evaluated[0]
+    return *evaluated[0], len(evaluated)
 
 
 def _total(batches, epochs: int, max_steps: int | None) -> int | None:

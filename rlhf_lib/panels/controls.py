@@ -17,8 +17,6 @@ import ipywidgets
 import traitlets
 
 _SLIDER_JS = """
-let count = 0;
-
 function render({ model, el }) {
   const stops = model.get("stops"), label = model.get("label");
   const number = v => String(+v.toPrecision(6));
@@ -28,9 +26,7 @@ function render({ model, el }) {
   const caption = document.createElement("label");
   const range = document.createElement("input");
   const field = document.createElement("input");
-  range.id = `rlhf-slider-${count++}`;
-  caption.htmlFor = range.id;
-  caption.textContent = label;
+  caption.append(label, range);
   Object.assign(range, { type: "range", min: 0, max: stops.length - 1, step: 1 });
   Object.assign(field, { type: "number", step: "any", min: stops[0], max: stops.at(-1) });
   field.setAttribute("aria-label", `${label}, exact value`);
@@ -50,15 +46,17 @@ function render({ model, el }) {
     field.value = number(v);
   });
   range.addEventListener("change", () => commit(stops[range.value]));
-  field.addEventListener("change", () => {
+  const typed = () => {
     let v = field.valueAsNumber;
     if (Number.isNaN(v)) return show(model.get("value"));
     v = Math.min(Math.max(v, stops[0]), stops.at(-1));
     const low = model.get("low");
     if (v < low) v = v < low / 2 ? 0 : low;  // an exact zero, and nothing between it and low
     commit(model.get("whole") ? Math.round(v) : v);
-  });
+  };
+  field.addEventListener("change", typed);
   field.addEventListener("keydown", event => {
+    if (event.key === "Enter") return typed();
     const move = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (move === undefined) return;
     event.preventDefault();
@@ -68,14 +66,15 @@ function render({ model, el }) {
   model.on("change:value", () => show(model.get("value")));
 
   el.classList.add("rlhf-slider");
-  el.append(caption, range, field);
+  el.append(caption, field);
   show(model.get("value"));
 }
 export default { render };
 """
 
 _SLIDER_CSS = """
-.rlhf-slider { display: flex; align-items: center; gap: 8px; margin: 2px 16px 2px 0;
+.rlhf-slider, .rlhf-slider label { display: flex; align-items: center; gap: 8px; }
+.rlhf-slider { margin: 3px 16px 3px 3px;
   font-family: var(--jp-ui-font-family, sans-serif); font-size: 14px;
   color: var(--jp-ui-font-color1, #222); }
 .rlhf-slider input[type=range] { width: 150px; accent-color: #0072B2; }
@@ -83,7 +82,7 @@ _SLIDER_CSS = """
   color: inherit; background: var(--jp-layout-color1, #fff); appearance: textfield;
   border: 1px solid var(--jp-border-color0, #8c8c8c); border-radius: 2px; }
 .rlhf-slider input[type=number]::-webkit-inner-spin-button { display: none; }
-.rlhf-slider input:focus-visible { outline: 2px solid #0072B2; outline-offset: 2px; }
+.rlhf-slider input:focus-visible { outline: 2px solid #0072B2; outline-offset: 0; }
 """
 
 
@@ -168,7 +167,7 @@ def choice(name: str, label: str, options: list[str], value: str | None = None) 
         value=start,
         description=label,
         style={"description_width": "initial"},
-        layout={"width": "auto", "margin": "2px 16px 2px 0"},
+        layout={"width": "auto", "margin": "2px 16px 2px 3px"},
     )
     return Control(name, label, widget, check, start)
 
@@ -185,7 +184,7 @@ def checkbox(name: str, label: str, value: bool = False) -> Control:
         value=check(value),
         description=label,
         indent=False,
-        layout={"width": "auto", "margin": "2px 16px 2px 0"},
+        layout={"width": "auto", "margin": "2px 16px 2px 3px"},
     )
     return Control(name, label, widget, check, value)
 

@@ -58,9 +58,17 @@ class Figure:
         y_range = [math.log10(y) for y in y_range] if y_log and y_range else y_range
         self.widget = go.FigureWidget(
             layout={
-                "title": {"text": title, "x": 0.01, "font": {"size": 15}},
+                "title": {
+                    "text": title,
+                    "font": {"size": 15},
+                    "x": 0.01,
+                    "yref": "container",
+                    "y": 1,
+                    "yanchor": "top",
+                    "pad": {"t": 8},
+                },
                 "height": height,
-                "margin": {"l": 62, "r": 12, "t": 40 if title else 16, "b": 96},
+                "margin": {"l": 62, "r": 12, "t": 80, "b": 48},
                 "template": "none",
                 "font": {"size": 13, "family": "system-ui, sans-serif"},
                 "xaxis": axis | {"title": {"text": x_title, "standoff": 8}, "range": x_range},
@@ -70,13 +78,16 @@ class Figure:
                     "range": y_range,
                     "type": "log" if y_log else "linear",
                 },
-                # Below the plot: beside it, a long name would squeeze the plot itself.
+                # Over the plot: beside it, a long name would squeeze the plot itself, and
+                # under it, more rows of names would cover the axis.
                 "legend": {
                     "orientation": "h",
-                    "yref": "container",
-                    "y": 0,
+                    "x": 0,
+                    "y": 1.02,
                     "yanchor": "bottom",
                     "itemsizing": "constant",
+                    "itemwidth": 40,
+                    "tracegroupgap": 0,
                     "font": {"size": 12},
                 },
                 "hovermode": "closest",

@@ -184,7 +184,7 @@ class Bars(Figure):
             self.add(
                 go.Bar(
                     x=self._labels,
-                    y=[None] * len(self._labels),
+                    y=[0] * len(self._labels),
                     base=baseline,
                     name=name,
                     marker={
@@ -207,7 +207,7 @@ class Bars(Figure):
     def empty(self) -> None:
         super().empty()
         for bars in self._bars:
-            bars.update(y=[None] * len(self._labels), text=None)
+            bars.update(y=[0] * len(self._labels), text=[""] * len(self._labels))
 
     def draw(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         heights = [_finite(v) for v in self._values(records[-1])]
@@ -219,7 +219,7 @@ class Bars(Figure):
                     v if v is not None and (v < self._baseline) == below else None for v in heights
                 ]
                 bars.update(
-                    y=[None if v is None else v - self._baseline for v in shown],
+                    y=[0 if v is None else v - self._baseline for v in shown],
                     text=["" if v is None else f"{v:.3g}" for v in shown],
                 )
             self.live[0].update(x=self._labels, y=heights)

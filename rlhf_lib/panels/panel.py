@@ -111,9 +111,7 @@ class Panel:
     def stop(self) -> None:
         """Ask the run to stop after the record it is working on; returns at once."""
         with self._lock:
-            if self._latest is None or self._latest.done.is_set():
-                self._progress.say("Nothing is running.")
-            else:
+            if self._latest is not None and not self._latest.done.is_set():
                 self._latest.stop.set()
                 self._progress.say("Stopping…", busy=True)
 

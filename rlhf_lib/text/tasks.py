@@ -151,16 +151,15 @@ def finetune(
     lr: default 1 for rlhf, 5e-5 for adamw.
     batch_size: of adamw. curvature_size: samples that the curvature products of a step see, drawn
         anew at each step; None takes all.
-    seed: of the order of samples (and of dropout, where the module trains with it).
+    seed: of the order of samples. Dropout, where the module trains with it, draws from torch's
+        own generator.
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, came {method!r}")
     task.reset()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
     if method == "adamw":
         optimizer = torch.optim.AdamW(
-            [p for _, p in task.trained()], lr=lr or 5e-5, weight_decay=lambda_reg
+            [p for _, p in task.trained()], lr=5e-5 if lr is None else lr, weight_decay=lambda_reg
         )
         data = _Shuffled(task.training, batch_size, seed)
         per_epoch = len(data)
@@ -172,7 +171,7 @@ def finetune(
                 yield record.with_(step=record.step // per_epoch, extra={"steps": record.step})
         return
     optimizer = RLHFOptimizer(
-        task.trained(), lr=lr or 1.0, lambda_reg=lambda_reg, regularizer=regularizer,
+        task.trained(), lr=1.0 if lr is None else lr, lambda_reg=lambda_reg, regularizer=regularizer,
         damping=damping, max_iter=max_iter, **options,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
