@@ -14,7 +14,7 @@ from .globalize import armijo
 from .objective import gradients
 from .record import Record
 from .regularizers import Regularizer, check_lambda, make_regularizer
-from .solvers import CONVERGED, MAX_ITER, conjugate_gradient, solve_dense
+from .solvers import CONVERGED, NEGATIVE_CURVATURE, SINGULAR, solve_dense
 
 
 def newton(
@@ -131,7 +131,9 @@ def newton(
             "rho": actual / predicted if predicted else math.nan,
             "reason": reason,
             "accepted": length > 0,
-            "ended": "singular" if reason == "singular" else "" if length else "line_search_failed",
+            # An L1-type penalty bounds what the Hessian leaves flat, and its line search decides.
+            "ended": "singular" if penalty.smooth and reason == "singular"
+            else "" if length else "line_search_failed",
         }
         loss, gradient = measure(theta)
 
@@ -142,13 +144,18 @@ def _predicted(d: Tensor, gradient: Tensor, H: Tensor) -> float:
 
 
 def _free_direction(H: Tensor, b: Tensor, free: Tensor) -> tuple[Tensor, str]:
-    """Solve H_FF d_F = b_F on the free coordinates, d = 0 elsewhere; descent even if indefinite."""
+    """Solve H_FF d_F = b_F on the free coordinates, d = 0 elsewhere.
+
+    Where H_FF is not positive definite its eigenvalues are replaced by their moduli, and zeros by
+    the least modulus (Nocedal and Wright, 2006, section 3.4), so that d descends in any case.
+    """
     d = torch.zeros_like(b)
-    Hf, bf = H[free][:, free], b[free]
-    factor, failed = torch.linalg.cholesky_ex(Hf)
-    if not int(failed):
-        d[free] = torch.cholesky_solve(bf[:, None], factor)[:, 0]
-        return d, CONVERGED
-    found = conjugate_gradient(Hf, bf)
-    d[free] = found.x if found.iterations > 1 or found.reason in (CONVERGED, MAX_ITER) else bf
-    return d, found.reason
+    Hf = H[free][:, free]
+    eigenvalues, vectors = torch.linalg.eigh((Hf + Hf.T) / 2)
+    moduli = eigenvalues.abs()
+    rounding = moduli.max() * len(Hf) * torch.finfo(H.dtype).eps
+    least = moduli[moduli > rounding].min() if float(rounding) > 0 else moduli.new_ones(())
+    d[free] = vectors @ ((vectors.T @ b[free]) / moduli.clamp(min=least))
+    if float(eigenvalues[0]) < -rounding:
+        return d, NEGATIVE_CURVATURE
+    return d, CONVERGED if float(eigenvalues[0]) > rounding else SINGULAR

@@ -9,7 +9,7 @@ from .feedback import almost, attempted, correct, exercise
 
 @exercise("03.least_damping")
 def least_damping(answer):
-    """The least mu with which the panel's default start escapes: a number."""
+    """The least mu that keeps H + mu I positive definite on the panel's default path: a number."""
     mu = float(answer)
     least = 1 - 3 * 0.4**2
     if mu <= least:
@@ -17,8 +17,8 @@ def least_damping(answer):
             f"With μ = {mu:g} the bar of the y direction is still below zero at the start "
             f"(3·0.4² − 1 + μ = {mu - least:.2g}): the step goes uphill along y."
         )
-    if mu > least + 0.11:
-        return almost("That escapes, but a smaller μ does, too. Look at the bar next to zero.")
+    if mu > least + 0.025:
+        return almost("That is safe, but a smaller μ is, too: the read-out's eigenvalue is above 0.")
     return correct("Just above 1 − 3y² every direction curves upwards, and the step goes down.")
 
 

@@ -2,7 +2,7 @@
 
 A panel asks four things of a figure, and a custom one needs no more:
 
-- `figure.widget`, what is shown (a plotly FigureWidget);
+- `figure.widget`, what is shown;
 - `figure.begin(label)`, a new run starts: what is drawn becomes a dimmed ghost of that
   name, or is removed when `label` is None;
 - `figure.draw(records, values)`, show the records so far (a non-empty list), got with
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import plotly.graph_objects as go
+
+from rlhf_lib.panels.plot import Plot
 
 # Okabe and Ito (2008): distinct for colour-blind readers. Dashes and markers repeat the
 # distinction for print and for readers who see no colour.
@@ -31,10 +32,12 @@ GREY = "#6b6b6b"
 
 
 class Figure:
-    """A plotly figure with fixed axes and ghosts; the base of the concrete ones.
+    """Fixed axes, traces that follow a run, and ghosts; the base of the concrete figures.
 
-    A subclass adds its static traces, then lists in `self.live` the scatter traces that
-    move with the run, and in `self.ghost_styles` how the ghost of each looks.
+    A subclass adds traces with `fix` (never change) and `follow` (change with the run),
+    fills the latter in `update`, and says by the `ghost` of a followed scatter trace how
+    its ghost looks. The titles name the axes and their units; ranges are in data units,
+    also with `y_log=True`; `height` is in pixels.
     """
 
     def __init__(
@@ -50,102 +53,94 @@ class Figure:
     ):
         self.keep = 4
         self.ghosts: list[str] = []
-        self.live: list = []
-        self.ghost_styles: list[dict] = []
-        self._slots: list[list] = []  # one ghost's traces, reused in turn
+        self._traces: list = []
+        self._remembered: list[tuple[Any, dict]] = []  # traces that leave a ghost, its style
+        self._slots: list[list] = []  # for each ghost its traces, used in turn
         self._next_slot = 0
-        axis = {"showline": True, "linecolor": GREY, "gridcolor": "#e5e5e5", "zeroline": False}
-        y_range = [math.log10(y) for y in y_range] if y_log and y_range else y_range
-        self.widget = go.FigureWidget(
-            layout={
-                "title": {
-                    "text": title,
-                    "font": {"size": 15},
-                    "x": 0.01,
-                    "yref": "container",
-                    "y": 1,
-                    "yanchor": "top",
-                    "pad": {"t": 8},
-                },
-                "height": height,
-                "margin": {"l": 62, "r": 12, "t": 80, "b": 48},
-                "template": "none",
-                "font": {"size": 13, "family": "system-ui, sans-serif"},
-                "xaxis": axis | {"title": {"text": x_title, "standoff": 8}, "range": x_range},
-                "yaxis": axis
-                | {
-                    "title": {"text": y_title, "standoff": 8},
-                    "range": y_range,
-                    "type": "log" if y_log else "linear",
-                },
-                # Over the plot: beside it, a long name would squeeze the plot itself, and
-                # under it, more rows of names would cover the axis.
-                "legend": {
-                    "orientation": "h",
-                    "x": 0,
-                    "y": 1.02,
-                    "yanchor": "bottom",
-                    "itemsizing": "constant",
-                    "itemwidth": 40,
-                    "tracegroupgap": 0,
-                    "font": {"size": 12},
-                },
-                "hovermode": "closest",
-            }
-        )
-        # plotly's mode bar would upload the figure to its cloud; a notebook asks nobody.
-        self.widget._config = {
-            "displaylogo": False,
-            "showSendToCloud": False,
-            "responsive": True,
-            "modeBarButtonsToRemove": ["select2d", "lasso2d"],
-        }
+        if y_log and y_range:
+            y_range = [math.log10(y) for y in y_range]
+        layout = _layout(title, x_title, y_title, x_range, y_range, y_log, height)
+        self.widget = Plot(axes=layout.to_plotly_json(), label=title)
+
+    def fix(self, trace: Any) -> None:
+        """Add a trace that never changes."""
+        self.widget.fixed = [*self.widget.fixed, trace.to_plotly_json()]
+
+    def follow(self, trace: Any, ghost: dict | None = None) -> Any:
+        """Add a trace that `update` changes."""
+        self._traces.append(trace)
+        if ghost is not None:
+            self._remembered.append((trace, ghost))
+        return trace
 
     def begin(self, label: str | None) -> None:
-        """Keep what is drawn as a ghost named `label`, or drop it (None); empty the rest."""
-        drawn = [(trace.x, trace.y) for trace in self.live]
-        keep = label is not None and self.keep > 0 and self.live
-        if keep and len(self._slots) <= self._next_slot:
-            self._slots.append([self._add_ghost(style) for style in self.ghost_styles])
-        with self.widget.batch_update():
-            if keep:
-                symbol = GHOST_SYMBOLS[self._next_slot % len(GHOST_SYMBOLS)]
-                for trace, (x, y) in zip(self._slots[self._next_slot], drawn, strict=True):
-                    # A symbol at the end of a line tells the ghosts apart; bars get one each.
-                    size = [0] * (len(x) - 1) + [8] if "lines" in trace.mode else 8
-                    trace.update(x=x, y=y, name=label, visible=True)
-                    trace.marker.update(symbol=symbol, size=size)
-                self._next_slot = (self._next_slot + 1) % self.keep
-                self.ghosts = [*self.ghosts, label][-self.keep :]
-            self.empty()
-
-    def empty(self) -> None:
-        """Remove what the current run has drawn."""
-        for trace in self.live:
-            trace.update(x=[], y=[])
+        """Keep what is drawn as a ghost named `label`, or drop it (None)."""
+        if label is not None and self.keep > 0 and self._remembered:
+            self._keep(label)
+        self.update([], {})
+        self._push()
 
     def draw(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        """Show the records so far."""
+        self.update(records, values)
+        self._push()
 
     def clear(self) -> None:
         """Take the ghosts away."""
-        with self.widget.batch_update():
-            for trace in (t for slot in self._slots for t in slot):
-                trace.update(x=[], y=[], visible=False)
-        self.ghosts, self._next_slot = [], 0
+        self.ghosts, self._slots, self._next_slot = [], [], 0
+        self._push()
 
-    def sync(self) -> None:
-        """Store what is drawn where a reloaded page looks for it: plotly sends changes
-        only to the pages that are open."""
-        self.widget._widget_data = deepcopy(self.widget._data)
-        self.widget._widget_layout = deepcopy(self.widget._layout)
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        """Set the data of the followed traces; no records: empty them."""
+        raise NotImplementedError
 
-    def add(self, trace: Any) -> Any:
-        self.widget.add_trace(trace)
-        return self.widget.data[-1]
+    def _keep(self, label: str) -> None:
+        # A symbol at the end of its lines tells each ghost from the others, also where
+        # colours cannot; bars get one symbol each.
+        symbol = GHOST_SYMBOLS[self._next_slot % len(GHOST_SYMBOLS)]
+        slot = []
+        for first, (trace, style) in enumerate(self._remembered):
+            size = [0] * (len(trace.x or ()) - 1) + [8] if "lines" in style["mode"] else 9
+            ghost = go.Scatter(
+                x=trace.x, y=trace.y, name=label, legendgroup=symbol, showlegend=first == 0, **style
+            )
+            ghost.update(opacity=0.5, marker={"symbol": symbol, "size": size})
+            slot.append(ghost)
+        self._slots[self._next_slot : self._next_slot + 1] = [slot]
+        self._next_slot = (self._next_slot + 1) % self.keep
+        self.ghosts = [*self.ghosts, label][-self.keep :]
 
-    def _add_ghost(self, style: dict) -> Any:
-        slot = len(self._slots)
-        first = style is self.ghost_styles[0]  # one line in the legend for each run
-        style = {"opacity": 0.45, "visible": False} | style
-        return self.add(go.Scatter(x=[], y=[], legendgroup=slot, showlegend=first, **style))
+    def _push(self) -> None:
+        ghosts = [trace for slot in self._slots for trace in slot]
+        self.widget.moving = [trace.to_plotly_json() for trace in (*self._traces, *ghosts)]
+
+
+def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layout:
+    axis = {"showline": True, "linecolor": GREY, "gridcolor": "#e5e5e5", "zeroline": False}
+    x_axis = {"title": {"text": x_title, "standoff": 8}, "range": x_range}
+    y_axis = {"title": {"text": y_title, "standoff": 8}, "range": y_range}
+    return go.Layout(
+        height=height,
+        autosize=True,
+        margin={"l": 62, "r": 12, "t": 72, "b": 48},
+        font={"size": 13, "family": "system-ui, sans-serif"},
+        xaxis=axis | x_axis,
+        yaxis=axis | y_axis | {"type": "log" if y_log else "linear"},
+        # Over the plot: beside it, a long name would squeeze the plot itself, and under
+        # it, more rows of names would cover the axis. The title is the legend's, so that
+        # it moves up as rows are added.
+        showlegend=True,
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+            "itemwidth": 40,
+            "tracegroupgap": 0,
+            "font": {"size": 12},
+            "title": {"text": title, "side": "top", "font": {"size": 15}},
+        },
+        hovermode="closest",
+        uirevision="a reader's zoom outlives a redraw",
+    )

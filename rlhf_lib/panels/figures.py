@@ -41,44 +41,30 @@ class Curves(Figure):
         super().__init__(**axes)
         if marker_at_min is not None and marker_at_min not in series:
             raise ValueError(f"marker_at_min={marker_at_min!r} is not one of {list(series)}")
-        self._x, self._y = _getter(x), [_getter(y) for y in series.values()]
+        self._x, self._series, self._least = _getter(x), [], None
         for i, (name, (xs, ys)) in enumerate((reference or {}).items()):
             line = {"color": GREY, "width": 1.5, "dash": DASHES[-1 - i % len(DASHES)]}
-            self.add(go.Scatter(x=list(xs), y=list(ys), name=name, mode="lines", line=line))
-        for i, name in enumerate(series):
+            points = {"x": _numbers(xs), "y": _numbers(ys)}
+            self.fix(go.Scatter(**points, name=name, mode="lines", line=line))
+        for i, (name, y) in enumerate(series.items()):
             line = {"color": PALETTE[i % len(PALETTE)], "dash": DASHES[i % len(DASHES)]}
-            self.live.append(
-                self.add(
-                    go.Scatter(
-                        x=[], y=[], name=name, mode="lines", line=line | {"width": 2.5}, zorder=2
-                    )
-                )
+            trace = self.follow(
+                go.Scatter(name=name, mode="lines", line=line | {"width": 2.5}, zorder=2),
+                ghost={"mode": "lines+markers", "line": line | {"width": 1.5}},
             )
-            self.ghost_styles.append({"mode": "lines+markers", "line": line | {"width": 1.5}})
-        self._least, self._least_of = None, None
-        if marker_at_min is not None:
-            self._least_of = list(series).index(marker_at_min)
-            colour = PALETTE[self._least_of % len(PALETTE)]
-            mark = {"symbol": "star", "size": 12, "color": colour, "line": {"width": 1}}
-            name = f"least {marker_at_min}"
-            self._least = self.add(
-                go.Scatter(x=[], y=[], name=name, mode="markers", marker=mark, zorder=3)
-            )
+            self._series.append((trace, _getter(y)))
+            if name == marker_at_min:
+                mark = {"symbol": "star", "size": 12, "color": line["color"], "line": {"width": 1}}
+                least = go.Scatter(name=f"least {name}", mode="markers", marker=mark, zorder=3)
+                self._least = self.follow(least)
 
-    def empty(self) -> None:
-        super().empty()
-        if self._least is not None:
-            self._least.update(x=[], y=[])
-
-    def draw(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        with self.widget.batch_update():
-            for i, (trace, y) in enumerate(zip(self.live, self._y, strict=True)):
-                points = [(_finite(self._x(r)), _finite(y(r))) for r in records]
-                points = [p for p in points if None not in p]
-                trace.update(x=[p[0] for p in points], y=[p[1] for p in points])
-                if i == self._least_of and points:
-                    x, y = min(points, key=lambda p: p[1])
-                    self._least.update(x=[x], y=[y])
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        for trace, y in self._series:
+            points = [(_finite(self._x(r)), _finite(y(r))) for r in records]
+            points = [p for p in points if None not in p]
+            _place(trace, points)
+            if self._least is not None and self._least.name == f"least {trace.name}":
+                _place(self._least, sorted(points, key=lambda p: p[1])[:1])
 
 
 class ContourPath(Figure):
@@ -110,12 +96,12 @@ class ContourPath(Figure):
             levels = np.linspace(z.min(), z.max(), levels)
         # plotly draws evenly spaced levels only: draw the index of the level instead.
         index = np.interp(z, levels, np.arange(len(levels)))
-        self.add(
+        self.fix(
             go.Contour(
                 x=xs.tolist(),
                 y=ys.tolist(),
-                z=index.round(3).tolist(),
-                customdata=z.tolist(),
+                z=[_numbers(row) for row in index.round(3)],
+                customdata=[_numbers(row) for row in z],
                 contours={"start": 0, "end": len(levels) - 1, "size": 1},
                 colorscale=[[0, "#c6dbef"], [1, "#ffffff"]],
                 line={"color": "#9a9a9a", "width": 0.7},
@@ -124,42 +110,28 @@ class ContourPath(Figure):
                 hovertemplate="(%{x:.3g}, %{y:.3g}): %{customdata:.4g}<extra></extra>",
             )
         )
-        line = {"color": PALETTE[1], "width": 2.5}
-        dots = {"size": 7, "symbol": "circle", "color": PALETTE[1]}
-        self.live = [
-            self.add(
-                go.Scatter(
-                    x=[], y=[], name="path", mode="lines+markers", line=line, marker=dots, zorder=2
-                )
+        for i, (name, (x, y)) in enumerate((marks or {}).items()):
+            mark = _marker(MARK_SYMBOLS[i % len(MARK_SYMBOLS)], 11, "#000000")
+            self.fix(go.Scatter(x=[float(x)], y=[float(y)], name=name, mode="markers", marker=mark))
+        style = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}, "zorder": 2}
+        self._line = self.follow(
+            go.Scatter(name="path", marker=_marker("circle", 7), **style),
+            ghost={"mode": "lines+markers", "line": {"color": GREY, "width": 1.5, "dash": "dot"}},
+        )
+        self._start, self._now = (
+            self.follow(go.Scatter(name=name, mode="markers", marker=marker, zorder=3))
+            for name, marker in (
+                ("start", _marker("circle-open", 13)),
+                ("now", _marker("square", 11)),
             )
-        ]
-        self.ghost_styles = [
-            {"mode": "lines+markers", "line": {"color": GREY, "width": 1.5, "dash": "dot"}}
-        ]
-        self._ends = [self._point("start", "circle-open", 13), self._point("now", "square", 11)]
-        for i, (name, point) in enumerate((marks or {}).items()):
-            symbol = MARK_SYMBOLS[i % len(MARK_SYMBOLS)]
-            self._point(name, symbol, 11, "#000000").update(x=[point[0]], y=[point[1]])
+        )
 
-    def _point(self, name: str, symbol: str, size: int, colour: str = PALETTE[1]) -> Any:
-        marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2}}
-        return self.add(go.Scatter(x=[], y=[], name=name, mode="markers", marker=marker, zorder=3))
-
-    def empty(self) -> None:
-        super().empty()
-        for trace in self._ends:
-            trace.update(x=[], y=[])
-
-    def draw(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         points = [tuple(_finite(c) for c in self._path(r)) for r in records]
         points = [p for p in points if None not in p]
-        if not points:
-            return
-        with self.widget.batch_update():
-            for trace, shown in zip(
-                [*self.live, *self._ends], (points, points[:1], points[-1:]), strict=True
-            ):
-                trace.update(x=[p[0] for p in shown], y=[p[1] for p in shown])
+        _place(self._line, points)
+        _place(self._start, points[:1])
+        _place(self._now, points[-1:])
 
 
 class Bars(Figure):
@@ -181,48 +153,35 @@ class Bars(Figure):
         self._labels, self._values, self._baseline = list(labels), values, baseline
         names = ("positive", "negative") if baseline == 0 else ("above", "below")
         self._bars = [
-            self.add(
+            self.follow(
                 go.Bar(
                     x=self._labels,
-                    y=[0] * len(self._labels),
                     base=baseline,
                     name=name,
-                    marker={
-                        "color": PALETTE[i],
-                        "pattern": {"shape": shape, "fgcolor": "#ffffff", "solidity": 0.3},
-                    },
+                    marker={"color": colour, "pattern": {"shape": shape, "fillmode": "overlay"}},
                     textposition="outside",
                     cliponaxis=False,
                 )
             )
-            for i, (name, shape) in enumerate(zip(names, ("", "/"), strict=True))
+            for name, colour, shape in zip(names, PALETTE, ("", "/"), strict=False)
         ]
-        self.widget.update_layout(barmode="overlay", bargap=0.35)
-        self.widget.add_hline(baseline, line={"color": GREY, "width": 1})
-        # The bars' ends as points: not shown now, but what a ghost is made of.
-        ends = go.Scatter(x=[], y=[], name="ends", opacity=0, showlegend=False, hoverinfo="skip")
-        self.live = [self.add(ends)]
-        self.ghost_styles = [{"mode": "markers", "opacity": 0.8, "marker": {"color": GREY}}]
+        # The ends of the bars: not shown now, but what a ghost is made of.
+        ends = go.Scatter(name="ends", opacity=0, showlegend=False, hoverinfo="skip")
+        self._ends = self.follow(ends, ghost={"mode": "markers", "marker": {"color": GREY}})
+        line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": baseline, "y1": baseline}
+        layout = {"barmode": "overlay", "bargap": 0.35, "shapes": [line | {"line": {"width": 1}}]}
+        self.widget.axes = self.widget.axes | layout
 
-    def empty(self) -> None:
-        super().empty()
-        for bars in self._bars:
-            bars.update(y=[0] * len(self._labels), text=[""] * len(self._labels))
-
-    def draw(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        heights = [_finite(v) for v in self._values(records[-1])]
-        if len(heights) != len(self._labels):
-            raise ValueError(f"{len(self._labels)} bars, but values() gave {len(heights)}")
-        with self.widget.batch_update():
-            for below, bars in enumerate(self._bars):
-                shown = [
-                    v if v is not None and (v < self._baseline) == below else None for v in heights
-                ]
-                bars.update(
-                    y=[0 if v is None else v - self._baseline for v in shown],
-                    text=["" if v is None else f"{v:.3g}" for v in shown],
-                )
-            self.live[0].update(x=self._labels, y=heights)
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        ends = [_finite(v) for v in self._values(records[-1])] if records else []
+        if records and len(ends) != len(self._labels):
+            raise ValueError(f"{len(self._labels)} bars, but values() gave {len(ends)}")
+        for below, bars in enumerate(self._bars):
+            # A height of 0, not none at all, keeps the name in the legend.
+            shown = [None if v is None or (v < self._baseline) != below else v for v in ends]
+            bars.y = [0 if v is None else v - self._baseline for v in shown]
+            bars.text = ["" if v is None else f"{v:.3g}" for v in shown]
+        self._ends.update(x=self._labels if ends else [], y=ends)
 
 
 def _getter(what: Getter) -> Callable[[Any], float | None]:
@@ -235,3 +194,15 @@ def _finite(value: Any) -> float | None:
         return None
     value = float(value)
     return value if math.isfinite(value) else None
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [_finite(v) for v in values]
+
+
+def _place(trace: Any, points: Sequence[tuple[float, float]]) -> None:
+    trace.update(x=[p[0] for p in points], y=[p[1] for p in points])
+
+
+def _marker(symbol: str, size: int, colour: str = PALETTE[1]) -> dict:
+    return {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2}}

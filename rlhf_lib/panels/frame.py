@@ -31,8 +31,7 @@ class Head(anywidget.AnyWidget):
     """Title and goal, and the care that the panel as a whole needs in a browser."""
 
     # JupyterLab would take the arrow keys and Enter from a slider or a button for
-    # itself, unless the focused element says that it wants them. And plotly measures
-    # its width before the panel is on the page, then listens to the window only.
+    # itself, unless the focused element says that it wants them.
     _esm = """
     function render({ model, el }) {
       const title = document.createElement("div"), goal = document.createElement("div");
@@ -48,20 +47,15 @@ class Head(anywidget.AnyWidget):
         if (root()?.contains(event.target))
           event.target.setAttribute("data-lm-suppress-shortcuts", "true");
       };
-      const fit = () => window.dispatchEvent(new Event("resize"));
-      const fitNew = event => { if (root()?.contains(event.detail.element)) fit(); };
-      const observer = new ResizeObserver(() => {
+      const observer = new ResizeObserver(() => {  // called once it is on the page
         root()?.setAttribute("role", "group");
         root()?.setAttribute("aria-label", model.get("title") || "panel");
-        fit();
       });
       observer.observe(el);
       document.addEventListener("focusin", keepKeys);
-      document.addEventListener("plotlywidget-after-render", fitNew);
       return () => {
         observer.disconnect();
         document.removeEventListener("focusin", keepKeys);
-        document.removeEventListener("plotlywidget-after-render", fitNew);
       };
     }
     export default { render };

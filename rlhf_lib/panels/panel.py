@@ -127,7 +127,6 @@ class Panel:
             for figure in self.figures:
                 figure.clear()
             self._moved.clear()
-            self._sync()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs; False if `timeout` seconds were not enough."""
@@ -208,8 +207,6 @@ class Panel:
         except BaseException as error:
             run.error = error
         finally:
-            with self._drawing:
-                self._sync()
             with self._lock:  # so that stop() cannot say "Stopping" after the end
                 if run is self._latest:
                     self._report(run)
@@ -275,11 +272,6 @@ class Panel:
             )
         else:
             self._progress.say(f"Stopped after {steps}. Run starts again from the beginning.")
-
-    def _sync(self) -> None:
-        for figure in self.figures:
-            if hasattr(figure, "sync"):
-                figure.sync()
 
     # -- layout -------------------------------------------------------------------------
 
