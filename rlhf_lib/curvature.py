@@ -159,14 +159,15 @@ class HessianOperator(CurvatureOperator):
     product_cost = 2.0
 
     def _linearize(self, loss, outputs):
-        gradient = gradients(loss, self.params, create_graph=True)
+        params = self.params  # product must not hold self: a cycle would keep the graph alive
+        gradient = gradients(loss, params, create_graph=True)
         curved = [g for g in gradient if g.requires_grad]
 
         def product(v):
             if not curved:  # the loss is linear in the parameters
-                return [torch.zeros_like(p) for p in self.params]
+                return [torch.zeros_like(p) for p in params]
             along = [x for g, x in zip(gradient, v, strict=True) if g.requires_grad]
-            return gradients(curved, self.params, along, retain_graph=True)
+            return gradients(curved, params, along, retain_graph=True)
 
         return gradient, product
 
@@ -192,10 +193,11 @@ class GaussNewtonOperator(CurvatureOperator):
                 "the Gauss-Newton matrix needs the model's outputs: return (loss, outputs), or "
                 "use curvature='hessian' (HessianOperator) with the loss alone"
             )
-        _check_path(loss, outputs, self.params)
+        params = self.params  # not self in product, as above
+        _check_path(loss, outputs, params)
         loss_gradient = gradients(loss, outputs, create_graph=True)
         u = [g.detach().clone().requires_grad_(True) for g in loss_gradient]
-        gradient = gradients(outputs, self.params, u, create_graph=True)
+        gradient = gradients(outputs, params, u, create_graph=True)
         reached = [g.requires_grad for g in gradient]
         curved = [g.requires_grad for g in loss_gradient]
 
@@ -204,12 +206,12 @@ class GaussNewtonOperator(CurvatureOperator):
 
         def product(v):
             if not any(reached) or not any(curved):
-                return [torch.zeros_like(p) for p in self.params]
+                return [torch.zeros_like(p) for p in params]
             jv = gradients(keep(gradient, reached), u, keep(v, reached), retain_graph=True)
             hjv = gradients(
                 keep(loss_gradient, curved), outputs, keep(jv, curved), retain_graph=True
             )
-            return gradients(outputs, self.params, hjv, retain_graph=True)
+            return gradients(outputs, params, hjv, retain_graph=True)
 
         return gradient, product
 

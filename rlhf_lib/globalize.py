@@ -1,4 +1,4 @@
-"""How far to trust the quadratic model: reduction ratio, Levenberg-Marquardt damping, line search."""
+"""How far to trust the model: reduction ratio, Levenberg-Marquardt damping, line search."""
 
 from __future__ import annotations
 

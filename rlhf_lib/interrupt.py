@@ -19,7 +19,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def interruptible(should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Within this block and this thread, :func:`checkpoint` raises once ``should_stop()`` is true."""
+    """In this block, and this thread, :func:`checkpoint` raises once ``should_stop()`` is true."""
     token = _should_stop.set(should_stop)
     try:
         yield

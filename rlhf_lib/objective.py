@@ -122,7 +122,8 @@ class TaskLoss:
 
 def _split(result) -> tuple[Tensor, Outputs]:
     """Bring what the caller's function returned into the form (scalar loss, tuple of outputs)."""
-    loss, outputs = result if isinstance(result, tuple | list) and len(result) == 2 else (result, ())
+    pair = isinstance(result, tuple | list) and len(result) == 2
+    loss, outputs = result if pair else (result, ())
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     if not isinstance(loss, Tensor) or not all(isinstance(o, Tensor) for o in outputs):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""RLHFOptimizer: regularized learning with Hessian-free optimization, as a torch.optim.Optimizer."""
+"""RLHFOptimizer: regularized Hessian-free optimization as a torch.optim.Optimizer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         regularizer: "l1", "l2", "elastic-net", "l2sp", "l1sp", None or a Regularizer. The SP
             kinds pull to the parameters' values at construction; they are part of the state.
         damping: initial mu, in units of curvature (loss per squared parameter).
-        curvature: "ggn" (closure returns ``(loss, outputs)``) or "hessian" (the loss alone will do).
+        curvature: "ggn" (closure returns ``(loss, outputs)``) or "hessian" (the loss will do).
         solver: "cg".
         damping_rule: "nielsen", "martens" or "fixed".
         max_iter: most CG iterations, i.e. curvature products, in a step.

@@ -1,4 +1,4 @@
-"""The training loop: a plain generator of Records, the same for RLHF and for any torch optimizer."""
+"""The training loop: a generator of Records, the same for RLHF and any torch optimizer."""
 
 from __future__ import annotations
 

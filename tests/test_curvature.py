@@ -372,10 +372,10 @@ def test_the_graphs_go_with_the_operator(net, Operator):
 
         operator = Operator(closure, net.parameters())
         operator @ operator.gradient
-        assert activations[0]() is None or not operator.keep_graph or operator._graphs
         graphs = [weakref.ref(graph) for graph in operator._graphs]
         del operator
-        assert [graph() for graph in graphs] == [None] and activations[0]() is None
+        assert [graph() for graph in graphs] == [None]
+        assert activations[0]() is None
     finally:
         gc.enable()
 
@@ -398,7 +398,7 @@ def test_frozen_parameters_leave_the_block_of_the_trained_ones(net, Operator):
     frozen = sum(p.numel() for p in net[0].parameters())
     operator = Operator(cross_entropy_closure(net, X, Y), net[2].parameters())
     close(operator.dense(), whole[frozen:, frozen:])
-    with pytest.raises(ValueError, match="parameter 0 .* is frozen"):
+    with pytest.raises(ValueError, match=r"parameter 0 .* is frozen"):
         Operator(cross_entropy_closure(net, X, Y), net.parameters())
 
 
@@ -528,8 +528,8 @@ def test_exact_hessian_leaves_its_argument_alone_and_works_under_no_grad():
 
 
 def test_exact_hessian_refuses_what_does_not_fit_and_says_how_much_it_would_take():
-    theta = torch.zeros(22_700_000)
-    with pytest.raises(MemoryError, match=r"22,700,000 parameters takes 1,919\.6 GiB.*2\.0 GiB"):
+    theta = torch.zeros(100_000)
+    with pytest.raises(MemoryError, match=r"of 100,000 parameters takes 37\.3 GiB.* 2\.0 GiB"):
         exact_hessian(lambda t: t.sum(), theta)
     with pytest.raises(MemoryError):
         exact_hessian(lambda t: (t**2).sum(), torch.zeros(4), max_bytes=63)

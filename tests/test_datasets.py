@@ -170,7 +170,7 @@ def test_a_users_own_splits(write):
 def test_a_second_file_can_share_the_numbering(write):
     path = write("text,label\na,c\nb,b\n")
     assert load_dataset(path, label_names=("a", "b", "c")).labels == (2, 1)
-    assert load_dataset(write("text,label\na,c\n"), label_names=("b", "c")).labels == (1,)
+    assert load_dataset(write("text,label\na,c\n", "g.csv"), label_names=("b", "c")).labels == (1,)
     with pytest.raises(ValueError, match=r"line 3: expected a label out of \['c', 'd'\], came 'b'"):
         load_dataset(path, label_names=("c", "d"))
 

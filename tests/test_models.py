@@ -188,7 +188,7 @@ def test_folder_without_config(tmp_path):
         load_model(name=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["./no/such/folder", "a/b/c", "two words"])
+@pytest.mark.parametrize("name", ["./no/such/folder", "a/b/c", "two words", "a--b", "a/.."])
 def test_what_is_neither_folder_nor_hub_id(name):
     with pytest.raises(OSError, match="which is no folder"):
         load_model(name=name)
@@ -200,15 +200,37 @@ def test_a_file_is_no_folder(tmp_path):
         load_model(name=tmp_path / "f")
 
 
-def test_hub_id_comes_from_the_cache(saved, tmp_path, monkeypatch, no_network):
-    folder, model = saved
+@pytest.fixture
+def cached(saved, tmp_path, monkeypatch):
+    """Snapshot of the saved model in a hub cache, under the id someone/tiny."""
+    folder, _ = saved
     stored = tmp_path / "hub" / "models--someone--tiny"
     (stored / "refs").mkdir(parents=True)
     (stored / "refs" / "main").write_text("0" * 40)
     shutil.copytree(folder, stored / "snapshots" / ("0" * 40))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return stored / "snapshots" / ("0" * 40)
+
+
+def test_hub_id_comes_from_the_cache(saved, cached, no_network):
     loaded, tokenizer = load_model(name="someone/tiny")
-    assert torch.equal(logits(loaded, tokenizer), logits(model, tokenizer))
+    assert torch.equal(logits(loaded, tokenizer), logits(saved[1], tokenizer))
+
+
+def test_sharded_weights_come_from_the_cache(saved, cached, no_network):
+    saved[1].save_pretrained(cached, max_shard_size="4KB")
+    (cached / "model.safetensors").unlink()
+    loaded, tokenizer = load_model(name="someone/tiny")
+    assert torch.equal(logits(loaded, tokenizer), logits(saved[1], tokenizer))
+    next(cached.glob("model-*.safetensors")).unlink()
+    assert not folders._complete(cached)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "model.safetensors"])
+def test_an_interrupted_download_is_not_taken_for_a_model(cached, offline, file):
+    (cached / file).unlink()
+    with pytest.raises(OSError, match="not in the cache"):
+        load_model(name="someone/tiny")
 
 
 def _expect_offline_error():

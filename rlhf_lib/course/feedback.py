@@ -16,8 +16,8 @@ class Feedback:
     message: str
 
     def __repr__(self) -> str:
-        mark = {"correct": "✓ Correct", "almost": "✗ Not yet"}.get(self.status, "… Not attempted yet")
-        return f"{mark}. {self.message}"
+        marks = {"correct": "✓ Correct", "almost": "✗ Not yet"}
+        return f"{marks.get(self.status, '… Not attempted yet')}. {self.message}"
 
     def __bool__(self) -> bool:
         return self.status == "correct"

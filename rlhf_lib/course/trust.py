@@ -9,7 +9,7 @@ from .feedback import almost, attempted, correct, exercise
 
 @exercise("03.least_damping")
 def least_damping(answer):
-    """The least mu that keeps H + mu I positive definite on the panel's default path: a number."""
+    """The least mu that keeps H + mu I positive definite on the default path: a number."""
     mu = float(answer)
     least = 1 - 3 * 0.4**2
     if mu <= least:
@@ -18,7 +18,7 @@ def least_damping(answer):
             f"(3·0.4² − 1 + μ = {mu - least:.2g}): the step goes uphill along y."
         )
     if mu > least + 0.025:
-        return almost("That is safe, but a smaller μ is, too: the read-out's eigenvalue is above 0.")
+        return almost("That is safe, but so is a smaller μ: the read-out's eigenvalue is above 0.")
     return correct("Just above 1 − 3y² every direction curves upwards, and the step goes down.")
 
 
@@ -51,5 +51,5 @@ def safe_damping(answer):
             return almost(
                 f"H + μI still has the eigenvalue {smallest + mu:.3g}, below the margin {margin:g}."
             )
-        return almost(f"Safe, but not the least μ: {expected:.3g} would do where you gave {mu:.3g}.")
+        return almost(f"Safe, but not the least μ: {expected:.3g} would do, you gave {mu:.3g}.")
     return correct("H + μI has the eigenvalues of H, each moved up by μ; the smallest one decides.")

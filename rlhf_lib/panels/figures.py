@@ -84,7 +84,7 @@ class ContourPath(Figure):
         *,
         path: Callable[[Any], Sequence[float]] = attrgetter("theta"),
         marks: Mapping[str, Sequence[float]] | None = None,
-        resolution: int = 81,
+        resolution: int = 121,
         height: int = 400,
         **axes: Any,
     ):

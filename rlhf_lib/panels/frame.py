@@ -1,4 +1,4 @@
-"""What stands around the figures of a panel: its head, its read-out, its progress.
+"""What stands around the figures of a panel: head, read-out, progress, and their places.
 
 All write text, never markup, so nothing in an error message can change the page, and
 are live regions that a screen reader follows.
@@ -7,8 +7,11 @@ are live regions that a screen reader follows.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import anywidget
+import ipywidgets
 import traitlets
 
 _CSS = """
@@ -66,28 +69,34 @@ class Head(anywidget.AnyWidget):
 
 
 class LiveText(anywidget.AnyWidget):
-    """A line of text in a live region (`role=status`)."""
+    """The read-out: a sentence in a live region (`role=status`)."""
 
+    # aria-busy: a screen reader announces the sentence once the run has ended, not ten
+    # times a second.
     _esm = """
     function render({ model, el }) {
-      el.classList.add("rlhf-live", model.get("css_class"));
+      el.classList.add("rlhf-live", "rlhf-readout");
       el.setAttribute("role", "status");
-      el.setAttribute("aria-label", model.get("label"));
-      const show = () => { el.textContent = model.get("text"); };
-      model.on("change:text", show);
+      const show = () => {
+        el.setAttribute("aria-busy", model.get("busy"));
+        el.textContent = model.get("text");
+      };
+      model.on("change:text change:busy", show);
       show();
     }
     export default { render };
     """
-    label = traitlets.Unicode().tag(sync=True)
-    css_class = traitlets.Unicode().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
+
+    def say(self, text: str, *, busy: bool = False) -> None:
+        with self.hold_sync():
+            self.text, self.busy = text, busy
 
 
 class Progress(anywidget.AnyWidget):
     """A bar and a sentence: 'step 5 of 14, 3 s left'."""
 
-    # The sentence is announced once it stops changing (aria-busy), not ten times a second.
     _esm = """
     function render({ model, el }) {
       const bar = document.createElement("progress"), line = document.createElement("span");
@@ -125,8 +134,8 @@ class Progress(anywidget.AnyWidget):
         """`done` records have come."""
         self.seconds = time.monotonic() - self._since
         text = f"step {done}"
-        if self._total:
-            left = max(self._total - done, 0) * self.seconds / done
+        if self._total and done <= self._total:
+            left = (self._total - done) * self.seconds / done
             text += f" of {self._total}, {duration(left)} left"
         with self.hold_sync():
             if self._total:
@@ -141,6 +150,47 @@ class Progress(anywidget.AnyWidget):
             self.text, self.busy, self.error = text, busy, error
             if full and self.fraction >= 0:
                 self.fraction = 1.0
+
+
+def assemble(
+    head: Head,
+    controls: Sequence[ipywidgets.DOMWidget],
+    buttons: Sequence[ipywidgets.Button],
+    progress: Progress,
+    figures: Sequence[ipywidgets.DOMWidget],
+    readout: LiveText,
+) -> ipywidgets.VBox:
+    """The panel's widgets in the order in which the Tab key visits them; figures stand
+    side by side where there is room."""
+    wrap = {"flex_flow": "row wrap", "align_items": "center"}
+    plots = [
+        ipywidgets.Box([figure], layout={"flex": "1 1 400px", "min_width": "320px"})
+        for figure in figures
+    ]
+    for plot in plots:
+        plot.add_class("rlhf-figure")
+    box = ipywidgets.VBox(
+        [
+            head,
+            ipywidgets.Box(controls, layout=wrap),
+            ipywidgets.Box([*buttons, progress], layout=wrap),
+            ipywidgets.Box(plots, layout={"flex_flow": "row wrap"}),
+            readout,
+        ]
+    )
+    box.add_class("rlhf-panel")
+    return box
+
+
+def button(
+    text: str, tooltip: str, action: Callable[[], Any], style: str = ""
+) -> ipywidgets.Button:
+    """A button that says in words what it does."""
+    made = ipywidgets.Button(
+        description=text, tooltip=tooltip, button_style=style, layout={"width": "72px"}
+    )
+    made.on_click(lambda _: action())
+    return made
 
 
 def duration(seconds: float) -> str:

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import ipywidgets
-
+from rlhf_lib.interrupt import Interrupted, interruptible
 from rlhf_lib.panels.controls import Control
-from rlhf_lib.panels.frame import Head, LiveText, Progress, duration
+from rlhf_lib.panels.frame import Head, LiveText, Progress, assemble, button, duration
 
 REDRAW_SECONDS = 0.1
 
@@ -82,9 +81,21 @@ class Panel:
         self._moved: set[str] = set()  # controls by which the kept runs differ
         self._count = 0
 
-        self._progress = Progress()
-        self._text = LiveText(label="read-out", css_class="rlhf-readout")
-        self.widget = self._build(title, goal)
+        self._progress, self._text = Progress(), LiveText()
+        self._progress.say("Press Run" + (" or move a control." if on_release else "."))
+        self.widget = assemble(
+            Head(title=title, goal=goal and f"Goal: {goal}"),
+            [control.widget for control in controls],
+            [
+                button("Run", "Start a run with these settings", self._start, "primary"),
+                button("Stop", "Stop the run; what it has drawn stays", self.stop),
+                button("Reset", "Put the controls back to their starting values", self.reset),
+                button("Clear", "Take away the curves of former runs", self.clear),
+            ],
+            self._progress,
+            [figure.widget for figure in self.figures],
+            self._text,
+        )
         for control in controls:
             control.widget.observe(self._on_change, names="value")
 
@@ -109,7 +120,8 @@ class Panel:
         return list(run.records)
 
     def stop(self) -> None:
-        """Ask the run to stop after the record it is working on; returns at once."""
+        """Ask the run to stop; returns at once, `wait` waits for its end. It stops at its
+        next record, or inside a step where the library's own computations look."""
         with self._lock:
             if self._latest is not None and not self._latest.done.is_set():
                 self._latest.stop.set()
@@ -220,16 +232,22 @@ class Panel:
         generator = iter(self._generate(**run.values))
         drawn, last = 0, -REDRAW_SECONDS
         try:
-            for record in generator:
-                run.records.append(record)
-                now = time.monotonic()
-                if now - last >= REDRAW_SECONDS:
-                    drawn, last = len(run.records), now
-                    self._draw(run)
-                if run.stop.is_set():
-                    break
-            else:
-                run.finished = True
+            # A step of a big model takes seconds: the library's own computations look, in
+            # the middle of a step, whether the run was stopped.
+            with interruptible(run.stop.is_set):
+                for record in generator:
+                    run.records.append(record)
+                    now = time.monotonic()
+                    if now - last >= REDRAW_SECONDS:
+                        drawn, last = len(run.records), now
+                        self._draw(run)
+                    if run.stop.is_set():
+                        break
+                else:
+                    run.finished = True
+        except Interrupted:
+            if not run.stop.is_set():
+                raise
         finally:
             if hasattr(generator, "close"):
                 generator.close()
@@ -246,7 +264,7 @@ class Panel:
                 label = self._describe(former) or f"run {self._count}"
             for figure in self.figures:
                 figure.begin(label)
-            self._text.text = ""
+            self._text.say("", busy=True)
 
     def _describe(self, run: _Run) -> str:
         """The settings by which the run differs from the others: 'λ = 0.3, μ = 1'."""
@@ -258,10 +276,11 @@ class Panel:
             for figure in self.figures:
                 figure.draw(run.records, run.values)
             if self._readout is not None:
-                self._text.text = str(self._readout(run.records, run.values))
+                self._text.say(str(self._readout(run.records, run.values)), busy=True)
         self._progress.count(len(run.records))
 
     def _report(self, run: _Run) -> None:
+        self._text.say(self._text.text)
         steps = f"{len(run.records)} step" + "s" * (len(run.records) != 1)
         if run.error is not None:
             kind, message = type(run.error).__name__, str(run.error)[:500]
@@ -271,43 +290,4 @@ class Panel:
                 f"Finished: {steps} in {duration(self._progress.seconds)}.", full=True
             )
         else:
-            self._progress.say(f"Stopped after {steps}. Run starts again from the beginning.")
-
-    # -- layout -------------------------------------------------------------------------
-
-    def _build(self, title: str, goal: str) -> ipywidgets.VBox:
-        controls = [control.widget for control in self._controls.values()]
-        buttons = [
-            self._button("Run", "Start a run with these settings", self._start, "primary"),
-            self._button("Stop", "Stop the run; what it has drawn stays", self.stop),
-            self._button("Reset", "Put the controls back to their starting values", self.reset),
-            self._button("Clear", "Take away the curves of former runs", self.clear),
-        ]
-        wrap = {"flex_flow": "row wrap", "align_items": "center"}
-        plots = [
-            ipywidgets.Box([f.widget], layout={"flex": "1 1 400px", "min_width": "320px"})
-            for f in self.figures
-        ]
-        for plot in plots:
-            plot.add_class("rlhf-figure")
-        start = "Press Run" + (" or move a control." if self._on_release else ".")
-        self._progress.say(start)
-        rows = [
-            Head(title=title, goal=goal and f"Goal: {goal}"),
-            ipywidgets.Box(controls, layout=wrap),
-            ipywidgets.Box([*buttons, self._progress], layout=wrap),
-            ipywidgets.Box(plots, layout={"flex_flow": "row wrap"}),
-            self._text,
-        ]
-        box = ipywidgets.VBox(rows)
-        box.add_class("rlhf-panel")
-        return box
-
-    def _button(
-        self, text: str, tooltip: str, action: Callable[[], Any], style: str = ""
-    ) -> ipywidgets.Button:
-        button = ipywidgets.Button(
-            description=text, tooltip=tooltip, button_style=style, layout={"width": "72px"}
-        )
-        button.on_click(lambda _: action())
-        return button
+            self._progress.say(f"Stopped after {steps}.")

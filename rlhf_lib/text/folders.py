@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -65,12 +66,12 @@ def folder_of(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return _checked(path, str(path))
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name)) or path.exists():
+    if not re.fullmatch(r"(?!.*(--|\.\.))[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name)) or path.exists():
         raise OSError(f'name: expected "minilm", "tiny-random", a folder or a hub id such as '
                       f'"bert-base-uncased", came {str(name)!r}, which is no folder.')
     try:
         cached = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        if any(cached.glob("*.safetensors")):
+        if _complete(cached):
             return cached
     except OSError:
         pass  # not in the cache yet
@@ -89,6 +90,15 @@ def folder_of(name: str | Path) -> Path:
         raise OSError(f'The model "{name}" could not be downloaded: {error} Check the id on '
                       f'{huggingface_hub.constants.ENDPOINT}; name="minilm" is embedded and '
                       f"needs no network.") from error
+
+
+def _complete(folder):
+    """Whether nothing is missing that an interrupted download would have left out."""
+    index = folder / "model.safetensors.index.json"
+    weights = (set(json.loads(index.read_text())["weight_map"].values()) if index.is_file()
+               else {"model.safetensors"})
+    tokenizer = [*folder.glob("tokenizer.json"), *folder.glob("*vocab*"), *folder.glob("*.model")]
+    return bool(tokenizer) and all((folder / name).is_file() for name in ("config.json", *weights))
 
 
 def _checked(folder, name):

@@ -171,8 +171,8 @@ def finetune(
                 yield record.with_(step=record.step // per_epoch, extra={"steps": record.step})
         return
     optimizer = RLHFOptimizer(
-        task.trained(), lr=1.0 if lr is None else lr, lambda_reg=lambda_reg, regularizer=regularizer,
-        damping=damping, max_iter=max_iter, **options,
+        task.trained(), lr=1.0 if lr is None else lr, lambda_reg=lambda_reg,
+        regularizer=regularizer, damping=damping, max_iter=max_iter, **options,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     whole = [list(batches(task.training, task.micro_batch))]

@@ -1,0 +1,165 @@
+"""Figures: what they draw, what they keep of former runs, and how they are told apart."""
+
+from types import SimpleNamespace as Record
+
+import numpy as np
+import pytest
+import torch
+
+from rlhf_lib.panels import figures
+from rlhf_lib.panels.figure import PALETTE
+
+LOSSES = {"training loss": "train", "validation loss": lambda r: r.val}
+
+
+def curves(**options):
+    return figures.Curves(LOSSES, x_range=(0, 10), y_range=(0.01, 2), **options)
+
+
+def records(n=4, val=lambda i: (i - 2) ** 2):
+    return [Record(step=i, train=1 / (i + 1), val=val(i)) for i in range(n)]
+
+
+def trace(figure, name):
+    (found,) = [t for t in figure.widget.data if t["name"] == name]
+    return found
+
+
+def test_curves_follow_the_records():
+    figure = curves()
+    figure.begin(None)
+    figure.draw(records(3), {})
+    assert trace(figure, "training loss")["x"] == [0, 1, 2]
+    assert trace(figure, "validation loss")["y"] == [4, 1, 0]
+    figure.draw(records(4), {})
+    assert len(trace(figure, "training loss")["y"]) == 4
+
+
+def test_values_that_cannot_be_drawn_are_left_out():
+    figure = curves()
+    bad = [None, float("nan"), float("inf"), torch.tensor(3.0)]
+    figure.draw(records(4, val=lambda i: bad[i]), {})
+    shown = trace(figure, "validation loss")
+    assert (shown["x"], shown["y"]) == ([3], [3])
+    assert len(trace(figure, "training loss")["y"]) == 4
+
+
+def test_least_value_gets_a_star():
+    figure = curves(marker_at_min="validation loss")
+    figure.draw(records(5), {})
+    star = trace(figure, "least validation loss")
+    assert (star["x"], star["y"]) == ([2], [0])
+    figure.begin(None)
+    assert trace(figure, "least validation loss")["x"] == []
+    with pytest.raises(ValueError, match="test loss"):
+        curves(marker_at_min="test loss")
+
+
+def test_reference_stays_when_runs_come_and_go():
+    figure = curves(reference={"AdamW, tuned": ([0, 10], np.array([0.7, 0.5]))})
+    figure.draw(records(), {})
+    figure.begin("λ = 1")
+    figure.clear()
+    assert trace(figure, "AdamW, tuned")["y"] == [0.7, 0.5]
+    assert trace(figure, "AdamW, tuned")["mode"] == "lines"
+
+
+def test_ghosts_keep_the_latest_runs_and_their_data():
+    figure = curves()
+    figure.keep = 2
+    for i in range(4):
+        figure.begin(f"λ = {i}" if i else None)
+        figure.draw(records(i + 2), {})
+    assert figure.ghosts == ["λ = 2", "λ = 3"]
+    ghosts = {t["name"]: t for t in figure.widget.data if t["name"] in figure.ghosts}
+    assert [len(ghosts[name]["x"]) for name in figure.ghosts] == [3, 4]
+    assert all(g["opacity"] < 1 for g in ghosts.values())
+    assert len({g["marker"]["symbol"] for g in ghosts.values()}) == 2
+    assert len(trace(figure, "training loss")["x"]) == 5
+    figure.clear()
+    assert figure.ghosts == []
+    assert {t["name"] for t in figure.widget.data} == set(LOSSES)
+
+
+def test_a_ghost_has_one_name_in_the_legend():
+    figure = curves()
+    figure.draw(records(), {})
+    figure.begin("λ = 1")
+    ghosts = [t for t in figure.widget.data if t["name"] == "λ = 1"]
+    assert [t["showlegend"] for t in ghosts] == [True, False]
+
+
+def test_no_ghosts_when_none_are_kept():
+    figure = curves()
+    figure.keep = 0
+    figure.draw(records(), {})
+    figure.begin("λ = 1")
+    assert figure.ghosts == [] and len(figure.widget.data) == 2
+
+
+def test_series_differ_by_colour_and_by_dash():
+    figure = figures.Curves({str(i): "y" for i in range(5)})
+    figure.begin(None)
+    lines = [t["line"] for t in figure.widget.data]
+    assert len({line["color"] for line in lines}) == len({line["dash"] for line in lines}) == 5
+    assert {line["color"] for line in lines} <= set(PALETTE)
+
+
+def test_axes_are_fixed_and_titled():
+    figure = curves(x_title="step", y_title="loss (nats)", y_log=True)
+    before = figure.widget.axes
+    figure.draw(records(val=lambda i: 1e6), {})
+    assert figure.widget.axes is before
+    assert before["yaxis"]["range"] == pytest.approx([-2, np.log10(2)])
+    assert before["yaxis"]["title"]["text"] == "loss (nats)"
+
+
+def contours(**options):
+    return figures.ContourPath(lambda x, y: x**2 - y**2, (-2, 2), (-1, 1), **options)
+
+
+def test_contour_knows_the_function():
+    figure = contours(resolution=5, levels=[-1, 0, 4])
+    shown = trace(figure, "function")
+    assert shown["customdata"][0] == [3, 0, -1, 0, 3]  # y = -1
+    assert shown["z"][0] == pytest.approx([1.75, 1, 0, 1, 1.75])  # as index of the level
+
+
+def test_path_has_start_and_current_point():
+    figure = contours(marks={"saddle": (0, 0)})
+    path = [Record(theta=torch.tensor([1.0, float(i)])) for i in range(3)]
+    figure.draw(path, {})
+    assert trace(figure, "path")["y"] == [0, 1, 2]
+    assert trace(figure, "start")["y"] == [0] and trace(figure, "now")["y"] == [2]
+    assert trace(figure, "saddle")["x"] == [0]
+    figure.begin("μ = 0")
+    assert trace(figure, "μ = 0")["y"] == [0, 1, 2]
+    assert trace(figure, "path")["y"] == trace(figure, "now")["y"] == []
+
+
+def test_negative_bars_look_different():
+    figure = figures.Bars(["small", "large"], lambda r: r.eigenvalues)
+    figure.draw([Record(eigenvalues=[9, 9]), Record(eigenvalues=torch.tensor([-0.5, 2.0]))], {})
+    positive, negative = trace(figure, "positive"), trace(figure, "negative")
+    assert (positive["y"], negative["y"]) == ([0, 2], [-0.5, 0])
+    assert positive["marker"]["color"] != negative["marker"]["color"]
+    assert negative["marker"]["pattern"]["shape"] == "/"
+    figure.begin("μ = 0")
+    assert trace(figure, "μ = 0")["y"] == [-0.5, 2]
+
+
+def test_bars_of_another_baseline_start_there():
+    figure = figures.Bars(["ratio"], lambda r: [r.ratio], baseline=1.0)
+    figure.draw([Record(ratio=0.75)], {})
+    assert trace(figure, "below")["y"] == [-0.25] and trace(figure, "below")["base"] == 1
+
+
+def test_bars_need_one_value_each():
+    figure = figures.Bars(["a", "b"], lambda r: [1])
+    with pytest.raises(ValueError, match="2 bars, but"):
+        figure.draw([Record()], {})
+
+
+def test_plotly_is_sent_once():
+    assert curves().widget.library is contours().widget.library
+    assert "Plotly" in curves().widget.library.code
