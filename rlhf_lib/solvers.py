@@ -127,7 +127,8 @@ def conjugate_gradient(
 
     if norms[0] <= tolerance:
         return result(CONVERGED, 0)
-    _check_positive(rz)
+    if _too_small(rz, r):
+        return result(STAGNATION, 0)
     for i in range(1, limit + 1):
         ap = A @ p
         curvature = float(p @ ap)
@@ -178,7 +179,8 @@ def conjugate_gradient(
                 return result(STAGNATION, i)
         z = apply_m(r)
         new_rz = float(r @ z)
-        _check_positive(new_rz)
+        if _too_small(new_rz, r):
+            return result(STAGNATION, i)
         beta = new_rz / rz
         xp = beta * (xp + alpha * pp)
         pp = new_rz + beta * beta * pp
@@ -197,9 +199,13 @@ def _as_function(preconditioner):
     return preconditioner
 
 
-def _check_positive(rz: float) -> None:
+def _too_small(rz: float, r: Tensor) -> bool:
+    """Whether the square of r has underflowed; r'Mr <= 0 has no other excuse."""
+    if rz == 0 and float(r @ r) == 0:
+        return True
     if rz <= 0:
         raise ValueError(f"the preconditioner is not positive definite: r'Mr = {rz:.3g}")
+    return False
 
 
 def _to_boundary(xx: float, xp: float, pp: float, radius: float) -> float:

@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 from rlhf_lib.interrupt import checkpoint
 from rlhf_lib.panels import Panel, checkbox, choice, figures, log_slider, slider
+from rlhf_lib.panels.frame import answer_while_busy
 
 LONG = 30  # seconds: a run that takes longer hangs
 
@@ -216,6 +217,13 @@ def test_stop_reaches_into_a_long_step():
     assert panel.wait(LONG)
     assert panel.error is None and len(panel.records) == 1
     assert panel.status == "Stopped after 1 step."
+
+
+def test_stop_is_heard_on_the_shell_that_the_page_asked_for():
+    comm = Record(_reply_subshell_for=lambda data, asked_for: None)  # as ipykernel 7.4 does
+    answer_while_busy(Record(comm=comm))
+    assert comm._reply_subshell_for({}, "subshell-1") == "subshell-1"
+    answer_while_busy(Record(comm=None))
 
 
 def test_stop_of_nothing_says_nothing():

@@ -193,6 +193,17 @@ def button(
     return made
 
 
+def answer_while_busy(widget: ipywidgets.Widget) -> None:
+    """Let the callbacks of this widget run while a cell runs.
+
+    ipykernel 7.4 hands what a page sends to the shell that last wrote to the widget,
+    hence to the one that is busy with the cell. The page asked for another one
+    (JupyterLab 4.5 gives widgets a subshell of their own); that one is free.
+    """
+    if hasattr(widget.comm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = lambda data, asked_for: asked_for
+
+
 def duration(seconds: float) -> str:
     """'0.4 s', '12 s', '3 min 5 s'."""
     if seconds < 60:

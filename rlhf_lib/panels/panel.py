@@ -15,7 +15,15 @@ from typing import Any
 
 from rlhf_lib.interrupt import Interrupted, interruptible
 from rlhf_lib.panels.controls import Control
-from rlhf_lib.panels.frame import Head, LiveText, Progress, assemble, button, duration
+from rlhf_lib.panels.frame import (
+    Head,
+    LiveText,
+    Progress,
+    answer_while_busy,
+    assemble,
+    button,
+    duration,
+)
 
 REDRAW_SECONDS = 0.1
 
@@ -83,15 +91,19 @@ class Panel:
 
         self._progress, self._text = Progress(), LiveText()
         self._progress.say("Press Run" + (" or move a control." if on_release else "."))
+        buttons = [
+            button("Run", "Start a run with these settings", self._start, "primary"),
+            button("Stop", "Stop the run; what it has drawn stays", self.stop),
+            button("Reset", "Put the controls back to their starting values", self.reset),
+            button("Clear", "Take away the curves of former runs", self.clear),
+        ]
+        # Stop must reach a run that a cell waits for. What else is pressed meanwhile waits
+        # until the cell is done, so that it does not end the cell's own run.
+        answer_while_busy(buttons[1])
         self.widget = assemble(
             Head(title=title, goal=goal and f"Goal: {goal}"),
             [control.widget for control in controls],
-            [
-                button("Run", "Start a run with these settings", self._start, "primary"),
-                button("Stop", "Stop the run; what it has drawn stays", self.stop),
-                button("Reset", "Put the controls back to their starting values", self.reset),
-                button("Clear", "Take away the curves of former runs", self.clear),
-            ],
+            buttons,
             self._progress,
             [figure.widget for figure in self.figures],
             self._text,
