@@ -99,9 +99,9 @@ def check_widgets():
                    for folder in jupyter_path("labextensions")):
             return Check("Widgets", FAIL, f"JupyterLab's extension {extension} is missing.",
                          REINSTALL)
-    from plotly.graph_objects import FigureWidget
+    from rlhf_lib.panels import figures
 
-    FigureWidget()
+    figures.Curves({"loss": "loss"})
     found = ", ".join(f"{name} {version(name)}"
                       for name in ("jupyterlab", "ipywidgets", "anywidget", "plotly"))
     return Check("Widgets", OK, found)

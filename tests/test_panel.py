@@ -185,8 +185,14 @@ def test_stop_ends_the_run_and_keeps_its_records():
         finally:
             closed.set()
 
+    held = []  # else its last reference would close the generator, not the panel
+
+    def generate(lam):
+        held.append(slow(lam))
+        return held[-1]
+
     figure = Recorder()
-    panel = panel_of(slow, figure=figure)
+    panel = panel_of(generate, figure=figure)
     panel._start()
     until(lambda: len(panel.records) >= 2)
     before, start = len(panel.records), time.monotonic()
