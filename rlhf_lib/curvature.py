@@ -173,7 +173,7 @@ class HessianOperator(CurvatureOperator):
 
 
 class GaussNewtonOperator(CurvatureOperator):
-    """G @ v = J' H_L (J v), the generalized Gauss-Newton matrix (Schraudolph, 2002, eq. 9).
+    """G @ v = J' H_L (J v), the generalized Gauss-Newton matrix (Schraudolph, 2002).
 
     J is the Jacobian of the model's outputs with respect to the parameters and H_L the Hessian of
     the loss with respect to the outputs. G is positive semi-definite when the loss is convex in

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-def reduction_ratio(actual: float, predicted: float) -> float:
+def reduction_ratio(actual: float, predicted: float, rounding: float = 0.0) -> float:
     """rho = (f(theta) - f(theta + d)) / (m(0) - m(d)); 1 if the model was right.
 
-    -inf where the new value is not finite or the model promised no reduction.
+    -inf where the new value is not finite or the model promised no reduction; 1 where both
+    reductions are below ``rounding``, so that their ratio would be noise, and would drive the
+    damping up at convergence (Conn, Gould and Toint, 2000, section 17.4.2).
     """
+    if max(abs(actual), abs(predicted)) < rounding:
+        return 1.0
     if not math.isfinite(actual) or not predicted > 0:
         return -math.inf
     return actual / predicted

@@ -230,7 +230,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         try:
             full = objective(1.0)
-            rho = reduction_ratio(value - full, predicted)
+            rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
+            rho = reduction_ratio(value - full, predicted, rounding)
             length, _, _ = armijo(
                 objective, value, lambda t: float(system.gradient @ (trial(t) - theta)),
                 first=full, c=1e-4 if self.line_search else 0.0,

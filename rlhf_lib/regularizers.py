@@ -237,7 +237,7 @@ class ElasticNet(Regularizer):
 
 
 class L2SP(L2):
-    """L2 towards the starting point: r(theta - theta_0) (Xuhong Li et al., 2018, eq. 3)."""
+    """L2 towards the starting point: r(theta - theta_0) (Xuhong Li et al., 2018)."""
 
     from_start = True
 

@@ -120,7 +120,8 @@ class TinyBert:
     def __init__(self):
         self.model, tokenizer = load_model(name="tiny-random", dtype=torch.float64)
         self.params = list(self.model.parameters())
-        self.encoded = encode(tokenizer, TEXTS)
+        # Short, because a dense Hessian costs a gradient for each of its rows.
+        self.encoded = encode(tokenizer, TEXTS, max_length=10)
         self.theta = flat(self.params)
         self.n = self.theta.numel()
 

@@ -1,4 +1,4 @@
-"""Exercises: the stub is not attempted, the solution is correct, each typical mistake has its hint."""
+"""Exercises: a stub is not attempted, the solution is correct, each mistake has its own hint."""
 
 import pytest
 import torch
@@ -52,27 +52,27 @@ def central(gradient, theta, v, eps):
 
 
 SOLUTIONS = {
-    "00.which_slider": "lambda",
+    "00.same_rest": "AB",
     "00.ridge_minimum": ridge(),
-    "03.least_damping": 0.54,
+    "03.least_damping": 0.9,
     "03.safe_damping": safe,
     "10.closure": closure,
     "10.finite_difference": central,
 }
 
 MISTAKES = [
-    ("00.which_slider", "damping", "damping alone"),
-    ("00.which_slider", "mu", "damping alone"),
-    ("00.which_slider", "both", 'Answer "lambda"'),
+    ("00.same_rest", "AC", "different functions"),
+    ("00.same_rest", "c, b", "another λ"),
+    ("00.same_rest", "all", "two of the letters"),
     ("00.ridge_minimum", ridge(lambda lam, n: 0.0), "λ is missing"),
     ("00.ridge_minimum", ridge(lambda lam, n: lam / n), "divide both"),
     ("00.ridge_minimum", ridge(lambda lam, n: 2 * lam), "not 2λ"),
     ("00.ridge_minimum", ridge(sign=-1), "sign"),
     ("00.ridge_minimum", lambda X, y, lam: X.T @ X, "shape"),
     ("00.ridge_minimum", lambda X, y, lam: X.no_such_method(), "AttributeError"),
-    ("03.least_damping", 0.5, "below zero"),
-    ("03.least_damping", 0.0, "below zero"),
-    ("03.least_damping", 0.7, "smaller μ"),
+    ("03.least_damping", 0.88, "not above zero"),
+    ("03.least_damping", 0.54, "not above zero"),
+    ("03.least_damping", 0.94, "smaller μ"),
     ("03.safe_damping", lambda H, m: safe(H, 0.0), "margin is missing"),
     ("03.safe_damping", lambda H, m: m - float(torch.linalg.eigvalsh(H)[0]), "not be negative"),
     ("03.safe_damping", lambda H, m: max(0.0, m - float(H.diagonal().min())), "not the spectrum"),

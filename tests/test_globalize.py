@@ -20,6 +20,14 @@ def test_rho_is_minus_infinity_where_no_trust_is_due(actual, predicted):
     assert reduction_ratio(actual, predicted) == -math.inf
 
 
+@pytest.mark.parametrize(("actual", "predicted", "rho"), [
+    (-3e-16, 1e-18, 1.0), (0.0, 0.0, 1.0), (-3e-15, 1e-18, -3e3), (1e-15, 2e-15, 0.5),
+    (math.nan, 1e-18, -math.inf),
+])  # fmt: skip
+def test_reductions_below_rounding_speak_for_the_model(actual, predicted, rho):
+    assert reduction_ratio(actual, predicted, rounding=1e-15) == pytest.approx(rho)
+
+
 @pytest.mark.parametrize(("rho", "factor"), [
     (-math.inf, 1.5), (0.1, 1.5), (0.25, 1.0), (0.5, 1.0), (0.75, 1.0), (0.8, 2 / 3), (5.0, 2 / 3),
 ])  # fmt: skip

@@ -172,9 +172,9 @@ def test_curvature_may_come_from_fewer_samples_than_the_gradient(net, keep_graph
 
 
 def test_lr_is_the_length_that_the_line_search_starts_from(net):
-    dense = Dense(net, "ggn")
+    dense = Dense(net, "ggn", 0.5)
     d = dense.direction(dense.theta, 1.0)
-    optimizer = tight(net.parameters(), lr=0.3, regularizer=None)
+    optimizer = tight(net.parameters(), lr=0.3, lambda_reg=0.5, regularizer="l2")
     optimizer.step(cross_entropy_closure(net, X, Y))
     close(flat(net.parameters()), dense.theta + 0.3 * d, rtol=1e-10)
     g, s = dense.gradient(dense.theta), 0.3 * d
@@ -221,8 +221,10 @@ def zeros_net(features):
     return net
 
 
-@pytest.mark.parametrize("curvature", ["ggn", "hessian"])
-def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(cancer, curvature):
+@pytest.mark.parametrize(("curvature", "warm_start"), [("ggn", 0), ("hessian", 0), ("ggn", 0.9)])
+def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(
+    cancer, curvature, warm_start
+):
     X, y = cancer
     lam = 0.01
     model = LogisticRegression(l1_ratio=1, C=1 / (len(y) * lam), solver="saga", tol=1e-9,
@@ -230,7 +232,8 @@ def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(cancer
     net = zeros_net(30)  # its bias is left out of the penalty, as scikit-learn's intercept is
     closure = logistic_closure(net, X, y)
     optimizer = RLHFOptimizer(net.parameters(), lambda_reg=lam, regularizer="l1",
-                              curvature=curvature, damping=1e-2, rtol=1e-6)  # fmt: skip
+                              curvature=curvature, damping=1e-2, rtol=1e-6,
+                              warm_start=warm_start)  # fmt: skip
     values = []
     for _ in range(60):
         optimizer.step(closure)
@@ -334,12 +337,14 @@ def test_a_step_under_no_grad_is_the_same_step(net):
     assert torch.equal(flat(other.parameters()), flat(net.parameters()))
 
 
-def test_float32_descends_to_a_small_gradient():
-    net = mlp(3, 3, dtype=torch.float32)
-    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=0.05, regularizer="l2", damping=0.1)
-    for _ in range(15):
-        optimizer.step(cross_entropy_closure(net, X.float(), Y))
-    assert optimizer.record.grad_norm < 1e-4
+@pytest.mark.parametrize(("dtype", "small"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_rounding_at_the_minimum_does_not_drive_the_damping_up(dtype, small):
+    net = mlp(3, 3, dtype=dtype)
+    optimizer = tight(net.parameters(), lambda_reg=0.05, regularizer="l2", damping=0.1)
+    for _ in range(25):
+        optimizer.step(cross_entropy_closure(net, X.to(dtype), Y))
+    assert optimizer.record.grad_norm < small
+    assert optimizer.record.damping < 0.1
 
 
 # Nonconvex losses.

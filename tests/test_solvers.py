@@ -325,12 +325,19 @@ def test_negative_curvature_is_followed_to_the_boundary(seed, n):
     close(found.residual, b - A @ found.x, atol=1e-11)
 
 
-def test_the_radius_is_in_the_norm_of_the_preconditioners_inverse():
-    A, b = spd(10, condition=1e3), 100 * randn(10, seed=1)
+@few_cases
+@given(seed=seeds, share=st.floats(0.05, 0.95))
+def test_the_radius_is_in_the_norm_of_the_preconditioners_inverse(seed, share):
+    A, b = spd(10, seed, condition=100), randn(10, seed=seed + 1)
     m = 1 / A.diagonal()
-    found = conjugate_gradient(A, b, preconditioner=m, radius=0.7, rtol=1e-10)
+
+    def norm(x):
+        return math.sqrt(float(x @ (x / m)))
+
+    radius = share * norm(torch.linalg.solve(A, b))
+    found = conjugate_gradient(A, b, preconditioner=m, radius=radius, rtol=1e-12)
     assert found.reason == "boundary"
-    assert math.sqrt(float(found.x @ (found.x / m))) == pytest.approx(0.7, rel=1e-10)
+    assert norm(found.x) == pytest.approx(radius, rel=1e-9)
 
 
 def test_the_radius_counts_from_zero_when_there_is_a_start():

@@ -20,7 +20,7 @@ KEPT = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "cos
 RUNS = {
     "AdamW, lr 5e-5": {"method": "adamw", "steps": 10, "lr": 5e-5},
     "RLHF, L2 towards the pre-trained weights, λ 0.5": {
-        "method": "rlhf", "steps": 12, "lambda_reg": 0.5, "damping": 1.0, "max_iter": 8,
+        "method": "rlhf", "steps": 10, "lambda_reg": 0.5, "damping": 1.0, "max_iter": 8,
     },
 }  # fmt: skip
 

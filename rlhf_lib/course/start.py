@@ -7,17 +7,19 @@ import torch
 from .feedback import almost, attempted, correct, exercise
 
 
-@exercise("00.which_slider")
-def which_slider(answer):
-    """The slider that moves the minimum, as a word."""
-    word = str(answer).strip().lower()
-    if word in ("lambda", "λ", "lambda_reg"):
+@exercise("00.same_rest")
+def same_rest(answer):
+    """Which two of A (λ 0.01, μ 0), B (λ 0.01, μ 0.1) and C (λ 0.1, μ 0) rest at one point."""
+    word = "".join(sorted(letter for letter in str(answer).upper() if letter in "ABC"))
+    if word == "AB":
         return correct(
             "λ is part of the function that is minimized; damping only changes the way there."
         )
-    if word in ("damping", "mu", "μ", "damping μ"):
-        return almost("Run damping alone for all its steps: where does |w| go on to?")
-    return almost('Answer "lambda" or "damping".')
+    if word == "AC":
+        return almost("A and C minimize different functions: their λ differ.")
+    if word == "BC":
+        return almost("μ = 0.1 and λ = 0.1 give B and C like first steps, but B has another λ.")
+    return almost('Answer with two of the letters, "AB", "AC" or "BC".')
 
 
 @exercise("00.ridge_minimum")

@@ -9,17 +9,17 @@ from .feedback import almost, attempted, correct, exercise
 
 @exercise("03.least_damping")
 def least_damping(answer):
-    """The least mu that keeps H + mu I positive definite on the default path: a number."""
+    """The least mu that keeps H + mu I positive definite from (1.5, 0.2) on."""
     mu = float(answer)
-    least = 1 - 3 * 0.4**2
-    if mu <= least:
+    least = 1 - 3 * 0.2**2
+    if mu <= least + 1e-9:
         return almost(
-            f"With μ = {mu:g} the bar of the y direction is still below zero at the start "
-            f"(3·0.4² − 1 + μ = {mu - least:.2g}): the step goes uphill along y."
+            f"With μ = {mu:g} the bar of the y direction is not above zero at the start "
+            f"(3·0.2² − 1 + μ = {mu - least:.2g}): the step does not start downhill."
         )
     if mu > least + 0.025:
-        return almost("That is safe, but so is a smaller μ: the read-out's eigenvalue is above 0.")
-    return correct("Just above 1 − 3y² every direction curves upwards, and the step goes down.")
+        return almost("That is safe, but so is a smaller μ: the eigenvalue is well above 0.")
+    return correct("Just above 1 − 3y² every direction curves upwards, and the step starts downhill.")
 
 
 @exercise("03.safe_damping")
