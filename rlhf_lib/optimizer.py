@@ -168,6 +168,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
             regularizer.center = flatten(self.state[p]["center"] for _, p in named)
         return regularizer.bind(named, lambdas)
 
+    def penalty(self) -> float:
+        """lambda R(theta) at the present parameters."""
+        return float(self._bound_regularizer().value())
+
     @torch.no_grad()
     def step(
         self,
@@ -243,8 +247,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
         final = trial(length) if length else theta
         assign(params, final)
 
-        rule = Damping(state["damping"], state["rule"], nu=state["nu"])
-        state["damping"], used = rule.update(rho), state["damping"]
+        used = state["damping"]
+        rule = Damping(used, state["rule"], nu=state["nu"])
+        if bool(scaled.any()):  # with lr = 0, the start of a warm-up, rho says nothing of mu
+            state["damping"] = rule.update(rho)
         state["nu"], state["direction"] = rule.nu, solved.x if self.warm_start else None
         state["step"] += 1
         state["cost"] += task.samples * (1 + _FORWARD_COST * evaluations)
@@ -312,6 +318,6 @@ def _predicted_reduction(system: _System, solved: CGResult, s: Tensor, damping: 
 
 
 def _check_group(group: dict) -> None:
-    if not 0 < group["lr"] < math.inf:
-        raise ValueError(f"expected a finite lr > 0, got {group['lr']}")
+    if not 0 <= group["lr"] < math.inf:
+        raise ValueError(f"expected a finite lr >= 0, got {group['lr']}")
     check_lambda(group["lambda_reg"])

@@ -33,7 +33,8 @@ def train(
         loss_fn: ``loss_fn(batch)`` returns ``(mean loss, outputs)``.
         optimizer: an RLHFOptimizer, or any ``torch.optim`` optimizer, over the same parameters.
         batches: re-iterable; one optimizer step for each of its elements. An element is a batch,
-            or a list of micro-batches of unequal size, whose mean is weighted by sample counts.
+            or a list of micro-batches of unequal size, whose mean is weighted by sample counts. A
+            list of tensors, as DataLoader's ``[inputs, labels]``, is one batch.
         epochs: passes over ``batches``. max_steps: stop earlier.
         evaluate: returns any of train_loss, train_accuracy, val_loss, val_accuracy; called at step
             0, every ``evaluate_every`` steps and after the last.
@@ -58,10 +59,12 @@ def train(
     first = None
     for _ in range(epochs):
         for batch in batches:
-            micro = list(batch) if isinstance(batch, list) else [batch]
+            micro = _micro_batches(batch)
             if first is None:
                 first = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
-                yield measured(Record(step=0, loss=first.value(), reason="start"))
+                penalty = optimizer.penalty() if second_order else 0.0
+                start = Record(step=0, loss=first.value(), penalty=penalty, reason="start")
+                yield measured(start)
             if max_steps is not None and step >= max_steps:
                 return
             step += 1
@@ -80,6 +83,11 @@ def train(
             )
     if first is None:
         raise ValueError("expected at least one batch, got none: is the data set empty?")
+
+
+def _micro_batches(batch) -> list:
+    several = isinstance(batch, list) and not any(isinstance(part, torch.Tensor) for part in batch)
+    return batch if several else [batch]
 
 
 def _first_order_step(task: TaskLoss, optimizer, params) -> tuple[float, float, int]:

@@ -467,8 +467,8 @@ def test_what_is_not_finite_is_named_and_nothing_has_changed(net, loss, message)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"lr": 0.0}, "finite lr > 0"),
-    ({"lr": math.inf}, "finite lr > 0"),
+    ({"lr": -1.0}, "finite lr >= 0"),
+    ({"lr": math.inf}, "finite lr >= 0"),
     ({"lambda_reg": -1.0}, "lambda_reg >= 0"),
     ({"lambda_reg": 0.1, "regularizer": None}, "no effect without a penalty"),
     ({"regularizer": "ridge"}, "one of"),
@@ -692,7 +692,7 @@ def test_an_added_group_is_pulled_to_where_it_was_when_added(net, steps_before):
 
 @pytest.mark.parametrize(("group", "message"), [
     ({"lambda_reg": -1.0}, "lambda_reg"),
-    ({"lr": -1.0}, "lr > 0"),
+    ({"lr": -1.0}, "lr >= 0"),
     ({"params": [torch.zeros(2)]}, "frozen"),
 ])  # fmt: skip
 def test_a_group_that_is_refused_is_not_added(net, group, message):
@@ -762,3 +762,20 @@ def test_a_step_leaves_no_graph_behind(net):
         assert [ref() for ref in hidden] == [None] * len(hidden)
     finally:
         gc.enable()
+
+
+def test_a_warm_up_from_a_learning_rate_of_zero_stands_still_and_keeps_the_damping(net):
+    optimizer = RLHFOptimizer(net.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 2)
+    before = flat(net.parameters())
+
+    def closure():
+        return cross_entropy_on(net)((X, Y))
+
+    optimizer.step(closure)
+    assert torch.equal(flat(net.parameters()), before)
+    assert not optimizer.record.accepted
+    schedule.step()
+    optimizer.step(closure)
+    assert optimizer.record.damping == 1.0  # the step that stood still has not changed it
+    assert optimizer.record.accepted and not torch.equal(flat(net.parameters()), before)

@@ -147,8 +147,13 @@ def test_a_learning_rate_of_zero_is_not_taken_for_the_default():
     task = make(1)
     list(finetune(task, "adamw", steps=1, lr=0.0))
     assert task.distance() == 0
-    with pytest.raises(ValueError, match="lr > 0"):
-        list(finetune(task, "rlhf", steps=1, lr=0.0))
+    list(finetune(task, "rlhf", steps=1, lr=0.0))
+    assert task.distance() == 0
+
+
+def test_an_option_that_adamw_does_not_have_is_refused():
+    with pytest.raises(TypeError, match="keep_graph"):
+        list(finetune(make(1), "adamw", steps=1, keep_graph=False))
 
 
 def test_more_classes_than_the_model_has_are_refused():

@@ -216,3 +216,18 @@ def test_rlhf_lowers_the_objective_at_every_step_of_a_whole_batch(net):
     records = list(train(cross_entropy_on(net), rlhf(net), [(X, Y)], epochs=12))[1:]
     values = [r.objective for r in records]
     assert values == sorted(values, reverse=True) and values[-1] < 0.6 * values[0]
+
+
+def test_a_data_loaders_list_of_tensors_is_one_batch(net):
+    data = torch.utils.data.TensorDataset(X, Y)
+    loader = torch.utils.data.DataLoader(data, batch_size=len(X))
+    assert isinstance(next(iter(loader)), list)
+    records = list(train(cross_entropy_on(net), rlhf(net), loader))
+    assert len(records) == 2
+    assert records[1].loss == pytest.approx(records[0].loss, rel=1e-12)
+
+
+def test_the_first_record_has_the_penalty(net):
+    optimizer = RLHFOptimizer(net.parameters(), regularizer="l2", lambda_reg=0.1)
+    start, first = train(cross_entropy_on(net), optimizer, [(X, Y)])
+    assert start.penalty == pytest.approx(first.penalty, rel=1e-12) and start.penalty > 0

@@ -19,7 +19,7 @@ def least_damping(answer):
         )
     if mu > least + 0.025:
         return almost("That is safe, but so is a smaller μ: the eigenvalue is well above 0.")
-    return correct("Just above 1 − 3y² every direction curves upwards, and the step starts downhill.")
+    return correct("Just above 1 − 3y² every direction curves upwards: the step starts downhill.")
 
 
 @exercise("03.safe_damping")

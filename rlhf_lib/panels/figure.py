@@ -122,7 +122,10 @@ def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layo
     return go.Layout(
         height=height,
         autosize=True,
-        margin={"l": 62, "r": 12, "t": 72, "b": 48},
+        # Room on the right for half of the last number: plotly leaves it out otherwise.
+        margin={"l": 62, "r": 20, "t": 72, "b": 48},
+        # A marker on the edge, such as the end of a ghost, is drawn whole.
+        template={"data": {"scatter": [{"cliponaxis": False}]}},
         font={"size": 13, "family": "system-ui, sans-serif"},
         xaxis=axis | x_axis,
         yaxis=axis | y_axis | {"type": "log" if y_log else "linear"},

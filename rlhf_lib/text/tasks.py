@@ -156,6 +156,8 @@ def finetune(
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, came {method!r}")
+    if method == "adamw" and options:
+        raise TypeError(f"adamw has no option {', '.join(sorted(options))}; RLHFOptimizer may have")
     task.reset()
     if method == "adamw":
         optimizer = torch.optim.AdamW(
