@@ -18,9 +18,10 @@ TARGET = Path(__file__).resolve().parents[1] / "notebooks" / "recorded" / "10_be
 KEPT = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "cost", "seconds",
         "damping", "rho", "products", "reason")  # fmt: skip
 RUNS = {
-    "AdamW, lr 5e-5": {"method": "adamw", "steps": 10, "lr": 5e-5},
+    "AdamW, lr 5e-5": {"method": "adamw", "steps": 8, "lr": 5e-5},
     "RLHF, L2 towards the pre-trained weights, λ 0.5": {
-        "method": "rlhf", "steps": 10, "lambda_reg": 0.5, "damping": 1.0, "max_iter": 8,
+        "method": "rlhf", "steps": 8, "lambda_reg": 0.5, "damping": 1.0, "max_iter": 8,
+        "curvature_size": 32,
     },
 }  # fmt: skip
 
