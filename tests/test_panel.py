@@ -85,7 +85,7 @@ def test_run_sets_the_controls_and_returns_the_records():
     assert [r.y for r in records] == [0, 0.5, 1, 1.5, 2]
     assert panel.values == {"lam": 0.5} and panel.records == records
     assert panel.text == "y is 2.0"
-    assert panel.status.startswith("Finished: 5 steps")
+    assert panel.status.startswith("Finished: 5 records")
 
 
 def test_generate_gets_plain_python_values():
@@ -202,7 +202,7 @@ def test_stop_ends_the_run_and_keeps_its_records():
     assert time.monotonic() - start < 5  # half a second on an idle machine
     assert closed.is_set()
     assert before <= len(panel.records) <= before + 2
-    assert panel.status == f"Stopped after {len(panel.records)} steps."
+    assert panel.status == f"Stopped after {len(panel.records)} records."
     assert figure.calls[-1] == ("draw", 0.3, len(panel.records))
 
 
@@ -222,7 +222,7 @@ def test_stop_reaches_into_a_long_step():
     panel.stop()
     assert panel.wait(LONG)
     assert panel.error is None and len(panel.records) == 1
-    assert panel.status == "Stopped after 1 step."
+    assert panel.status == "Stopped after 1 record."
 
 
 def test_stop_is_heard_on_the_shell_that_the_page_asked_for():
@@ -249,7 +249,7 @@ def test_an_error_is_shown_and_raised_and_the_records_stay():
     panel = panel_of(fails, figure=figure)
     with pytest.raises(ZeroDivisionError, match="curvature"):
         panel.run()
-    assert panel.status == "Error after 5 steps: ZeroDivisionError: the <b>curvature</b> is 0"
+    assert panel.status == "Error after 5 records: ZeroDivisionError: the <b>curvature</b> is 0"
     assert panel._progress.error and isinstance(panel.error, ZeroDivisionError)
     assert len(panel.records) == 5 and figure.calls[-1] == ("draw", 0.3, 5)
 
@@ -314,9 +314,9 @@ def test_progress_counts_and_tells_the_time_left():
     gate = Gate()
     panel = panel_of(gate, total=lambda values: 4)
     panel._start()
-    until(lambda: panel.status == "Running, waiting for the first step…")
+    until(lambda: panel.status == "Running, waiting for the first record…")
     gate.open(0.3)
-    until(lambda: panel.status.startswith("step 1 of 4, ") and panel.status.endswith(" left"))
+    until(lambda: panel.status.startswith("record 1 of 4, ") and panel.status.endswith(" left"))
     assert panel._progress.fraction == 0.25
     panel.stop()
     gate.open(0.3)

@@ -166,3 +166,11 @@ def test_more_classes_than_the_model_has_are_refused():
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match=r"one of \('rlhf', 'adamw'\), came 'sgd'"):
         list(finetune(make(1), "sgd"))
+
+
+@pytest.mark.parametrize("top_layers", [None, 1])
+def test_the_loss_stays_the_same_after_an_evaluation(top_layers):
+    task = make(top_layers, dropout=0.3)  # which an evaluation must not leave switched on
+    before = task.loss_fn(task.training)[0].item()
+    task.evaluate()
+    assert [task.loss_fn(task.training)[0].item() for _ in range(2)] == [before, before]

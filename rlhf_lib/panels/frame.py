@@ -128,12 +128,12 @@ class Progress(anywidget.AnyWidget):
         self._total, self._since, self.seconds = total, time.monotonic(), 0.0
         with self.hold_sync():
             self.fraction = 0.0 if total else -1.0
-            self.say("Running, waiting for the first step…", busy=True)
+            self.say("Running, waiting for the first record…", busy=True)
 
     def count(self, done: int) -> None:
         """`done` records have come."""
         self.seconds = time.monotonic() - self._since
-        text = f"step {done}"
+        text = f"record {done}"
         if self._total and done <= self._total:
             left = (self._total - done) * self.seconds / done
             text += f" of {self._total}, {duration(left)} left"

@@ -293,13 +293,13 @@ class Panel:
 
     def _report(self, run: _Run) -> None:
         self._text.say(self._text.text)
-        steps = f"{len(run.records)} step" + "s" * (len(run.records) != 1)
+        count = f"{len(run.records)} record" + "s" * (len(run.records) != 1)
         if run.error is not None:
             kind, message = type(run.error).__name__, str(run.error)[:500]
-            self._progress.say(f"Error after {steps}: {kind}: {message}", error=True)
+            self._progress.say(f"Error after {count}: {kind}: {message}", error=True)
         elif run.finished:
             self._progress.say(
-                f"Finished: {steps} in {duration(self._progress.seconds)}.", full=True
+                f"Finished: {count} in {duration(self._progress.seconds)}.", full=True
             )
         else:
-            self._progress.say(f"Stopped after {steps}.")
+            self._progress.say(f"Stopped after {count}.")

@@ -71,6 +71,7 @@ class CachedTop(nn.Module):
         for parameter, _ in self._frozen:
             parameter.requires_grad_(False)
         model.eval()
+        self.eval()
 
     def unfreeze(self) -> None:
         """Give the parameters below back the `requires_grad` they came with."""

@@ -55,7 +55,7 @@ class ClassificationTask:
         self.device = next(model.parameters()).device
         self.training = self._tensors(tokenizer, training, max_length)
         self.validation = self._tensors(tokenizer, validation, max_length)
-        model.eval()
+        self.module.eval()  # its own flag too: score() puts back what it finds
         self._start = {n: p.detach().clone() for n, p in self.trained()}
 
     def _tensors(self, tokenizer, data: TextDataset, max_length: int) -> dict[str, Tensor]:
