@@ -75,8 +75,8 @@ class CurvatureOperator:
         batches: micro-batches of unequal size; products are weighted by their sample counts.
         count: weight of a micro-batch, default its number of samples.
         keep_graph: True builds each graph once and keeps it for all products: fastest. False
-            rebuilds it micro-batch by micro-batch in each product: about half as fast again, and
-            memory for one micro-batch's graph only.
+            rebuilds it micro-batch by micro-batch in each product: memory for one micro-batch's
+            graph only, at 1.7 to 1.9 times the time (benchmarks/products.py).
 
     Attributes:
         loss: the loss as a float. gradient: its flat gradient, shape (n,). Both come from the
