@@ -1,6 +1,6 @@
 """The accuracies that the card of course-reviews quotes: python tools/measure_reviews.py
 
-About five minutes on two idle cores: bag of words, then the embedded BERT with AdamW, first its
+Five to ten minutes on two cores: bag of words, then the embedded BERT with AdamW, first its
 top layer on cached activations, then all of it, three seeds each. Validation accuracy is that of
 the last epoch, whatever earlier epochs had.
 """
