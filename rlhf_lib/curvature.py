@@ -136,11 +136,12 @@ class CurvatureOperator:
             return torch.stack([self @ column for column in v.T], dim=1)
         self.products += 1
         pieces = unflatten(v.detach().to(self.dtype), self.params)
-        total = torch.zeros(self.shape[0], dtype=self.dtype, device=self.device)
+        total = None
         with torch.enable_grad():
             for product in self._products():
                 checkpoint()
-                total += flatten(product(pieces)).detach()
+                flat = flatten(product(pieces)).detach()
+                total = flat if total is None else total.add_(flat)
         return total
 
     def dense(self) -> Tensor:

@@ -13,7 +13,7 @@ from .curvature import exact_hessian
 from .globalize import armijo
 from .objective import gradients
 from .record import Record
-from .regularizers import Regularizer, check_lambda, make_regularizer
+from .regularizers import Regularizer, check_has_penalty, make_regularizer
 from .solvers import CONVERGED, NEGATIVE_CURVATURE, SINGULAR, solve_dense
 
 
@@ -59,11 +59,7 @@ def newton(
         raise ValueError(f"expected theta0 of shape (n,), got {tuple(theta0.shape)}")
     if not 0 <= damping < math.inf:
         raise ValueError(f"expected a finite damping >= 0, got {damping}")
-    if check_lambda(lambda_reg) > 0 and regularizer is None:
-        raise ValueError(
-            f"lambda_reg = {lambda_reg} has no effect without a penalty: pass regularizer='l2' or "
-            "another kind"
-        )
+    check_has_penalty(lambda_reg, regularizer)
     theta = theta0.detach().clone()
     penalty = make_regularizer(regularizer) or make_regularizer("l2")
     if penalty.from_start and penalty.center is None:

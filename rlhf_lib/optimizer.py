@@ -15,7 +15,7 @@ from .flat import assign, check_params, flatten
 from .globalize import Damping, armijo, reduction_ratio
 from .objective import TaskLoss, check_finite
 from .record import Record
-from .regularizers import Regularizer, check_lambda, make_regularizer
+from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
 from .solvers import NOT_FINITE, CGResult, Shifted, conjugate_gradient
 
 _FORWARD_COST = 1 / 3
@@ -40,7 +40,6 @@ write
 class _System:
     """One step's linear system (B + shift) d = -gradient, and where it lives."""
 
-    theta: Tensor
     gradient: Tensor
     curvature: CurvatureOperator
     shift: Tensor
@@ -136,11 +135,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         try:
             _check_group(group)
             check_params([p for g in self.param_groups for p in g["params"]])
-            if group["lambda_reg"] > 0 and self.regularizer is None:
-                raise ValueError(
-                    f"lambda_reg = {group['lambda_reg']} has no effect without a penalty: pass "
-                    "regularizer='l1' or another kind"
-                )
+            check_has_penalty(group["lambda_reg"], self.regularizer)
         except ValueError:
             self.param_groups.pop()
             raise
@@ -204,7 +199,9 @@ class RLHFOptimizer(torch.optim.Optimizer):
         task = TaskLoss(closure, batches, count=self.count, device=params[0].device)
         theta = flatten(p.detach() for p in params).clone()
 
-        system, loss, curvature_task = self._linearize(task, params, penalty, curvature_batches)
+        system, loss, curvature_task = self._linearize(
+            task, params, theta, penalty, curvature_batches
+        )
         penalty_value = float(penalty.value(theta))
         value = loss + penalty_value
         solved = self._solve(system, state)
@@ -268,7 +265,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         )  # fmt: skip
         return loss
 
-    def _linearize(self, task, params, penalty, curvature_batches):
+    def _linearize(self, task, params, theta, penalty, curvature_batches):
         """Gradient and curvature at the present point; one graph serves both if it can."""
         operator = _OPERATORS[self.curvature]
         if curvature_batches is None:
@@ -283,13 +280,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
             curvature = operator(curvature_task, params, keep_graph=self.keep_graph)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)
-        theta = flatten(p.detach() for p in params)
         total = penalty.subgradient(gradient, theta)
         free, signs = None, torch.zeros_like(theta)
         if not penalty.smooth:
             signs, stay = penalty.orthant(theta, -total)
             free = ~stay
-        system = _System(theta, total, curvature, penalty.curvature(theta), free, signs)
+        system = _System(total, curvature, penalty.curvature(theta), free, signs)
         return system, loss, curvature_task
 
     def _solve(self, system: _System, state: dict) -> CGResult:

@@ -265,3 +265,12 @@ def check_lambda(value: float) -> float:
     if not 0 <= value < float("inf"):
         raise ValueError(f"expected a finite lambda_reg >= 0, got {value}")
     return value
+
+
+def check_has_penalty(value: float, regularizer: str | Regularizer | None) -> None:
+    """A ValueError for a positive regularization weight with nothing that it could weigh."""
+    if check_lambda(value) > 0 and regularizer is None:
+        raise ValueError(
+            f"lambda_reg = {value} has no effect without a penalty: pass regularizer='l2' or "
+            "another kind"
+        )

@@ -1,5 +1,6 @@
 """Problems and independent truths that several test files share. Nothing here uses the numerics."""
 
+import weakref
 from functools import cache
 from itertools import pairwise
 
@@ -112,6 +113,19 @@ def cross_entropy_on(module):
         return nn.functional.cross_entropy(logits, batch[1]), logits
 
     return closure
+
+
+def watched_closure(net, X, Y):
+    """The first of these for a net of three modules, and weak references to its activations."""
+    hidden = []
+
+    def closure():
+        activation = net[1](net[0](X))
+        hidden.append(weakref.ref(activation))
+        logits = net[2](activation)
+        return nn.functional.cross_entropy(logits, Y), logits
+
+    return closure, hidden
 
 
 class TinyBert:

@@ -17,6 +17,7 @@ from cases import (
     randn,
     seeds,
     tiny_bert,
+    watched_closure,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -365,14 +366,7 @@ def test_the_graphs_go_with_the_operator(net, Operator):
     gc.collect()
     gc.disable()  # so that a reference cycle would show
     try:
-        activations = []
-
-        def closure():
-            hidden = net[1](net[0](X))
-            activations.append(weakref.ref(hidden))
-            logits = net[2](hidden)
-            return nn.functional.cross_entropy(logits, Y), logits
-
+        closure, activations = watched_closure(net, X, Y)
         operator = Operator(closure, net.parameters())
         operator @ operator.gradient
         graphs = [weakref.ref(graph) for graph in operator._graphs]

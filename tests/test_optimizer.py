@@ -2,7 +2,6 @@ import gc
 import io
 import math
 import warnings
-import weakref
 from itertools import pairwise
 
 import pytest
@@ -17,6 +16,7 @@ from cases import (
     gradient,
     mlp,
     randn,
+    watched_closure,
 )
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
@@ -745,14 +745,7 @@ def test_hooks_of_torch_optim_run(net):
 
 
 def test_a_step_leaves_no_graph_behind(net):
-    hidden = []
-
-    def closure():
-        h = net[1](net[0](X))
-        hidden.append(weakref.ref(h))
-        logits = net[2](h)
-        return nn.functional.cross_entropy(logits, Y), logits
-
+    closure, hidden = watched_closure(net, X, Y)
     optimizer = RLHFOptimizer(net.parameters())
     gc.collect()
     gc.disable()  # so that a reference cycle would show
@@ -767,11 +760,7 @@ def test_a_step_leaves_no_graph_behind(net):
 def test_a_warm_up_from_a_learning_rate_of_zero_stands_still_and_keeps_the_damping(net):
     optimizer = RLHFOptimizer(net.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 2)
-    before = flat(net.parameters())
-
-    def closure():
-        return cross_entropy_on(net)((X, Y))
-
+    before, closure = flat(net.parameters()), cross_entropy_closure(net, X, Y)
     optimizer.step(closure)
     assert torch.equal(flat(net.parameters()), before)
     assert not optimizer.record.accepted

@@ -95,7 +95,7 @@ class LiveText(anywidget.AnyWidget):
 
 
 class Progress(anywidget.AnyWidget):
-    """A bar and a sentence: 'step 5 of 14, 3 s left'."""
+    """A bar and a sentence: 'record 5 of 14, 3 s left'."""
 
     _esm = """
     function render({ model, el }) {

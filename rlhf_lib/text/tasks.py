@@ -26,8 +26,8 @@ class ClassificationTask:
     max_length: longer texts are cut to this many tokens.
     micro_batch: most samples in one graph; bounds the memory.
 
-    Attributes: module (what is trained), training and validation (dicts of tensors with `labels`),
-    samples (n of the training set).
+    Attributes: model, module (what is trained of it), training and validation (dicts of tensors
+    with `labels`), samples (n of the training set).
 
     Raises ValueError where a data set has more classes than the model.
     """
@@ -55,7 +55,7 @@ class ClassificationTask:
         self.device = next(model.parameters()).device
         self.training = self._tensors(tokenizer, training, max_length)
         self.validation = self._tensors(tokenizer, validation, max_length)
-        self.module.eval()  # its own flag too: score() puts back what it finds
+        self.module.eval()
         self._start = {n: p.detach().clone() for n, p in self.trained()}
 
     def _tensors(self, tokenizer, data: TextDataset, max_length: int) -> dict[str, Tensor]:
