@@ -1,14 +1,23 @@
 """Regularized Learning with Hessian-Free optimization: a small library to read, use and teach from.
 
 Not Reinforcement Learning from Human Feedback. The way through the code, top to bottom:
-objective and regularizers, curvature, solvers, globalize, newton and optimizer, train.
+objective and regularizers; curvature; conjugate gradients, sample space, proximal steps; how far to
+trust a step; newton and optimizer; train.
 """
 
 from . import regularizers
 from .curvature import CurvatureOperator, GaussNewtonOperator, HessianOperator, exact_hessian
 from .newton import newton
 from .optimizer import RLHFOptimizer
+from .preconditioners import (
+    diagonal_preconditioner,
+    empirical_fisher_diagonal,
+    gauss_newton_diagonal,
+    hutchinson_diagonal,
+)
+from .proximal import proximal_solve
 from .record import Record
+from .sample_space import SampleSpace, sample_space_solve
 from .solvers import CGResult, conjugate_gradient
 from .train import train
 
@@ -20,9 +29,16 @@ __all__ = [
     "HessianOperator",
     "RLHFOptimizer",
     "Record",
+    "SampleSpace",
     "conjugate_gradient",
+    "diagonal_preconditioner",
+    "empirical_fisher_diagonal",
     "exact_hessian",
+    "gauss_newton_diagonal",
+    "hutchinson_diagonal",
     "newton",
+    "proximal_solve",
     "regularizers",
+    "sample_space_solve",
     "train",
 ]

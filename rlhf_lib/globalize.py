@@ -1,10 +1,12 @@
-"""How far to trust the model: reduction ratio, Levenberg-Marquardt damping, line search."""
+"""How far to trust the model: reduction ratio, damping, trust region, line search, backtracking."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from torch import Tensor
 
 
 def reduction_ratio(actual: float, predicted: float, rounding: float = 0.0) -> float:
@@ -58,6 +60,48 @@ class Damping:
         if factor != 1.0 and (self.value > 0 or factor > 1):
             self.value = min(max(self.value * factor, self.least), self.most)
         return self.value
+
+
+@dataclass
+class TrustRegion:
+    """The radius of |d| <= radius, adapted by the reduction ratio.
+
+    Nocedal and Wright (2006, algorithm 4.1): a quarter of the radius if rho < 1/4, twice the radius
+    if rho > 3/4 and the step went to the boundary.
+    """
+
+    radius: float
+    most: float = 1e10
+
+    def __post_init__(self):
+        if not 0 < self.radius < math.inf:
+            raise ValueError(f"expected a finite radius > 0, got {self.radius}")
+
+    def update(self, rho: float, at_boundary: bool) -> float:
+        """Adapt the radius to the last step's reduction ratio and return it."""
+        if rho < 0.25:
+            self.radius *= 0.25
+        elif rho > 0.75 and at_boundary:
+            self.radius = min(2 * self.radius, self.most)
+        return self.radius
+
+
+class Iterates:
+    """A callback for conjugate gradients that keeps the iterates 1, 2, 3, 4, 6, 8, 10, 13, ...
+
+    The true objective may be lower at an earlier iterate than at the last one, whose model is good
+    only nearby; Martens (2010, section 4.6) keeps those numbered by powers of 1.3.
+    """
+
+    def __init__(self, ratio: float = 1.3):
+        self.kept: list[tuple[int, Tensor]] = []
+        self._ratio, self._next = ratio, 1.0
+
+    def __call__(self, iteration: int, x: Tensor) -> None:
+        if iteration >= self._next:
+            self.kept.append((iteration, x.clone()))
+            while self._next <= iteration:
+                self._next *= self._ratio
 
 
 def armijo(

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from .curvature import exact_hessian
 from .globalize import armijo
+from .newton_steps import DIRECTIONS, orthant_step, proximal_step, smooth_step
 from .objective import gradients
+from .proximal import forcing_term
 from .record import Record
 from .regularizers import Regularizer, check_has_penalty, make_regularizer
-from .solvers import CONVERGED, NEGATIVE_CURVATURE, SINGULAR, solve_dense
 
 
 def newton(
@@ -27,131 +28,140 @@ def newton(
     line_search: bool = False,
     max_steps: int = 50,
     tol: float = 1e-8,
+    direction: str = "newton",
+    method: str | None = None,
 ) -> Iterator[Record]:
     """Minimize f(theta) + lambda R(theta) by theta <- theta - (H + mu I)^-1 gradient.
 
     With a smooth penalty this is the textbook step (Nocedal and Wright, 2006, eq. 3.30), taken in
     full unless ``line_search``: undamped, it walks into saddles and may diverge, which is what the
-    notebooks show. With an L1-type penalty it is the orthant-wise method of Andrew and Gao (2007)
-    with Newton steps on the free coordinates (Byrd, Chin, Nocedal and Oztoprak, 2016): a projected
-    line search always follows, and zeros are exact zeros.
+    notebooks show. A penalty with kinks needs one of two methods, and a line search always follows:
+
+    "orthant": the orthant-wise method of Andrew and Gao (2007) with Newton steps on the free
+        coordinates (Byrd, Chin, Nocedal and Oztoprak, 2016), for L1 and elastic net;
+    "proximal": the proximal Newton method of Lee, Sun and Saunders (2014), whose every step
+        minimizes the quadratic model of f plus the penalty itself, for any penalty.
+
+    In both, zeros are exact zeros.
 
     Args:
         f: the task loss, from a vector of shape (n,) to a scalar.
         theta0: start, shape (n,).
-        regularizer: "l1", "l2", "elastic-net", "l2sp", "l1sp", or an object; SP kinds pull to
-            theta0. All coordinates are penalized.
-        lambda_reg: weight of the penalty.
+        regularizer: "l1", "l2", "elastic-net", "l2sp", "l1sp", "pseudo-huber", or an object, such
+            as GroupLasso(groups=...); SP kinds pull to theta0. All coordinates are penalized,
+            unless the object's ``weight`` or groups say otherwise.
+        lambda_reg: weight of the penalty; an object's own ``weight`` multiplies it.
         damping: mu >= 0, added to the diagonal.
         line_search: backtrack from the full step until f decreases enough (smooth penalties).
         max_steps: most steps.
         tol: converged when the 2-norm of the (minimum-norm sub)gradient is at most tol.
+        direction: what to do with H + mu I where it is not positive definite: "newton" nothing
+            (with kinks: as "saddle-free" on the free coordinates of the orthant-wise method),
+            "cholesky" adds a multiple of I, "saddle-free" takes its eigenvalues' moduli. The last
+            two descend in any case, and with ``line_search`` they converge from afar.
+        method: "orthant" or "proximal" for penalties with kinks; default the first where the
+            penalty is separable, else the second.
 
     Yields:
         Records with theta, step 0 first. ``extra["eigenvalues"]`` holds those of the Hessian of
-        the objective (without mu) at theta, ascending. The last one's reason says why it ended:
+        the objective (without mu) at theta, ascending, and ``extra["jitter"]`` how far the last
+        step's solve changed H + mu I (see DirectResult). The last one's reason says why it ended:
         "converged", "max_steps", "singular", "not_finite" or "line_search_failed".
 
     Raises:
-        ValueError: lambda_reg > 0 without a regularizer, negative or non-finite settings.
+        ValueError: lambda_reg > 0 without a regularizer, negative or non-finite settings, an
+            unknown direction or method, the orthant-wise method for a penalty without orthants.
     """
     if theta0.ndim != 1:
         raise ValueError(f"expected theta0 of shape (n,), got {tuple(theta0.shape)}")
     if not 0 <= damping < math.inf:
         raise ValueError(f"expected a finite damping >= 0, got {damping}")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"expected direction {', '.join(DIRECTIONS)}, got {direction!r}")
+    if method not in (None, "orthant", "proximal"):
+        raise ValueError(f"expected method 'orthant', 'proximal' or None, got {method!r}")
     check_has_penalty(lambda_reg, regularizer)
     theta = theta0.detach().clone()
     penalty = make_regularizer(regularizer) or make_regularizer("l2")
-    if penalty.from_start and penalty.center is None:
-        penalty.center = theta.clone()
-    penalty.weight = lambda_reg
+    penalty.bind([theta], [lambda_reg])
+    if method is None and not penalty.smooth:
+        method = "orthant" if penalty.separable else "proximal"
+    if method == "orthant":
+        penalty.orthant(theta, torch.zeros_like(theta))  # refused at once where there are none
+    eye = torch.eye(theta.numel(), dtype=theta.dtype, device=theta.device)
     started = time.perf_counter()
 
-    def measure(point: Tensor) -> tuple[float, Tensor]:
-        with torch.enable_grad():
-            leaf = point.detach().clone().requires_grad_(True)
-            loss = f(leaf)
-            return loss.item(), gradients(loss.reshape(()), [leaf])[0].detach()
+    last: tuple[Tensor, Tensor] = (theta, theta)  # point as a leaf, task loss with its graph
 
     def objective(point: Tensor) -> float:
-        with torch.no_grad():
-            return float(f(point)) + float(penalty.value(point))
+        nonlocal last
+        with torch.enable_grad():
+            leaf = point.detach().clone().requires_grad_(True)
+            last = leaf, f(leaf).reshape(())
+        return last[1].item() + float(penalty.value(point))
 
-    loss, gradient = measure(theta)
-    taken: dict = {}
+    value, loss, gradient = objective(theta), last[1].item(), _gradient(*last)
+    first_norm, taken, jitter, ended = None, {"reason": "start"}, 0.0, ""
     for step in range(max_steps + 1):
         total = penalty.subgradient(gradient, theta)
-        H = exact_hessian(f, theta) + torch.diag(penalty.curvature(theta).expand(theta.numel()))
+        task_H = exact_hessian(f, theta)
+        H = task_H + penalty.curvature_product(eye, theta)
         finite = math.isfinite(loss) and bool(H.isfinite().all()) and bool(total.isfinite().all())
         eigenvalues = torch.linalg.eigvalsh((H + H.T) / 2) if finite else H.new_full((1,), math.nan)
-        value = loss + float(penalty.value(theta))
         norm = float(total.norm())
+        first_norm = norm if first_norm is None else first_norm
         ended = (
             "not_finite" if not finite
             else "converged" if norm <= tol
             else "max_steps" if step == max_steps
-            else taken.get("ended", "")
+            else ended
         )  # fmt: skip
-        solved = taken.pop("reason", "start")
-        taken.pop("ended", None)
+        taken["reason"] = ended or taken["reason"]
         yield Record(
-            step=step, loss=loss, penalty=value - loss, grad_norm=norm, damping=damping,
-            reason=ended or solved, seconds=time.perf_counter() - started, theta=theta.clone(),
-            extra={"eigenvalues": eigenvalues, "nonzeros": int((theta != 0).sum())}, **taken,
+            step=step, loss=loss, penalty=value - loss, grad_norm=norm,
+            damping=damping, seconds=time.perf_counter() - started, theta=theta.clone(),
+            extra={
+                "eigenvalues": eigenvalues, "nonzeros": int((theta != 0).sum()), "jitter": jitter,
+            },
+            **taken,
         )  # fmt: skip
         if ended:
             return
-        damped = H + damping * torch.eye(len(H), dtype=H.dtype, device=H.device)
-        if penalty.smooth:
-            direction, reason = solve_dense(damped, -total)
-            signs = torch.zeros_like(theta)
+        if method == "proximal":
+            proposed = proximal_step(
+                theta, gradient, task_H, damping, direction, penalty,
+                rtol=forcing_term(norm, first_norm), atol=0.5 * tol,
+            )  # fmt: skip
+        elif method == "orthant":
+            proposed = orthant_step(theta, total, H, damping, direction, penalty)
         else:
-            signs, stay = penalty.orthant(theta, -total)
-            direction, reason = _free_direction(damped, -total, ~stay)
-        start, length, predicted = theta, 1.0, _predicted(direction, total, H)
-        theta = penalty.project(start + direction, signs)
-        if line_search or not penalty.smooth:
+            proposed = smooth_step(theta, total, H, damping, direction)
+
+        full, length = objective(proposed.path(1.0)), 1.0
+        if line_search or method is not None:
+            # Near a minimum the decrease is smaller than the rounding of the values compared.
+            slack = 4 * torch.finfo(theta.dtype).eps * abs(value)
             length, _, _ = armijo(
-                lambda t, s=start, d=direction, q=signs: objective(penalty.project(s + t * d, q)),
-                value,
-                lambda t, s=start, d=direction, q=signs, g=total: float(
-                    g @ (penalty.project(s + t * d, q) - s)
-                ),
-                most=40,
-            )
-            theta = penalty.project(start + length * direction, signs) if length else start
-        actual = value - objective(theta)
+                lambda t, path=proposed.path: objective(path(t)), value + slack, proposed.slope,
+                first=full, most=40,
+            )  # fmt: skip
+        start, before = theta, value
+        if length:  # the accepted point is the one evaluated last
+            theta, loss, gradient = last[0].detach(), last[1].item(), _gradient(*last)
+            value = loss + float(penalty.value(theta))
+        jitter = proposed.jitter
         taken = {
             "step_length": length,
             "step_norm": float((theta - start).norm()),
-            "rho": actual / predicted if predicted else math.nan,
-            "reason": reason,
+            "rho": (before - full) / proposed.predicted if proposed.predicted else math.nan,
+            "products": proposed.products,
+            "reason": proposed.reason,
             "accepted": length > 0,
-            # An L1-type penalty bounds what the Hessian leaves flat, and its line search decides.
-            "ended": "singular" if penalty.smooth and reason == "singular"
-            else "" if length else "line_search_failed",
         }
-        loss, gradient = measure(theta)
+        # A penalty with kinks bounds what the Hessian leaves flat, and its line search decides.
+        flat = direction == "newton" and method is None and proposed.reason == "singular"
+        ended = "singular" if flat else "" if length else "line_search_failed"
 
 
-def _predicted(d: Tensor, gradient: Tensor, H: Tensor) -> float:
-    """Reduction that the quadratic model promises for the full step."""
-    return -float(gradient @ d + 0.5 * d @ (H @ d))
-
-
-def _free_direction(H: Tensor, b: Tensor, free: Tensor) -> tuple[Tensor, str]:
-    """Solve H_FF d_F = b_F on the free coordinates, d = 0 elsewhere.
-
-    Where H_FF is not positive definite its eigenvalues are replaced by their moduli, and zeros by
-    the least modulus (Nocedal and Wright, 2006, section 3.4), so that d descends in any case.
-    """
-    d = torch.zeros_like(b)
-    Hf = H[free][:, free]
-    eigenvalues, vectors = torch.linalg.eigh((Hf + Hf.T) / 2)
-    moduli = eigenvalues.abs()
-    rounding = moduli.max() * len(Hf) * torch.finfo(H.dtype).eps
-    least = moduli[moduli > rounding].min() if float(rounding) > 0 else moduli.new_ones(())
-    d[free] = vectors @ ((vectors.T @ b[free]) / moduli.clamp(min=least))
-    if float(eigenvalues[0]) < -rounding:
-        return d, NEGATIVE_CURVATURE
-    return d, CONVERGED if float(eigenvalues[0]) > rounding else SINGULAR
+def _gradient(leaf: Tensor, loss: Tensor) -> Tensor:
+    return gradients(loss, [leaf])[0].detach()

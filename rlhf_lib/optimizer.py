@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .curvature import CurvatureOperator, GaussNewtonOperator, HessianOperator
+from .curvature import GaussNewtonOperator, HessianOperator
 from .flat import assign, check_params, flatten
-from .globalize import Damping, armijo, reduction_ratio
+from .globalize import Damping, TrustRegion, armijo, reduction_ratio
+from .local_model import LocalModel, Path
 from .objective import TaskLoss, check_finite
+from .penalty import Zero
+from .propose import Solver
 from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
-from .solvers import NOT_FINITE, CGResult, Shifted, conjugate_gradient
+from .solvers import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
 
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
@@ -36,26 +39,15 @@ write
     optimizer.step(closure)"""
 
 
-@dataclass
-class _System:
-    """One step's linear system (B + shift) d = -gradient, and where it lives."""
-
-    gradient: Tensor
-    curvature: CurvatureOperator
-    shift: Tensor
-    free: Tensor | None
-    signs: Tensor
-
-
 class RLHFOptimizer(torch.optim.Optimizer):
     """Minimize task loss + lambda R(theta) with curvature products and conjugate gradients.
 
     One step (Martens, 2010, with the regularizer inside the model): gradient of the objective;
-    solve (B + lambda R'' + mu I) d = -gradient by CG, B being the Gauss-Newton matrix or the
-    Hessian of the task loss; backtrack from theta + lr * d until the objective has decreased
-    enough; adapt mu to the reduction ratio. For L1-type penalties the solve runs on the free
-    coordinates and the trial points are projected onto the orthant (Andrew and Gao, 2007; Byrd et
-    al., 2016), so that zeros are exact zeros.
+    solve (B + lambda R'' + mu I) d = -gradient, B being the Gauss-Newton matrix or the Hessian of
+    the task loss; backtrack from theta + lr * d until the objective has decreased enough; adapt mu
+    to the reduction ratio. For L1-type penalties the solve runs on the free coordinates and the
+    trial points are projected onto the orthant (Andrew and Gao, 2007; Byrd et al., 2016), or it is
+    a proximal Newton step (Lee, Sun and Saunders, 2014): zeros are exact zeros in both.
 
     Args:
         params: parameters, (name, parameter) pairs or parameter groups. A group may have its own
@@ -64,21 +56,33 @@ class RLHFOptimizer(torch.optim.Optimizer):
             scale it, which shortens the steps; it is not a gradient step size. A group's lr
             scales its part of the direction.
         lambda_reg: weight of the penalty. Biases and normalization weights are left out.
-        regularizer: "l1", "l2", "elastic-net", "l2sp", "l1sp", None or a Regularizer. The SP
-            kinds pull to the parameters' values at construction; they are part of the state.
+        regularizer: "l1", "l2", "elastic-net", "group-lasso", "pseudo-huber", "l2sp", "l1sp", None
+            or a Regularizer, whose own ``weight`` multiplies lambda_reg. The SP kinds pull to the
+            parameters' values at construction; these are part of the state.
         damping: initial mu, in units of curvature (loss per squared parameter).
         curvature: "ggn" (closure returns ``(loss, outputs)``) or "hessian" (the loss will do).
-        solver: "cg".
+        solver: "cg"; "dual", the exact solve in sample space (curvature "ggn", mu > 0; see
+            :mod:`~rlhf_lib.sample_space`); or "auto", whichever takes fewer matrix products.
+        kinks: for penalties with kinks "orthant" or "proximal" (always for the group lasso). The
+            default None is the orthant-wise method where there is one.
         damping_rule: "nielsen", "martens" or "fixed".
+        radius: initial trust-region radius for solver "cg", whose boundary and negative-curvature
+            exits are Steihaug's (1983); None for no bound. mu is added all the same.
         max_iter: most CG iterations, i.e. curvature products, in a step.
-        rtol: CG's relative residual. progress_tol: Martens' stop (see conjugate_gradient), or None.
+        rtol: the solver's relative residual. progress_tol: Martens' stop (see
+            conjugate_gradient), or None.
+        preconditioner: for CG: "fisher" (Martens, 2010), "ggn" or "hutchinson", a diagonal to the
+            power 3/4 (:mod:`~rlhf_lib.preconditioners`); a tensor or an operator that
+            conjugate_gradient takes; or a function of (operator, shift) that makes one each step.
         warm_start: CG starts from this factor times the last step's solution; 0 starts at zero.
+        backtrack: go back over CG's iterates while the objective is lower there (Martens, 2010).
         line_search: False takes the full step wherever the objective decreases at all.
         keep_graph: see :class:`~rlhf_lib.curvature.CurvatureOperator`.
         count: weight of a micro-batch, default its number of samples.
 
     Attributes:
-        record: the :class:`~rlhf_lib.record.Record` of the last step.
+        record: the :class:`~rlhf_lib.record.Record` of the last step; its ``extra["solver"]`` says
+            which solver ran, and with "auto" why.
 
     >>> model = torch.nn.Linear(3, 2)
     >>> optimizer = RLHFOptimizer(model.parameters(), lambda_reg=0.01, regularizer="l2")
@@ -94,39 +98,56 @@ class RLHFOptimizer(torch.optim.Optimizer):
         curvature: str = "ggn",
         solver: str = "cg",
         *,
+        kinks: str | None = None,
         damping_rule: str = "nielsen",
+        radius: float | None = None,
         max_iter: int = 50,
         rtol: float = 1e-3,
         progress_tol: float | None = None,
+        preconditioner: str | Tensor | Callable | None = None,
         warm_start: float = 0.0,
+        backtrack: bool = False,
         line_search: bool = True,
         keep_graph: bool = True,
         count: Callable | None = None,
     ):
-        if curvature not in _OPERATORS:
-            raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
-        if solver != "cg":
-            raise ValueError(f"expected solver 'cg', got {solver!r}")
-        if max_iter < 1:
-            raise ValueError(f"expected max_iter >= 1, got {max_iter}")
-        if not 0 <= warm_start <= 1:
-            raise ValueError(f"expected 0 <= warm_start <= 1, got {warm_start}")
         self.regularizer = make_regularizer(regularizer)
         self._pull_to_start = (
             self.regularizer is not None
             and self.regularizer.from_start
             and self.regularizer.center is None
         )
-        self.curvature, self.solver, self.max_iter, self.rtol = curvature, solver, max_iter, rtol
-        self.progress_tol, self.warm_start, self.line_search = progress_tol, warm_start, line_search
+        kinked = self.regularizer is not None and not self.regularizer.smooth
+        self.solver = Solver(
+            solver, kinks, max_iter, rtol, progress_tol, preconditioner, warm_start, backtrack,
+            kinked, self.regularizer is None or self.regularizer.separable,
+        )  # fmt: skip
+        if curvature not in _OPERATORS:
+            raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
+        if solver == "dual" and curvature != "ggn":
+            raise ValueError(
+                "solver='dual' needs curvature='ggn': the Hessian has no factor in sample space"
+            )
+        if radius is not None and (solver != "cg" or self.solver.proximal or warm_start):
+            raise ValueError(
+                "a trust-region radius works with solver='cg' alone, without proximal steps and "
+                "warm_start: leave it out, or use damping, which works with everything"
+            )
+        self.curvature, self.line_search = curvature, line_search
         self.keep_graph, self.count = keep_graph, count
         self.record: Record | None = None
+        self._bound, self._bound_to = None, []
         super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg})
         rule = Damping(damping, damping_rule)
         self.state["rlhf"] = {
             "step": 0, "damping": rule.value, "nu": rule.nu, "rule": damping_rule,
-            "cost": 0.0, "seconds": 0.0, "direction": None,
+            "radius": None if radius is None else TrustRegion(radius).radius,
+            "cost": 0.0, "seconds": 0.0, "direction": None, "products": None, "chosen": None,
         }  # fmt: skip
+
+    def __getstate__(self) -> dict:
+        # torch's own leaves out what a subclass has, so that a deepcopy could not step.
+        return dict(self.__dict__)
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group; an SP penalty pulls its parameters to their present values."""
@@ -156,16 +177,24 @@ class RLHFOptimizer(torch.optim.Optimizer):
             names = group.get("param_names") or [""] * len(group["params"])
             named += list(zip(names, group["params"], strict=True))
             lambdas += [group["lambda_reg"]] * len(group["params"])
-        regularizer = self.regularizer
-        if regularizer is None:
-            regularizer, lambdas = make_regularizer("l2"), [0.0] * len(named)
-        if self._pull_to_start:
-            regularizer.center = flatten(self.state[p]["center"] for _, p in named)
-        return regularizer.bind(named, lambdas)
+        if not any(lambdas):
+            return Zero()
+        params = [p for _, p in named]
+        centers = [self.state[p]["center"] for p in params] if self._pull_to_start else []
+        # Binding writes two vectors of the model's size, so it is not done again for nothing.
+        tensors = [*params, *centers]
+        key = (lambdas, [(p.dtype, p.device) for p in params])
+        if self._bound != key or not all(map(operator.is_, tensors, self._bound_to)):
+            if centers:
+                self.regularizer.center = flatten(centers)
+            self.regularizer.bind(named, lambdas)
+            self._bound, self._bound_to = key, tensors
+        return self.regularizer
 
     def penalty(self) -> float:
         """lambda R(theta) at the present parameters."""
-        return float(self._bound_regularizer().value())
+        params = [p.detach() for group in self.param_groups for p in group["params"]]
+        return float(self._bound_regularizer().value(flatten(params)))
 
     @torch.no_grad()
     def step(
@@ -195,122 +224,105 @@ class RLHFOptimizer(torch.optim.Optimizer):
         started = time.perf_counter()
         state = self.state["rlhf"]
         params = check_params(p for group in self.param_groups for p in group["params"])
-        penalty = self._bound_regularizer()
         task = TaskLoss(closure, batches, count=self.count, device=params[0].device)
-        theta = flatten(p.detach() for p in params).clone()
-
-        system, loss, curvature_task = self._linearize(
-            task, params, theta, penalty, curvature_batches
-        )
-        penalty_value = float(penalty.value(theta))
+        theta = flatten(p.detach() for p in params)
+        model, loss, curvature_task = self._linearize(task, params, theta, curvature_batches)
+        penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
-        solved = self._solve(system, state)
-        if solved.reason == NOT_FINITE:
+        proposal, changes = self.solver.propose(model, state)
+        if proposal.reason == NOT_FINITE:
             check_finite("a curvature product", math.nan)
-        direction = solved.x if float(solved.x.norm()) > 0 else -system.gradient
-        lengths = flatten(
-            torch.full_like(p, group["lr"]) for group in self.param_groups for p in group["params"]
-        )
-        scaled = direction * lengths
-
-        def trial(t: float) -> Tensor:
-            return penalty.project(theta + t * scaled, system.signs)
-
-        point, straight = trial(1.0), theta + scaled
-        full_step = scaled if torch.equal(point, straight) else point - theta
-        predicted = _predicted_reduction(system, solved, full_step, state["damping"])
-
         evaluations = 0
 
-        def objective(t: float) -> float:
+        def objective(point: Tensor) -> float:
             nonlocal evaluations
             evaluations += 1
-            point = trial(t)
             assign(params, point)
-            return task.value() + float(penalty.value(point))
+            return task.value() + float(model.penalty.value(point))
 
+        # All paths first: their promises may take products, and these the parameters as they are.
+        lengths = self._lengths(theta)
+        options = [(p, Path(model, p, lengths)) for p in (proposal, *proposal.earlier[::-1])]
+        proposal, path = options[0]
         try:
-            full = objective(1.0)
+            full = objective(path(1.0))
+            for option in options[1:]:
+                lower = objective(option[1](1.0))
+                if not lower < full:
+                    break
+                full, (proposal, path) = lower, option
             rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
-            rho = reduction_ratio(value - full, predicted, rounding)
+            rho = reduction_ratio(value - full, path.predicted, rounding)
             length, _, _ = armijo(
-                objective, value, lambda t: float(system.gradient @ (trial(t) - theta)),
-                first=full, c=1e-4 if self.line_search else 0.0,
+                lambda t: objective(path(t)), value, path.slope, first=full,
+                c=1e-4 if self.line_search else 0.0,
                 most=12 if self.line_search else 0,
             )  # fmt: skip
         except BaseException:
             assign(params, theta)  # an error or Ctrl-C in the closure must not lose the weights
             raise
-        final = trial(length) if length else theta
+        final = path(length) if length else theta
         assign(params, final)
 
         used = state["damping"]
-        rule = Damping(used, state["rule"], nu=state["nu"])
-        if bool(scaled.any()):  # with lr = 0, the start of a warm-up, rho says nothing of mu
-            state["damping"] = rule.update(rho)
-        state["nu"], state["direction"] = rule.nu, solved.x if self.warm_start else None
+        self._adapt(state, rho, proposal.reason, moved=path.slope(1.0) != 0)
+        state.update(changes)
         state["step"] += 1
+        curvature = model.curvature
         state["cost"] += task.samples * (1 + _FORWARD_COST * evaluations)
         state["cost"] += curvature_task.samples * (
-            system.curvature.product_cost * system.curvature.products
+            curvature.product_cost * curvature.products
+            + proposal.cost
             + (0 if curvature_task is task else 1)
         )
         state["seconds"] += time.perf_counter() - started
         self.record = Record(
             step=state["step"], loss=loss, penalty=penalty_value,
-            grad_norm=float(system.gradient.norm()), step_norm=float((final - theta).norm()),
-            step_length=length, damping=used, rho=rho, products=system.curvature.products,
-            reason=solved.reason, accepted=length > 0, cost=state["cost"],
-            seconds=state["seconds"],
+            grad_norm=float(model.gradient.norm()), step_norm=float(torch.dist(final, theta)),
+            step_length=length, damping=used, rho=rho, products=curvature.products,
+            reason=proposal.reason, accepted=length > 0, cost=state["cost"],
+            seconds=state["seconds"], extra={"solver": proposal.solver, "radius": state["radius"]},
         )  # fmt: skip
         return loss
 
-    def _linearize(self, task, params, theta, penalty, curvature_batches):
-        """Gradient and curvature at the present point; one graph serves both if it can."""
-        operator = _OPERATORS[self.curvature]
+    def _linearize(self, task, params, theta, curvature_batches):
+        """The model at the present point; one graph serves gradient and curvature if it can."""
+        kind = _OPERATORS[self.curvature]
         if curvature_batches is None:
             curvature_task = task
-            curvature = operator(task, params, keep_graph=self.keep_graph)
+            curvature = kind(task, params, keep_graph=self.keep_graph)
             loss, gradient = curvature.loss, curvature.gradient
         else:
             loss, gradient = task.value_and_gradient(params)
             curvature_task = TaskLoss(
                 task.fn, curvature_batches, count=self.count, device=params[0].device
             )
-            curvature = operator(curvature_task, params, keep_graph=self.keep_graph)
+            curvature = kind(curvature_task, params, keep_graph=self.keep_graph)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)
-        total = penalty.subgradient(gradient, theta)
-        free, signs = None, torch.zeros_like(theta)
-        if not penalty.smooth:
-            signs, stay = penalty.orthant(theta, -total)
-            free = ~stay
-        system = _System(total, curvature, penalty.curvature(theta), free, signs)
-        return system, loss, curvature_task
+        model = LocalModel(
+            theta, gradient, curvature, self._bound_regularizer(), proximal=self.solver.proximal
+        )
+        return model, loss, curvature_task
 
-    def _solve(self, system: _System, state: dict) -> CGResult:
-        damped = Shifted(system.curvature, system.shift + state["damping"], system.free)
-        x0 = None
-        if self.warm_start and state["direction"] is not None:
-            x0 = torch.zeros_like(system.gradient)
-            x0[: len(state["direction"])] = self.warm_start * state["direction"]
-            if system.free is not None:
-                x0 *= system.free
-        return conjugate_gradient(
-            damped, -system.gradient, x0=x0, rtol=self.rtol, max_iter=self.max_iter,
-            progress_tol=self.progress_tol,
-        )  # fmt: skip
+    def _lengths(self, like: Tensor) -> float | Tensor:
+        """The groups' lr: a number if they agree, else of shape (n,)."""
+        lengths = {group["lr"] for group in self.param_groups}
+        if len(lengths) == 1:
+            return lengths.pop()
+        return flatten(
+            torch.full_like(p, group["lr"]) for group in self.param_groups for p in group["params"]
+        )
 
-
-def _predicted_reduction(system: _System, solved: CGResult, s: Tensor, damping: float) -> float:
-    """m(0) - m(s) of the undamped model at the full step s."""
-    g = system.gradient
-    if torch.equal(s, solved.x):
-        # CG's residual r = -g - (B + mu) s saves the product.
-        quadratic = -float(s @ (g + solved.residual)) - damping * float(s @ s)
-    else:  # lr is not 1, or the orthant cut the step short
-        quadratic = float(s @ (system.curvature @ s + system.shift * s))
-    return -float(g @ s) - 0.5 * quadratic
+    def _adapt(self, state: dict, rho: float, reason: str, moved: bool) -> None:
+        """Damping and radius for the next step."""
+        rule = Damping(state["damping"], state["rule"], nu=state["nu"])
+        if moved:  # with lr = 0, the start of a warm-up, rho says nothing of mu
+            state["damping"] = rule.update(rho)
+        state["nu"] = rule.nu
+        if state["radius"] is not None and moved:
+            at_boundary = reason in (BOUNDARY, NEGATIVE_CURVATURE, SINGULAR)
+            state["radius"] = TrustRegion(state["radius"]).update(rho, at_boundary)
 
 
 def _check_group(group: dict) -> None:

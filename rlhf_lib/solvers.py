@@ -1,4 +1,4 @@
-"""Solve A x = b: conjugate gradients with stated reasons, and a direct solve for toys."""
+"""Solve A x = b by conjugate gradients that say why they stopped."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class CGResult:
             "max_iter", "negative_curvature" (p'Ap < 0 was met: A is indefinite), "singular"
             (p'Ap = 0 up to rounding with a residual left: no finite solution in that direction),
             "boundary" (the trust-region radius was reached), "stagnation" (the residual has
-            stopped falling: the limit of the precision), "not_finite" (A @ p has NaN or inf),
+            stopped falling, or the recurrence met the tolerance and the residual itself did not:
+            the limit of the precision), "not_finite" (A @ p has NaN or inf),
             "stopped_by_callback".
         iterations: products with A, without the one for a non-zero x0.
         residual_norms: 2-norms of b - A x, the first entry at x0.
         residual: b - A x at the last iterate by the recurrence, shape (n,).
+        values: x'Ax/2 - b'x, the quadratic that is minimized, at each iterate, by the recurrence.
         direction: the direction p of negative or zero curvature when one was met.
     """
 
@@ -42,6 +44,7 @@ class CGResult:
     iterations: int
     residual_norms: list[float] = field(repr=False)
     residual: Tensor = field(repr=False)
+    values: list[float] = field(repr=False)
     direction: Tensor | None = field(default=None, repr=False)
 
     @property
@@ -83,7 +86,8 @@ def conjugate_gradient(
         progress_tol: Martens' (2010, section 4.4) eps, 5e-4 in his paper: stop at iteration i when
             the quadratic q has q(x_i) < 0 and fell over the last k = max(10, i/10) iterations by
             less than k * eps, relative to q(x_i).
-        callback: called with (iteration, x) after every iteration; return True to stop there.
+        callback: called with (iteration, x) after every iteration; return True to stop there. x is
+            overwritten by the next one: clone it to keep it.
 
     Raises:
         ValueError: shapes do not fit, b is not finite, a tolerance is negative, x0 lies outside the
@@ -91,7 +95,8 @@ def conjugate_gradient(
     """
     if b.ndim != 1:
         raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
-    if not bool(b.isfinite().all()):
+    b_norm = float(b.norm())
+    if not math.isfinite(b_norm) and not bool(b.isfinite().all()):
         raise ValueError("b has NaN or infinite entries; look at the gradient it comes from")
     shape = getattr(A, "shape", None)
     if shape is not None and tuple(shape) != (b.numel(), b.numel()):
@@ -102,7 +107,7 @@ def conjugate_gradient(
     z = apply_m(r)
     p = z.clone()
     rz = float(r @ z)
-    tolerance = max(rtol * float(b.norm()), atol)
+    tolerance = max(rtol * b_norm, atol)
     norms = [float(r.norm())]
     limit = b.numel() if max_iter is None else max_iter
     if min(rtol, atol, limit) < 0 or (radius is not None and not radius > 0):
@@ -118,24 +123,32 @@ def conjugate_gradient(
         raise ValueError("radius with both x0 and a preconditioner is not supported: drop x0")
     if radius is not None and float(x.norm()) > radius:
         raise ValueError(f"expected |x0| <= radius = {radius}, got {float(x.norm()):.3g}")
-    scale, best, since_best = 0.0, norms[0], 0
-    quadratic = [-0.5 * float(x @ (r + b))]
+    scale, best, since_best, curvature = 0.0, norms[0], 0, 0.0
+    values = [-0.5 * float(x @ r + x @ b)]
     direction = None
+    ap = torch.empty_like(b)
 
     def result(reason: str, iterations: int) -> CGResult:
-        return CGResult(x, reason, iterations, norms, r, direction)
+        return CGResult(x, reason, iterations, norms, r, values, direction)
+
+    def move(step: float) -> None:
+        # In place, here and below: at millions of entries a fresh vector costs more than the sum.
+        x.add_(p, alpha=step)
+        r.sub_(ap, alpha=step)
+        norms.append(float(r.norm()))
+        values.append(values[-1] + step * (0.5 * step * curvature - rz))
 
     if norms[0] <= tolerance:
         return result(CONVERGED, 0)
     if _too_small(rz, r):
         return result(STAGNATION, 0)
     for i in range(1, limit + 1):
-        ap = A @ p
+        ap = matvec(A, p, ap)
         curvature = float(p @ ap)
         if not math.isfinite(curvature):
             return result(NOT_FINITE, i)
         p_norm2 = float(p @ p)
-        if preconditioner is None:
+        if radius is not None and preconditioner is None:
             xx, xp, pp = float(x @ x), float(x @ p), p_norm2
         scale = max(scale, float(ap.norm()) / math.sqrt(p_norm2))
         if curvature <= 10 * eps * scale * p_norm2:
@@ -143,31 +156,28 @@ def conjugate_gradient(
             indefinite = curvature < -10 * eps * scale * p_norm2
             direction = p
             if radius is not None:
-                tau = _to_boundary(xx, xp, pp, radius)
-                x = x + tau * p
-                r = r - tau * ap
-                norms.append(float(r.norm()))
+                move(_to_boundary(xx, xp, pp, radius))
             return result(NEGATIVE_CURVATURE if indefinite else SINGULAR, i)
         alpha = rz / curvature
         new_xx = xx + 2 * alpha * xp + alpha * alpha * pp
         if radius is not None and new_xx >= radius * radius:
-            tau = _to_boundary(xx, xp, pp, radius)
-            x = x + tau * p
-            r = r - tau * ap
-            norms.append(float(r.norm()))
+            move(_to_boundary(xx, xp, pp, radius))
             return result(BOUNDARY, i)
-        x = x + alpha * p
-        r = r - alpha * ap
-        norms.append(float(r.norm()))
-        quadratic.append(-0.5 * float(x @ (r + b)))
+        move(alpha)
         if callback is not None and callback(i, x):
             return result(STOPPED, i)
         if norms[-1] <= tolerance:
-            return result(CONVERGED, i)
+            # Rounding takes the recurrence away from b - A x by about eps |A| |x| a step
+            # (Greenbaum, 1997). Where that is no longer small, only the product itself can tell.
+            if i * eps * scale * float(x.norm()) < 0.1 * tolerance:
+                return result(CONVERGED, i)
+            torch.sub(b, matvec(A, x, ap), out=r)
+            norms[-1] = float(r.norm())
+            return result(CONVERGED if norms[-1] <= tolerance else STAGNATION, i)
         if progress_tol is not None:
             k = max(10, i // 10)
-            now = quadratic[-1]
-            if i > k and now < 0 and (now - quadratic[i - k]) / now < k * progress_tol:
+            now = values[-1]
+            if i > k and now < 0 and (now - values[i - k]) / now < k * progress_tol:
                 return result(PROGRESS, i)
         # Rounding leaves the true residual near eps * |A| |x|; the recurrence may go on below it,
         # but a residual that has not halved in so many steps is not converging.
@@ -185,7 +195,7 @@ def conjugate_gradient(
         xp = beta * (xp + alpha * pp)
         pp = new_rz + beta * beta * pp
         xx, rz = new_xx, new_rz
-        p = z + beta * p
+        p.mul_(beta).add_(z)
     return result(MAX_ITER, limit)
 
 
@@ -227,21 +237,23 @@ class Shifted:
         self.shape = A.shape
 
     def __matmul__(self, v: Tensor) -> Tensor:
-        if self.free is None:
-            return self.A @ v + self.shift * v
-        inside = v * self.free
-        return (self.A @ inside + self.shift * inside) * self.free + v * ~self.free
+        return self.matvec(v)
+
+    def matvec(self, v: Tensor, out: Tensor | None = None) -> Tensor:
+        """The product with one vector; into ``out`` of shape (n,) if it is given."""
+        product = matvec(self.A, v if self.free is None else v * self.free, out)
+        if isinstance(self.shift, Tensor):
+            product.addcmul_(v, self.shift)
+        elif self.shift:
+            product.add_(v, alpha=self.shift)
+        return product if self.free is None else torch.where(self.free, product, v, out=out)
 
 
-def solve_dense(H: Tensor, b: Tensor) -> tuple[Tensor, str]:
-    """Solve H x = b for a small symmetric H, definite or not; returns (x, reason).
-
-    The reason is "converged", or "singular" when the reciprocal condition number of H is below
-    machine precision; x is then the least-norm least-squares solution.
-    """
-    eigenvalues, vectors = torch.linalg.eigh((H + H.T) / 2)
-    size = eigenvalues.abs().max()
-    kept = eigenvalues.abs() > size * H.shape[0] * torch.finfo(H.dtype).eps
-    inverse = torch.where(kept, 1 / torch.where(kept, eigenvalues, 1.0), 0.0)
-    x = vectors @ (inverse * (vectors.T @ b))
-    return x, CONVERGED if bool(kept.all()) else SINGULAR
+def matvec(A, v: Tensor, out: Tensor | None = None) -> Tensor:
+    """A @ v, into ``out`` if A can do that; never v itself or anything that A keeps."""
+    if hasattr(A, "matvec"):
+        return A.matvec(v, out)
+    if isinstance(A, Tensor):
+        return torch.mv(A, v, out=out)
+    product = A @ v
+    return product.clone() if out is None else out.copy_(product)

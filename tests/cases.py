@@ -168,3 +168,63 @@ class TinyBert:
 @cache
 def tiny_bert():
     return TinyBert()
+
+
+class Classifier:
+    """A network on fixed inputs with cross-entropy: its closure, and its dense truths."""
+
+    def __init__(self, net, labels, *args, pick=lambda out: out, **kwargs):
+        self.net, self.labels, self.pick = net, labels, pick
+        self.args, self.kwargs = args, kwargs
+        self.params = list(net.parameters())
+        self.theta = flat(self.params)
+
+    def closure(self):
+        logits = self.pick(self.net(*self.args, **self.kwargs))
+        return nn.functional.cross_entropy(logits, self.labels), logits
+
+    def logits(self, theta):
+        return self.pick(functional_call(self.net, at(self.net, theta), self.args, self.kwargs))
+
+    def loss(self, theta):
+        return nn.functional.cross_entropy(self.logits(theta), self.labels)
+
+    def hessian(self):
+        return torch.autograd.functional.hessian(self.loss, self.theta, vectorize=True)
+
+    def gauss_newton(self):
+        return dense_gauss_newton(
+            self.logits, lambda z: nn.functional.cross_entropy(z, self.labels), self.theta
+        )
+
+
+def dense_gauss_newton(outputs, loss, theta):
+    """J' H_L J by torch's own Jacobian and Hessian, for one tensor of outputs(theta)."""
+    at_theta = outputs(theta).detach()
+    J = torch.autograd.functional.jacobian(lambda t: outputs(t).reshape(-1), theta)
+    inner = torch.autograd.functional.hessian(
+        lambda z: loss(z.view_as(at_theta)), at_theta.reshape(-1)
+    )
+    return J.T @ inner @ J
+
+
+@cache
+def tiny_gpt2():
+    """A whole GPT-2 with its Conv1D layers, on three sequences of unequal length."""
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    config = GPT2Config(
+        vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2, num_labels=3, pad_token_id=0,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, attn_implementation="eager",
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = GPT2ForSequenceClassification(config).double().eval()
+        with torch.no_grad():  # larger than at initialization, where every activation is linear
+            for p in net.parameters():
+                p.add_(0.3 * torch.randn_like(p))
+    ids = torch.tensor([[4, 7, 2, 9, 11], [5, 3, 3, 0, 0], [1, 19, 6, 8, 0]])
+    return Classifier(
+        net, torch.tensor([0, 2, 1]), input_ids=ids, attention_mask=(ids != 0).long(),
+        pick=lambda out: out.logits,
+    )  # fmt: skip

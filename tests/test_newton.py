@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import Lasso, LogisticRegression
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from rlhf_lib import exact_hessian, newton
-from rlhf_lib.regularizers import L1, L2SP, ElasticNet
+from rlhf_lib.regularizers import L1, L1SP, L2SP, ElasticNet, GroupLasso
 
 
 def run(*args, **kwargs):
@@ -266,7 +266,7 @@ def test_lasso_with_more_features_than_samples_is_solved_though_its_hessian_is_s
     assert (records[-1].theta == 0).tolist() == (model.coef_ == 0).tolist()
 
 
-@pytest.mark.parametrize("lam", [0.1, 0.01, 0.003])
+@pytest.mark.parametrize("lam", [0.1, 0.03])
 def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(cancer, lam):
     X, y = cancer
     model = LogisticRegression(
@@ -322,3 +322,246 @@ def test_l1_follows_negative_curvature_downhill():
     assert x == 0 and y == pytest.approx(1, abs=0.05)
     hessian = exact_hessian(saddle, records[-1].theta)
     assert float(torch.linalg.eigvalsh(hessian)[0]) > 0
+
+
+# Modified directions.
+
+
+@pytest.mark.parametrize("direction", ["cholesky", "saddle-free"])
+def test_modified_directions_leave_the_saddle_that_newton_walks_into(direction):
+    records = run(saddle, numbers(0.5, 0.2), direction=direction, line_search=True)
+    last = records[-1]
+    assert last.reason == "converged"
+    close(last.theta, numbers(0, 1), rtol=1e-7, atol=1e-8)
+    assert records[1].extra["jitter"] > 0 and last.extra["jitter"] == 0
+    values = [r.objective for r in records]
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize(("direction", "reason"), [
+    ("newton", "converged"), ("cholesky", "not_positive_definite"),
+    ("saddle-free", "negative_curvature"),
+])  # fmt: skip
+def test_the_first_step_of_each_direction_is_its_formula(direction, reason):
+    theta = numbers(0.5, 0.2)
+    H, g = torch.autograd.functional.hessian(saddle, theta), gradient(saddle, theta)
+    step = run(saddle, theta, direction=direction, damping=0.1, max_steps=2)[1]
+    jitter = step.extra["jitter"]
+    damped = H + 0.1 * torch.eye(2).double()
+    modified = {
+        "newton": damped,
+        "cholesky": damped + jitter * torch.eye(2).double(),
+        "saddle-free": torch.diag(damped.diagonal().abs()),  # this H is diagonal
+    }[direction]
+    close(step.theta, theta - torch.linalg.solve(modified, g), rtol=1e-10)
+    assert step.reason == reason and (jitter > 0) == (direction != "newton")
+
+
+def test_on_a_convex_problem_all_directions_are_one():
+    X, y = randn(40, 3), randn(40, seed=1).sign()
+    plain, cholesky, saddle_free = (
+        run(logistic(X, y), torch.zeros(3).double(), direction=direction)
+        for direction in ("newton", "cholesky", "saddle-free")
+    )
+    for a, b, c in zip(plain, cholesky, saddle_free, strict=True):
+        close(a.theta, b.theta, rtol=1e-10, atol=1e-12)
+        close(a.theta, c.theta, rtol=1e-10, atol=1e-12)
+
+
+# What a record says, and what a step costs.
+
+
+def test_rho_compares_both_reductions_of_the_full_step():
+    def f(t):
+        return (softplus(t) + softplus(-t)).sum()
+
+    theta = numbers(2.5)
+    cut = run(f, theta, line_search=True, max_steps=2)[1]
+    assert cut.step_length < 1
+    H, g = torch.autograd.functional.hessian(f, theta), gradient(f, theta)
+    d = -g / H[0, 0]
+    predicted = -float(g @ d + 0.5 * d @ H @ d)
+    assert cut.rho == pytest.approx(float(f(theta) - f(theta + d)) / predicted)
+
+
+@pytest.mark.parametrize("method", ["orthant", "proximal"])
+def test_rho_is_one_on_a_quadratic_also_with_a_kink(method):
+    X, y = randn(40, 12), randn(40, seed=1)
+    records = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), randn(12, seed=2), regularizer="l1",
+                  lambda_reg=0.1, method=method)  # fmt: skip
+    assert len(records) > 2 and records[-1].reason == "converged"
+    for record in records[1:-1]:
+        assert record.rho == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"line_search": True}, {"regularizer": "l1", "lambda_reg": 0.01},
+    {"regularizer": "l1", "lambda_reg": 0.01, "method": "proximal"},
+])  # fmt: skip
+def test_no_point_is_evaluated_twice_but_for_its_hessian(settings):
+    X, y = randn(40, 4), randn(40, seed=1).sign()
+    seen = []
+
+    def f(w):
+        seen.append(tuple(w.tolist()))
+        return logistic(X, y)(w)
+
+    records = run(f, randn(4, seed=5), **settings)
+    points = [tuple(r.theta.tolist()) for r in records]
+    assert [seen.count(point) for point in points] == [2] * len(points)
+
+
+# Proximal steps and groups.
+
+
+@pytest.mark.parametrize("penalty", [L1(), ElasticNet(l1_ratio=0.6), L1SP()])
+def test_both_methods_for_kinks_end_at_the_same_point(cancer, penalty):
+    X, y = cancer
+    start = 0.1 * randn(30)
+    both = [
+        run(logistic(X, y), start, regularizer=penalty, lambda_reg=0.02, method=method, tol=1e-10)
+        for method in ("orthant", "proximal")
+    ]
+    orthant, proximal = (records[-1] for records in both)
+    assert orthant.reason == proximal.reason == "converged"
+    close(proximal.theta, orthant.theta, rtol=1e-7)
+    kink = start if isinstance(penalty, L1SP) else torch.zeros(30)
+    assert torch.equal(proximal.theta == kink, orthant.theta == kink)
+    assert 0 < int((proximal.theta == kink).sum()) < 30
+    assert all(record.products > 0 for record in both[1][1:])
+    default = run(logistic(X, y), start, regularizer=penalty, lambda_reg=0.02, tol=1e-10)
+    assert torch.equal(default[-1].theta, orthant.theta)
+
+
+@pytest.mark.parametrize("method", ["orthant", "proximal"])
+def test_entries_reach_a_far_centre_exactly(method):
+    center = 1e-3 * randn(12)
+    last = run(quadratic(spd(12), randn(12, seed=1)), 30 * randn(12, seed=2), method=method,
+               regularizer=L1(center=center), lambda_reg=0.8)[-1]  # fmt: skip
+    assert last.reason == "converged" and 3 < int((last.theta == center).sum()) < 12
+
+
+def test_proximal_steps_converge_superlinearly(cancer):
+    X, y = cancer
+
+    def f(w):  # softplus jumps by 2e-9 at 20, where torch takes its asymptote
+        return -logsigmoid(y * (X @ w)).mean()
+
+    norms = [r.grad_norm for r in run(f, torch.zeros(30).double(), regularizer="l1",
+                                      lambda_reg=0.01, method="proximal", tol=1e-14)]  # fmt: skip
+    assert norms[-1] <= 1e-14 and len(norms) <= 11
+    near = [g for g in norms if g < 1e-2 * norms[0]]
+    factors = [b / a for a, b in pairwise(near)]
+    assert factors[-1] < 1e-2
+
+
+def test_rank_deficient_lassos_with_small_lambda_are_all_solved_by_proximal_steps():
+    for seed in range(40):
+        X, y = randn(15, 40, seed=seed), randn(15, seed=seed + 1000)
+        lam = (1e-2, 3e-3, 1e-3, 3e-4)[seed % 4]
+        last = run(lambda w, X=X, y=y: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(40).double(),
+                   regularizer="l1", lambda_reg=lam, method="proximal")[-1]  # fmt: skip
+        assert last.reason == "converged" and last.step <= 10
+        assert 0 < last.extra["nonzeros"] <= 15
+        g = X.T @ (X @ last.theta - y) / 15
+        assert float(g.abs().max()) <= lam + 1e-8
+        on = last.theta != 0
+        assert float((g[on] + lam * last.theta[on].sign()).abs().max()) <= 1e-8
+
+
+def block_descent(X, y, groups, lam, sweeps=5000):
+    """Group lasso for (X w - y)^2 / 2n with orthonormal blocks, X_g'X_g = n I (Yuan and Lin)."""
+    n, w = len(y), torch.zeros(X.shape[1], dtype=torch.float64)
+    for _ in range(sweeps):
+        before = w.clone()
+        for g in groups:
+            s = X[:, g].T @ (y - X @ w + X[:, g] @ w[g]) / n
+            shrink = max(0.0, 1 - lam * len(g) ** 0.5 / float(s.norm()))
+            w[g] = shrink * s
+        if float((w - before).norm()) < 1e-14:
+            break
+    return w
+
+
+@pytest.mark.parametrize("lam", [0.02, 0.1, 0.2])
+def test_group_lasso_agrees_with_block_coordinate_descent(lam):
+    X, y = randn(60, 15), randn(60, seed=1)
+    groups = [torch.arange(0, 2), torch.arange(2, 6), torch.arange(6, 9), torch.arange(9, 15)]
+    X[:, 6:] += X[:, :1]  # correlated between the groups
+    for g in groups:
+        X[:, g] = torch.linalg.qr(X[:, g])[0] * 60**0.5
+    y = y + X[:, :2].sum(1)
+    last = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(15).double(),
+               regularizer=GroupLasso(groups=groups), lambda_reg=lam, tol=1e-10)[-1]  # fmt: skip
+    assert last.reason == "converged"
+    expected = block_descent(X, y, groups, lam)
+    close(last.theta, expected, rtol=1e-8)
+    assert torch.equal(last.theta == 0, expected == 0)
+    if lam == 0.1:
+        zero = [not last.theta[g].any() for g in groups]
+        assert any(zero) and not all(zero)
+
+
+def test_group_lasso_for_an_orthonormal_design_is_its_prox():
+    q, b = torch.linalg.qr(randn(8, 8))[0], 2 * randn(8, seed=1)
+    penalty = GroupLasso(groups=torch.arange(8) // 2)
+    last = run(lambda w: 0.5 * (q @ w - b).pow(2).sum(), randn(8, seed=2), regularizer=penalty,
+               lambda_reg=1.3)[-1]  # fmt: skip
+    close(last.theta, GroupLasso(groups=torch.arange(8) // 2, weight=1.3).prox(q.T @ b), rtol=1e-8)
+    # The eigenvalues are those of the whole objective, with the groups' curvature.
+    on = last.theta != 0
+    assert 0 < int(on.sum()) < 8
+    assert float(last.extra["eigenvalues"][-1]) > 1.1
+
+
+@pytest.mark.parametrize("direction", ["newton", "cholesky", "saddle-free"])
+def test_proximal_steps_go_downhill_from_a_saddle(direction):
+    for start in (numbers(0.5, 0.1), numbers(-1.0, 0.7)):
+        records = run(saddle, start, regularizer="l1", lambda_reg=0.05, method="proximal",
+                      direction=direction)  # fmt: skip
+        assert records[-1].reason == "converged"
+        values = [r.objective for r in records]
+        assert all(b <= a for a, b in pairwise(values))
+        reasons, jitters = [r.reason for r in records], [r.extra["jitter"] for r in records]
+        if direction != "newton":  # their models are positive definite
+            assert "negative_curvature" not in reasons
+        elif start[1] == 0.1:
+            assert reasons[1] == "negative_curvature"
+        assert any(jitters) == (direction != "newton" and start[1] == 0.1)
+        x, y = records[-1].theta.tolist()
+        assert x == 0 and abs(y) == pytest.approx(1, abs=0.05)
+
+
+def test_an_object_with_weights_leaves_the_intercept_free(cancer):
+    X, y = cancer
+    X = torch.cat([X, torch.ones(len(X), 1)], dim=1)
+    weight = torch.ones(31, dtype=torch.float64)
+    weight[-1] = 0
+    for method in ("orthant", "proximal"):
+        last = run(logistic(X, y), torch.zeros(31).double(), regularizer=L1(weight=weight),
+                   lambda_reg=0.01, method=method)[-1]  # fmt: skip
+        assert last.objective == pytest.approx(0.15930738045800086, rel=1e-12)
+        assert last.extra["nonzeros"] == 10 and bool(last.theta[-1] != 0)
+
+
+def test_a_smooth_penalty_may_be_handled_by_its_prox(cancer):
+    X, y = cancer
+    for name in ("l2", "pseudo-huber"):
+        plain = run(logistic(X, y), torch.zeros(30).double(), regularizer=name, lambda_reg=0.05,
+                    line_search=True, tol=1e-10)[-1]  # fmt: skip
+        proximal = run(logistic(X, y), torch.zeros(30).double(), regularizer=name,
+                       lambda_reg=0.05, method="proximal", tol=1e-10)[-1]  # fmt: skip
+        assert plain.reason == proximal.reason == "converged"
+        close(proximal.theta, plain.theta, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"direction": "lu"}, "expected direction newton, cholesky, saddle-free, got 'lu'"),
+    ({"method": "simplex"}, "method 'orthant', 'proximal' or None, got 'simplex'"),
+    ({"regularizer": GroupLasso(groups=torch.tensor([0, 0])), "method": "orthant"},
+     "use the proximal method"),
+    ({"regularizer": "group-lasso"}, "pass groups="),
+])  # fmt: skip
+def test_bad_methods_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run(saddle, numbers(1, 1), **arguments)

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from rlhf_lib import exact_hessian
+from rlhf_lib import RLHFOptimizer, exact_hessian, newton
 from rlhf_lib.regularizers import (
     L1,
     L1SP,
     L2,
     L2SP,
     ElasticNet,
+    GroupLasso,
+    PseudoHuber,
     check_lambda,
     make_regularizer,
     penalized,
@@ -28,6 +30,7 @@ FORMULAS = {
     "elastic-net": (ElasticNet, lambda d: 0.5 * abs(d) + 0.25 * d * d),
     "l1sp": (L1SP, lambda d: abs(d)),
     "l2sp": (L2SP, lambda d: d * d / 2),
+    "pseudo-huber": (PseudoHuber, lambda d: math.sqrt(d * d + 1e-4) - 0.01),
 }
 every_kind = pytest.mark.parametrize("kind", FORMULAS)
 kinked_kinds = pytest.mark.parametrize("kind", ["l1", "elastic-net", "l1sp"])
@@ -54,11 +57,13 @@ def test_value_is_the_weighted_sum_of_the_formula(kind):
 def test_gradient_and_curvature_are_the_derivatives_of_the_value(kind):
     penalty, _, _ = made(kind)
     theta, v = randn(N), randn(N, seed=1)
-    close(penalty.gradient(theta), gradient(penalty.value, theta), rtol=1e-14)
+    close(penalty.gradient(theta), gradient(penalty.value, theta), rtol=1e-13)
     hessian = exact_hessian(penalty.value, theta)
     close(torch.diag(penalty.curvature(theta)), hessian, rtol=1e-14)
     close(penalty.curvature_product(v, theta), hessian @ v, rtol=1e-14)
-    assert penalty.smooth == (kind in ("l2", "l2sp"))
+    block = torch.stack([v, theta], dim=1)
+    close(penalty.curvature_product(block, theta), hessian @ block, rtol=1e-14)
+    assert penalty.smooth == (kind in ("l2", "l2sp", "pseudo-huber")) and penalty.separable
 
 
 @every_kind
@@ -80,7 +85,7 @@ def test_prox_minimizes_its_definition(kind, seed, step):
 def test_prox_puts_small_entries_at_the_kink_exactly(kind):
     penalty, center, _ = made(kind)
     z = penalty.prox(center + 0.3 * randn(N).sign(), 1.0)
-    assert torch.equal(z, center)
+    assert torch.equal(z, center) and bool(penalty.at_kink(z).all())
 
 
 def test_prox_takes_a_step_for_each_coordinate():
@@ -116,6 +121,9 @@ def test_subgradient_vanishes_exactly_where_the_kkt_conditions_hold():
         assert float(penalty.subgradient(solution - b, solution).abs().max()) < 1e-14
         shifted = solution + 1e-3
         assert float(penalty.subgradient(shifted - b, shifted).abs().min()) > 5e-4
+        if not penalty.smooth:
+            at_kink = solution == (penalty.center if penalty.from_start else 0)
+            assert torch.equal(penalty.at_kink(solution), at_kink)
 
 
 def test_subgradient_of_a_smooth_penalty_is_the_gradient():
@@ -233,7 +241,10 @@ def test_sp_kinds_pull_to_where_the_parameters_were_when_bound(cls):
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: L1().value(), "not bound to parameters: pass theta"),
     (lambda: L2SP().value(randn(3)), "pass center=theta0"),
-    (lambda: L1(weight=-1.0).bind([torch.ones(2)]), "finite lambda_reg >= 0, got -1.0"),
+    (lambda: L1(weight=-1.0).bind([torch.ones(2)]), "finite weight >= 0, got -1.0"),
+    (lambda: L1().bind([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
+    (lambda: L1(weight=torch.ones(3)).value(torch.ones(2)), r"one weight or \(2,\) of them"),
+    (lambda: PseudoHuber(delta=0.0), "finite delta > 0, got 0.0"),
     (lambda: ElasticNet(l1_ratio=1.5), "0 <= l1_ratio <= 1, got 1.5"),
     (lambda: make_regularizer("lasso"), "one of .*'l1'.* got 'lasso'"),
     (lambda: make_regularizer(3), "got 3"),
@@ -247,6 +258,7 @@ def test_mistakes_are_explained(call, message):
 
 @pytest.mark.parametrize(("name", "cls"), [
     ("l1", L1), ("L2", L2), ("elastic-net", ElasticNet), ("L2-SP", L2SP), ("l1sp", L1SP),
+    ("group-lasso", GroupLasso), ("pseudo-huber", PseudoHuber),
 ])  # fmt: skip
 def test_kinds_have_names(name, cls):
     assert type(make_regularizer(name)) is cls
@@ -258,3 +270,189 @@ def test_a_given_object_is_copied_so_that_runs_do_not_share_its_center():
     make_regularizer(given_one).bind([torch.ones(2, 2)])
     assert given_one.center is None
     assert make_regularizer(ElasticNet(l1_ratio=0.2)).l1_ratio == 0.2
+
+
+# An object's own weight times the lambda of who uses it.
+
+
+def test_a_bound_lambda_multiplies_the_own_weight_and_never_compounds():
+    params, penalty = [torch.ones(2, 2), torch.ones(3, 2)], L1(weight=2.0)
+    for _ in range(3):
+        assert float(penalty.bind(params, [0.5, 3.0]).value()) == 2 * (0.5 * 4 + 3 * 6)
+    assert penalty.weight == 2.0
+    again = make_regularizer(make_regularizer(penalty).bind(params, [7.0, 7.0]))
+    assert float(again.bind(params, [0.5, 3.0]).value()) == 2 * (0.5 * 4 + 3 * 6)
+
+
+def test_one_object_in_two_optimizers_and_a_newton_run_weighs_the_same_in_each():
+    penalty, nets = L2(weight=3.0), [mlp(2, 3, 1), mlp(2, 3, 1)]
+    optimizers = [
+        RLHFOptimizer(net.parameters(), lambda_reg=0.1, regularizer=penalty) for net in nets
+    ]
+    squares = sum(float(p.detach().pow(2).sum()) for p in nets[0].parameters() if p.ndim == 2)
+    for optimizer in (*optimizers, *optimizers):
+        assert optimizer.penalty() == pytest.approx(0.1 * 3 * squares / 2)
+    theta = randn(4)
+    for _ in range(2):
+        first = next(newton(lambda t: t @ t, theta, regularizer=penalty, lambda_reg=0.1))
+        assert first.penalty == pytest.approx(0.1 * 3 * float(theta @ theta) / 2)
+
+
+def test_a_weight_for_each_entry_leaves_an_intercept_free():
+    weight, theta = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64), torch.ones(3).double()
+    penalty = L1(weight=weight).bind([theta], [0.5])
+    assert float(penalty.value(10 * theta)) == 0.5 * 10 * 3
+    assert penalty.prox(theta).tolist() == [0.0, 0.5, 1.0]
+    assert penalty.orthant(theta, theta)[0].tolist() == [1, 1, 0]
+    assert penalty.at_kink(0 * theta).tolist() == [True, True, False]
+
+
+@few_cases
+@given(seed=seeds, delta=st.floats(1e-6, 10))
+def test_pseudo_huber_is_below_the_modulus_by_less_than_delta(seed, delta):
+    d = torch.cat([10 * delta * randn(N, seed=seed), randn(N, seed=seed), torch.zeros(1)])
+    for entry in d:
+        gap = float(entry.abs() - PseudoHuber(delta=delta).value(entry[None]))
+        assert 0 <= gap <= delta
+    far = torch.tensor([1e4 * delta], dtype=torch.float64)
+    assert float(far - PseudoHuber(delta=delta).value(far)) > 0.999 * delta
+    most = PseudoHuber(delta=delta).curvature(torch.zeros(1).double())
+    assert float(most) == pytest.approx(1 / delta)
+
+
+def test_entries_that_pass_their_kink_are_found():
+    start = torch.tensor([1.0, -1, 1, 0, 2], dtype=torch.float64)
+    end = torch.tensor([-1.0, -2, 0, 3, 1], dtype=torch.float64)
+    weight = torch.tensor([1.0, 1, 1, 1, 0])
+    assert L1(weight=weight).crossed(start, end).tolist() == [True] + [False] * 4
+    assert not L1(weight=1 - weight).crossed(start, end).any()
+    assert not L2().crossed(start, end).any()
+    centred = L1(center=torch.full((5,), 1.5, dtype=torch.float64))
+    assert centred.crossed(start, end).tolist() == [False, False, False, True, True]
+
+
+# Group lasso.
+
+IDS = torch.tensor([0, 1, 1, 0, -1, 2, 0])
+
+
+def grouped(weight=0.7, **kwargs):
+    return GroupLasso(groups=IDS, weight=weight, **kwargs)
+
+
+def group_norms(d):
+    return [float(d[IDS == g].norm()) for g in range(3)]
+
+
+def test_group_value_weighs_norms_by_the_root_of_the_size_or_as_told():
+    theta = randn(N)
+    a, b, c = group_norms(theta)
+    expected = 0.7 * (3**0.5 * a + 2**0.5 * b + c)
+    assert float(grouped().value(theta)) == pytest.approx(expected, rel=1e-14)
+    own = grouped(group_weights=torch.tensor([1.0, 2.0, 4.0]))
+    assert float(own.value(theta)) == pytest.approx(0.7 * (a + 2 * b + 4 * c))
+    lists = GroupLasso(groups=[torch.tensor([0, 3, 6]), [1, 2], [5]], weight=0.7)
+    assert float(lists.value(theta)) == pytest.approx(expected, rel=1e-14)
+    assert float(grouped(center=theta).value(theta)) == 0
+
+
+def test_group_derivatives_are_those_of_the_value():
+    penalty, theta, v = grouped(center=CENTER), randn(N), randn(N, 2, seed=1)
+    close(penalty.gradient(theta), gradient(penalty.value, theta), rtol=1e-13)
+    hessian = torch.autograd.functional.hessian(
+        lambda t: sum(0.7 * size**0.5 * (t - CENTER)[IDS == g].norm()
+                      for g, size in enumerate((3, 2, 1))), theta)  # fmt: skip
+    close(penalty.curvature_product(v, theta), hessian @ v, rtol=1e-12)
+    close(penalty.curvature_product(v[:, 0], theta), hessian @ v[:, 0], rtol=1e-12)
+    flat_group = torch.where(IDS == 0, CENTER, theta)
+    product = penalty.curvature_product(v, flat_group)
+    assert not product[IDS == 0].any() and bool(product[IDS == 1].any())
+    assert not penalty.separable and not penalty.smooth
+
+
+@few_cases
+@given(seed=seeds, step=st.floats(0.01, 2))
+def test_group_prox_minimizes_its_definition(seed, step):
+    penalty, x = grouped(center=CENTER), 2 * randn(N, seed=seed)
+    z = penalty.prox(x, step)
+
+    def objective(y):
+        return float((y - x).pow(2).sum() / 2 + step * penalty.value(y))
+
+    for direction in (*torch.eye(N, dtype=torch.float64), randn(N, seed=seed + 1), CENTER - z):
+        assert float(direction.norm()) > 0
+        for t in (-1e-3, 1e-3):
+            assert objective(z + t * direction) > objective(z)
+    per_entry = penalty.prox(x, torch.full((N,), step, dtype=torch.float64))
+    assert torch.equal(per_entry, z)
+    found = penalty.subgradient((z - x) / step, z)
+    assert float(found.abs().max()) * step < 1e-13
+
+
+def test_group_prox_zeroes_whole_groups_and_only_those():
+    x = torch.tensor([0.1, 3, 0.1, -0.1, 5, 0.1, 0.1], dtype=torch.float64)
+    z = grouped().prox(x)
+    assert not z[IDS == 0].any() and not z[IDS == 2].any()
+    assert z[IDS == 1].all() and float(z[4]) == 5
+    assert torch.equal(grouped().at_kink(z), (IDS == 0) | (IDS == 2))
+
+
+@few_cases
+@given(seed=seeds)
+def test_group_subgradient_is_the_shortest_of_all_subgradients(seed):
+    penalty, task = grouped(), randn(N, seed=seed)
+    theta = torch.where(IDS == 0, 0.0, randn(N, seed=seed + 1))
+    found = penalty.subgradient(task, theta)
+    away = IDS != 0
+    close(found[away], (task + penalty.gradient(theta))[away], rtol=1e-13)
+    radius = 0.7 * 3**0.5
+    assert float((found - task)[~away].norm()) <= radius + 1e-14
+    assert float(found[~away].norm()) == pytest.approx(
+        max(float(task[~away].norm()) - radius, 0), abs=1e-13)
+
+
+def test_groups_are_the_rows_of_the_weight_matrices():
+    net = mlp(2, 3, 1)
+    penalty = GroupLasso(net.named_parameters(), weight=2.0)
+    first, last = net[0].weight.detach(), net[2].weight.detach()
+    expected = 2 * (2**0.5 * float(first.norm(dim=1).sum()) + 3**0.5 * float(last.norm()))
+    assert float(penalty.value()) == pytest.approx(expected, rel=1e-14)
+    ones = torch.ones(13, dtype=torch.float64)
+    small = penalty.prox(0.1 * ones)
+    assert [p.tolist() for p in small.split([6, 3, 3, 1])] == [
+        [0] * 6, [0.1] * 3, [0] * 3, [0.1]]
+    with_biases = GroupLasso(net.named_parameters(), weight=2.0, include_all=True)
+    biases = float(net[0].bias.detach().abs().sum() + net[2].bias.detach().abs().sum())
+    assert float(with_biases.value()) == pytest.approx(expected + 2 * biases, rel=1e-14)
+    penalty.bind(net.named_parameters(), [1.0, 0, 0.5, 0])
+    expected = 2 * (2**0.5 * float(first.norm(dim=1).sum()) + 0.5 * 3**0.5 * float(last.norm()))
+    assert float(penalty.value()) == pytest.approx(expected, rel=1e-14)
+
+
+def test_groups_of_one_entry_are_l1():
+    theta, task = randn(N) * (randn(N, seed=1) > 0), randn(N, seed=2)
+    single, l1 = GroupLasso(groups=torch.arange(N), weight=0.4), L1(weight=0.4)
+    close(single.value(theta), l1.value(theta), rtol=1e-15)
+    close(single.prox(theta, 0.5), l1.prox(theta, 0.5), rtol=1e-14)
+    close(single.subgradient(task, theta), l1.subgradient(task, theta), rtol=1e-13)
+    assert torch.equal(single.at_kink(theta), l1.at_kink(theta))
+    assert torch.equal(single.crossed(theta, task), l1.crossed(theta, task))
+    assert not single.curvature_product(task, theta).abs().gt(1e-15).any()
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: GroupLasso().value(randn(3)), "no groups: pass groups="),
+    (lambda: GroupLasso([torch.ones(3)]), "got vectors only: pass groups="),
+    (lambda: grouped().value(randn(3)), r"integers of shape \(3,\), got torch.int64"),
+    (lambda: GroupLasso(groups=torch.ones(3)).value(randn(3)), "integers of shape"),
+    (lambda: GroupLasso(groups=[[0, 1], [1]]).value(randn(3)), "overlap: an entry of group 1"),
+    (lambda: grouped(group_weights=torch.ones(2)).value(randn(N)), "expected 3 group_weights"),
+    (lambda: grouped().prox(randn(N), torch.arange(N) + 1.0), "the step to be constant within"),
+    (lambda: grouped(torch.arange(N)).value(randn(N)), "the weight to be constant within"),
+    (lambda: grouped().curvature(randn(N)), "not diagonal: use curvature_product"),
+    (lambda: grouped().orthant(randn(N), randn(N)), "use the proximal method"),
+    (lambda: grouped().project(randn(N), randn(N)), "use the proximal method"),
+])  # fmt: skip
+def test_mistakes_with_groups_are_explained(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import cg as scipy_cg
 
 from rlhf_lib import CGResult, conjugate_gradient
-from rlhf_lib.solvers import Shifted, solve_dense
+from rlhf_lib.direct import solve_dense
+from rlhf_lib.solvers import Shifted
 
 REASONS = {
     "converged", "relative_progress", "max_iter", "negative_curvature", "singular", "boundary",
@@ -439,3 +440,120 @@ def test_dense_solve_names_singular_and_gives_the_least_norm_solution(seed, n):
 def test_dense_solve_of_the_zero_matrix_is_zero():
     x, reason = solve_dense(torch.zeros(2, 2), torch.ones(2))
     assert reason == "singular" and not x.any()
+
+
+# What the recurrence does not know.
+
+
+def test_a_recurrence_that_has_left_the_residual_is_not_called_converged():
+    A, b = spd(30, condition=1e8), randn(30, seed=1)
+    found = conjugate_gradient(A, b, rtol=1e-10, max_iter=20000)
+    true = float((b - A @ found.x).norm())
+    assert found.reason == "stagnation" and not found.converged
+    assert found.iterations < 2 * 30 + 300  # the recurrence got there, and so stopped
+    assert true > 1e-9 * float(b.norm())
+    assert found.residual_norms[-1] == pytest.approx(true, rel=1e-6)
+    close(found.residual, b - A @ found.x, rtol=1e-6)
+
+
+@few_cases
+@given(seed=seeds, power=st.integers(2, 14))
+def test_converged_is_true_of_the_residual_itself_at_any_condition(seed, power):
+    A, b = spd(30, seed, condition=10.0**power), randn(30, seed=seed + 1)
+    found = conjugate_gradient(A, b, rtol=1e-10, max_iter=20000)
+    true = float((b - A @ found.x).norm())
+    if found.converged:
+        assert true <= 1.2e-10 * float(b.norm())
+    else:
+        assert found.reason in ("stagnation", "singular", "negative_curvature", "max_iter")
+
+
+def test_the_check_costs_one_product_where_it_is_needed_and_none_elsewhere():
+    for condition, rtol, extra in ((10, 1e-8, 0), (1e8, 1e-10, 1)):
+        A = Counting(spd(30, condition=condition))
+        found = conjugate_gradient(A, randn(30, seed=1), rtol=rtol, max_iter=20000)
+        assert A.products == found.iterations + extra
+
+
+@few_cases
+@given(seed=seeds, n=st.integers(1, 20), started=st.booleans())
+def test_values_are_those_of_the_quadratic_at_each_iterate(seed, n, started):
+    A, b, xs = spd(n, seed), randn(n, seed=seed + 1), []
+    x0 = randn(n, seed=seed + 2) if started else torch.zeros(n, dtype=torch.float64)
+    found = conjugate_gradient(A, b, x0=x0, rtol=1e-8, callback=lambda i, x: xs.append(x.clone()))
+    expected = [quadratic(A, b, x) for x in (x0, *xs)]
+    assert found.values == pytest.approx(expected, rel=1e-8, abs=1e-10)
+    assert len(found.values) == len(found.residual_norms)
+
+
+@pytest.mark.parametrize("radius", [None, 3.0])
+def test_values_follow_to_the_boundary_and_stop_at_negative_curvature(radius):
+    A, b = indefinite(12, 4), randn(12, seed=2)
+    found = conjugate_gradient(A, b, rtol=1e-10, max_iter=48, radius=radius)
+    assert found.reason in ("negative_curvature", "boundary")
+    assert found.values[-1] == pytest.approx(quadratic(A, b, found.x), rel=1e-9)
+
+
+class Bare:
+    """An operator with its product and nothing else."""
+
+    def __init__(self, A):
+        self.A, self.shape = A, A.shape
+
+    def __matmul__(self, v):
+        return self.A @ v
+
+
+class KnowsOut:
+    """An operator that writes where it is told, over whatever was there."""
+
+    def __init__(self, A):
+        self.A, self.shape = A, A.shape
+
+    def __matmul__(self, v):
+        return self.matvec(v)
+
+    def matvec(self, v, out=None):
+        out = torch.empty_like(v) if out is None else out
+        out.fill_(float("nan"))
+        return out.copy_(self.A @ v)
+
+
+def test_operators_that_write_in_place_are_solved_as_others():
+    A, b = spd(15, condition=1e3), randn(15, seed=1)
+    free = randn(15, seed=3) > 0
+    for mask in (None, free):
+        right = b if mask is None else b * mask
+        plain = conjugate_gradient(Shifted(Bare(A), 0.3, mask), right, rtol=1e-12)
+        placed = conjugate_gradient(Shifted(KnowsOut(A), 0.3, mask), right, rtol=1e-12)
+        close(placed.x, plain.x, rtol=1e-12)
+
+
+def test_shifted_writes_into_what_it_is_given_and_leaves_the_vector():
+    A, v, shift = spd(6), randn(6, seed=1), torch.arange(1.0, 7, dtype=torch.float64)
+    free = torch.tensor([True, False, True, True, False, True])
+    for inner in (A, KnowsOut(A), Bare(A)):
+        for D in (0.5, shift):
+            for mask in (None, free):
+                out = torch.full((6,), float("nan"), dtype=torch.float64)
+                before = v.clone()
+                found = Shifted(inner, D, mask).matvec(v, out)
+                assert found is out and torch.equal(v, before)
+                dense = A + torch.diag(D * torch.ones(6, dtype=torch.float64))
+                if mask is not None:
+                    dense = torch.where(mask[:, None] & mask, dense, torch.eye(6).double())
+                close(found, dense @ v, rtol=1e-13)
+
+
+def test_a_product_that_an_operator_keeps_is_not_written_over():
+    kept = randn(5)
+
+    class Keeps:
+        shape = (5, 5)
+
+        def __matmul__(self, v):
+            return kept
+
+    before = kept.clone()
+    Shifted(Keeps(), 0.5) @ torch.ones(5, dtype=torch.float64)
+    assert torch.equal(kept, before)

@@ -1,0 +1,215 @@
+"""Group lasso: whole groups of weights, such as a neuron's, become exactly zero together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .penalty import Regularizer
+
+
+class GroupLasso(Regularizer):
+    """R(d) = sum_g w_g |d_g|, the sum of the groups' 2-norms (Yuan and Lin, 2006, eq. 2.1).
+
+    Args:
+        params: as for every regularizer. A group is then a row of a weight matrix (a slice along
+            its first dimension): what comes into one neuron, or one token's embedding.
+        groups: for a flat vector, or for other groups: a tensor of shape (n,) with the group
+            0, 1, ... of each entry and -1 for an entry that is not penalized, or a sequence of
+            index tensors, one for each group. They decide alone what is left out.
+        group_weights: w_g, shape (number of groups,) in the order of the groups; default the square
+            root of the group's size, so that groups of different sizes are treated alike.
+        weight, include_all, center: as for every regularizer; a vector ``weight`` has to be
+            constant within each group.
+    """
+
+    smooth = False
+    separable = False
+
+    def __init__(
+        self,
+        params: Iterable | None = None,
+        *,
+        groups: Tensor | Sequence[Tensor] | None = None,
+        group_weights: Tensor | None = None,
+        **kwargs,
+    ):
+        self.groups, self.group_weights = groups, group_weights
+        self._row_ids: Tensor | None = None
+        super().__init__(params, **kwargs)
+
+    def bind(self, params: Iterable, weights: Iterable[float] | None = None) -> GroupLasso:
+        params = list(params)
+        tensors = [p[1] if isinstance(p, tuple) else p for p in params]
+        if self.groups is None:
+            if all(p.ndim < 2 for p in tensors):
+                raise ValueError(
+                    "GroupLasso finds its groups as rows of weight matrices, and got vectors only: "
+                    "pass groups=, a tensor with the group of each entry"
+                )
+            self._row_ids = _rows(tensors, self._flags(params))
+        super().bind(params, weights)
+        self._norms_and_weights(self._bound_weight)  # finds unequal weights in a group at once
+        return self
+
+    def _flags(self, params: list) -> list[bool]:
+        return [True] * len(params) if self.groups is not None else super()._flags(params)
+
+    def _ids(self, like: Tensor) -> Tensor:
+        """The group of each entry, shape (n,); -1 for those in no group."""
+        if self.groups is None:
+            ids = self._row_ids
+            if ids is None:
+                raise ValueError(
+                    "GroupLasso has no groups: pass groups=, a tensor with the group of each "
+                    "entry, or construct it with model.named_parameters()"
+                )
+        elif isinstance(self.groups, Tensor):
+            ids = self.groups
+        else:
+            ids = _from_lists(self.groups, like.numel())
+        if ids.shape != like.shape or ids.is_floating_point():
+            raise ValueError(
+                f"expected groups as integers of shape {tuple(like.shape)}, got {ids.dtype} of "
+                f"shape {tuple(ids.shape)}"
+            )
+        return ids.to(like.device)
+
+    def _norms_and_weights(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Each entry's group (as 1, 2, ...; 0 for none), |d_g| and w_g, both by group."""
+        ids = self._ids(d) + 1
+        count = int(ids.max()) + 1
+        norms = _group_norms(d, ids, count)
+        w = self._w(d)
+        if w.ndim:
+            w = _constant_in_groups(w, ids, count, "the weight")
+        if self.group_weights is None:
+            own = torch.bincount(ids, minlength=count).to(d.dtype).sqrt()
+        else:
+            given = torch.as_tensor(self.group_weights, dtype=d.dtype, device=d.device)
+            if given.shape != (count - 1,):
+                raise ValueError(
+                    f"expected {count - 1} group_weights, got shape {tuple(given.shape)}"
+                )
+            own = torch.cat([given.new_zeros(1), given])
+        w = w * own
+        w[0] = 0.0
+        return ids, norms, w
+
+    def value(self, theta: Tensor | None = None) -> Tensor:
+        d = self._offset(theta)
+        _, norms, w = self._norms_and_weights(d)
+        return (w * norms).sum()
+
+    def gradient(self, theta: Tensor | None = None) -> Tensor:
+        d = self._offset(theta)
+        ids, norms, w = self._norms_and_weights(d)
+        return _quotient(w, norms)[ids] * d
+
+    def subgradient(self, task_gradient: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Minimum-norm subgradient of task + R, shape (n,).
+
+        In a group at zero it is the task gradient shortened by w_g, or zero if it is no longer
+        than that (Yuan and Lin, 2006, eq. 2.2 and 2.3).
+        """
+        d = self._offset(theta)
+        ids, norms, w = self._norms_and_weights(d)
+        task_norms = _group_norms(task_gradient, ids, len(w))
+        shortened = (1 - _quotient(w, task_norms)).clamp(min=0)
+        zero = (norms == 0) & (w > 0)
+        return torch.where(
+            zero[ids], shortened[ids] * task_gradient, task_gradient + _quotient(w, norms)[ids] * d
+        )
+
+    def curvature(self, theta: Tensor | None = None) -> Tensor:
+        """Refused: the Hessian is not diagonal; ``curvature_product`` has the whole of it."""
+        raise ValueError(
+            "the curvature of GroupLasso is not diagonal: use curvature_product(v, theta), or "
+            "the proximal method, which needs no curvature of the penalty"
+        )
+
+    def curvature_product(self, v: Tensor, theta: Tensor | None = None) -> Tensor:
+        """w_g (v_g / |d_g| - d_g (d_g'v_g) / |d_g|^3) of v of shape (n,) or (n, k)."""
+        d = self._offset(theta)
+        ids, norms, w = self._norms_and_weights(d)
+        unit = _quotient(torch.ones_like(norms), norms)[ids] * d
+        columns = v[:, None] if v.ndim == 1 else v
+        along = columns.new_zeros(len(norms), columns.shape[1])
+        along.index_add_(0, ids, unit[:, None] * columns)
+        product = _quotient(w, norms)[ids, None] * (columns - unit[:, None] * along[ids])
+        return product[:, 0] if v.ndim == 1 else product
+
+    def prox(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """Block soft threshold: each group shortened by step * w_g; ``step`` constant in groups."""
+        d = self._offset(x)
+        ids, norms, w = self._norms_and_weights(d)
+        if isinstance(step, Tensor) and step.ndim:
+            step = _constant_in_groups(step, ids, len(w), "the step")
+        z = (1 - _quotient(step * w, norms)).clamp(min=0)[ids] * d
+        return z if self.center is None else z + self.center
+
+    def at_kink(self, theta: Tensor) -> Tensor:
+        ids, norms, w = self._norms_and_weights(self._offset(theta))
+        return ((norms == 0) & (w > 0))[ids]
+
+    def crossed(self, start: Tensor, end: Tensor) -> Tensor:
+        """Mask of the groups that point backwards at the end, which is to pass by zero."""
+        a, b = self._offset(start), self._offset(end)
+        ids, _, w = self._norms_and_weights(a)
+        return ((torch.zeros_like(w).index_add_(0, ids, a * b) < 0) & (w > 0))[ids]
+
+    def orthant(self, theta: Tensor, descent: Tensor) -> tuple[Tensor, Tensor]:
+        """Refused: a group's kink is a point, not a plane, so there are no orthants."""
+        raise ValueError(
+            "the orthant-wise method needs a separable penalty (L1, elastic net), and GroupLasso "
+            "is not: use the proximal method, method='proximal'"
+        )
+
+    def project(self, theta: Tensor, signs: Tensor) -> Tensor:
+        """Refused like ``orthant``, unless ``signs`` restrict nothing."""
+        if bool(signs.any()):
+            self.orthant(theta, signs)
+        return theta
+
+
+def _quotient(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, and 0 where b = 0."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)
+
+
+def _group_norms(d: Tensor, ids: Tensor, count: int) -> Tensor:
+    return d.new_zeros(count).index_add_(0, ids, d * d).sqrt()
+
+
+def _constant_in_groups(value: Tensor, ids: Tensor, count: int, what: str) -> Tensor:
+    """A vector by entry as one by group."""
+    by_group = value.new_zeros(count).scatter_(0, ids, value)
+    if bool(((by_group[ids] != value) & (ids > 0)).any()):
+        raise ValueError(f"GroupLasso needs {what} to be constant within each group")
+    return by_group
+
+
+def _rows(tensors: list[Tensor], flags: list[bool]) -> Tensor:
+    """A group for each slice along the first dimension; -1 for parameters that are left out."""
+    pieces, next_id = [], 0
+    for p, flag in zip(tensors, flags, strict=True):
+        rows = p.shape[0] if p.ndim else 1
+        ids = torch.arange(next_id, next_id + rows, device=p.device)
+        if not flag:
+            pieces.append(torch.full((p.numel(),), -1, device=p.device))
+            continue
+        pieces.append(ids.repeat_interleave(p.numel() // max(rows, 1)))
+        next_id += rows
+    return torch.cat(pieces)
+
+
+def _from_lists(groups: Sequence[Tensor], n: int) -> Tensor:
+    ids = torch.full((n,), -1)
+    for g, index in enumerate(groups):
+        index = torch.as_tensor(index)
+        if bool((ids[index] >= 0).any()) or len(index.unique()) < len(index):
+            raise ValueError(f"groups overlap: an entry of group {g} appears twice")
+        ids[index] = g
+    return ids

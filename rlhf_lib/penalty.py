@@ -1,0 +1,251 @@
+"""What all penalties share: the entries they act on, each with its weight, around a centre.
+
+A separable penalty is R(theta) = sum_i w_i r(theta_i - c_i): r is the formula, c the centre (zero,
+or the pre-trained weights for the "SP" kinds of Xuhong Li et al., 2018) and w_i the weight of
+coordinate i: lambda, or 0 for a coordinate that is left out (biases and LayerNorm, by default).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from .flat import flatten
+
+_NORM_NAMES = ("norm", "ln_")
+
+
+def penalized(params: Iterable) -> list[bool]:
+    """Which parameters a penalty acts on by default: weights, not biases nor normalizations.
+
+    Args:
+        params: tensors or (name, tensor) pairs. Tensors with fewer than two dimensions are biases
+            or normalization weights and are left out, and so is anything whose name says norm. If
+            that would leave out everything (a toy with one weight vector), everything is in.
+    """
+    named = [p if isinstance(p, tuple) else ("", p) for p in params]
+    flags = [
+        p.ndim >= 2 and not any(word in name.lower() for word in _NORM_NAMES) for name, p in named
+    ]
+    return flags if any(flags) else [True] * len(flags)
+
+
+def check_lambda(value: float) -> float:
+    """A regularization weight, or a ValueError for a negative or non-finite one."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"expected a finite lambda_reg >= 0, got {value}")
+    return value
+
+
+class Regularizer:
+    """Base of all penalties; a separable one states its formula r in ``_value`` and so on.
+
+    Without parameters a regularizer acts on any flat vector, all entries alike (toys). With
+    parameters it knows which entries to leave out, and its methods default to their current values.
+
+    Args:
+        params: tensors or (name, tensor) pairs, as ``model.named_parameters()`` gives.
+        weight: the penalty's own weight, which multiplies the lambda_reg of whoever uses it: one
+            number, or a vector of shape (n,) with one for each entry of theta (0 for an intercept).
+        include_all: penalize biases and normalization weights, too.
+        center: flat vector of shape (n,) that the penalty pulls to; default zero, or for the SP
+            kinds the values of the parameters when they are bound.
+
+    Attributes:
+        smooth: R has a gradient everywhere.
+        separable: R is a sum over single entries, so that its Hessian is diagonal and its kinks
+            split space into orthants. Only then is there an orthant-wise method.
+        from_start: R pulls to the values at the start.
+    """
+
+    smooth = True
+    separable = True
+    from_start = False
+
+    def __init__(
+        self,
+        params: Iterable | None = None,
+        *,
+        weight: float | Tensor = 1.0,
+        include_all: bool = False,
+        center: Tensor | None = None,
+    ):
+        if not bool(((torch.as_tensor(weight) >= 0) & torch.as_tensor(weight).isfinite()).all()):
+            raise ValueError(f"expected a finite weight >= 0, got {weight}")
+        self.weight, self.include_all, self.center = weight, include_all, center
+        self._params: list[Tensor] | None = None
+        self._bound_weight: Tensor | None = None
+        if params is not None:
+            self.bind(params)
+
+    def bind(self, params: Iterable, weights: Iterable[float] | None = None) -> Regularizer:
+        """Attach to parameters; returns self.
+
+        Args:
+            params: tensors or (name, tensor) pairs.
+            weights: lambda_reg of each parameter, default 1. An entry's lambda is its parameter's
+                times the penalty's own ``weight``; binding again starts from ``weight`` afresh.
+
+        Raises:
+            ValueError: a negative or non-finite lambda, a ``weight`` of another length.
+        """
+        params = list(params)
+        tensors = [p[1] if isinstance(p, tuple) else p for p in params]
+        weights = [1.0] * len(tensors) if weights is None else list(weights)
+        for w in weights:
+            check_lambda(w)
+        flags = self._flags(params)
+        self._params = tensors
+        self._bound_weight = None
+        lambdas = flatten(
+            torch.full_like(p, w if flag else 0.0, requires_grad=False)
+            for p, w, flag in zip(tensors, weights, flags, strict=True)
+        )
+        self._bound_weight = lambdas * self._w(lambdas)
+        if self.from_start and self.center is None:
+            self.center = flatten(p.detach() for p in tensors).clone()
+        return self
+
+    def _flags(self, params: list) -> list[bool]:
+        return [True] * len(params) if self.include_all else penalized(params)
+
+    def _offset(self, theta: Tensor | None) -> Tensor:
+        """theta - center for the given or the current parameters, shape (n,)."""
+        if theta is None:
+            if self._params is None:
+                raise ValueError(
+                    f"{type(self).__name__} is not bound to parameters: pass theta, or construct "
+                    "it with model.named_parameters()"
+                )
+            theta = flatten(p.detach() for p in self._params)
+        if self.from_start and self.center is None:
+            raise ValueError(
+                f"{type(self).__name__} needs the point it pulls to: pass center=theta0, or "
+                "construct it with the model's parameters before training"
+            )
+        return theta if self.center is None else theta - self.center
+
+    def _w(self, like: Tensor) -> Tensor:
+        """Effective weight of each entry of ``like``: a scalar or of shape (n,)."""
+        weight = self.weight if self._bound_weight is None else self._bound_weight
+        weight = torch.as_tensor(weight, dtype=like.dtype, device=like.device)
+        if weight.ndim and weight.shape != like.shape:
+            raise ValueError(
+                f"expected one weight or {tuple(like.shape)} of them, got {tuple(weight.shape)}"
+            )
+        return weight
+
+    def value(self, theta: Tensor | None = None) -> Tensor:
+        """R(theta), a scalar."""
+        d = self._offset(theta)
+        w, values = self._w(d), self._value(d)
+        return w @ values if w.ndim else w * values.sum()
+
+    def gradient(self, theta: Tensor | None = None) -> Tensor:
+        """Gradient of R, shape (n,); at a kink the minimum-norm subgradient, which is 0."""
+        d = self._offset(theta)
+        return self._w(d) * self._derivative(d)
+
+    def subgradient(self, task_gradient: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Minimum-norm subgradient of task + R, shape (n,): zero exactly at a minimizer (KKT)."""
+        d = self._offset(theta)
+        total = task_gradient + self._w(d) * self._derivative(d)
+        if self.smooth:
+            return total
+        jump = self._w(d) * self._jump(d)
+        return total - total.clamp(-jump, jump)
+
+    def curvature(self, theta: Tensor | None = None) -> Tensor:
+        """The Hessian of a separable R where it exists, as its diagonal (n,); 0 for L1."""
+        d = self._offset(theta)
+        return self._w(d) * self._second_derivative(d)
+
+    def curvature_product(self, v: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Hessian of R, where it exists, times v of shape (n,) or (n, k); 0 at a kink of L1."""
+        c = self.curvature(theta)
+        return c * v if v.ndim == 1 else c[:, None] * v
+
+    def prox(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """argmin_z |z - x|^2 / 2 + step * R(z), shape (n,); ``step`` may be per coordinate."""
+        d = self._offset(x)
+        z = self._prox(d, step * self._w(d))
+        return z if self.center is None else z + self.center
+
+    def at_kink(self, theta: Tensor) -> Tensor:
+        """Mask of the entries, shape (n,), in which R has no derivative at theta."""
+        d = self._offset(theta)
+        return self._w(d) * self._jump(d) > 0
+
+    def crossed(self, start: Tensor, end: Tensor) -> Tensor:
+        """Mask of the entries, shape (n,), that pass their kink on the way from start to end."""
+        a, b = self._offset(start), self._offset(end)
+        return (a * b < 0) & (self._w(a) * self._jump(torch.zeros_like(a)) > 0)
+
+    def orthant(self, theta: Tensor, descent: Tensor) -> tuple[Tensor, Tensor]:
+        """Signs (+1, -1, or 0 for no restriction) of theta - center in which R stays smooth.
+
+        Args:
+            theta: the point, shape (n,).
+            descent: minus the minimum-norm subgradient there; it chooses the side for the entries
+                that sit at the kink.
+
+        Returns:
+            signs and the mask of entries that sit at the kink and should stay, both (n,).
+        """
+        d = self._offset(theta)
+        kinked = self._w(d) * self._jump(torch.zeros_like(d)) > 0
+        signs = torch.where(d != 0, d.sign(), descent.sign()) * kinked
+        return signs, kinked & (d == 0) & (descent == 0)
+
+    def project(self, theta: Tensor, signs: Tensor) -> Tensor:
+        """Put entries that left the orthant at the kink, exactly."""
+        d = self._offset(theta)
+        at_kink = torch.zeros_like(theta) if self.center is None else self.center
+        return torch.where(d * signs < 0, at_kink, theta)
+
+    def _value(self, d: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _derivative(self, d: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _second_derivative(self, d: Tensor) -> Tensor:
+        return torch.zeros_like(d)
+
+    def _jump(self, d: Tensor) -> Tensor:
+        """Half the jump of r' at d: 1 at the kink of L1, 0 where r is smooth."""
+        return torch.zeros_like(d)
+
+    def _prox(self, d: Tensor, t: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Zero(Regularizer):
+    """No penalty, without a pass over the weights to find that out."""
+
+    def value(self, theta=None):
+        return self._offset(theta).new_zeros(())
+
+    def gradient(self, theta=None):
+        return torch.zeros_like(self._offset(theta))
+
+    def subgradient(self, task_gradient, theta=None):
+        return task_gradient
+
+    def curvature(self, theta=None):
+        """Zero, as a scalar that stands for every entry."""
+        return self._offset(theta).new_zeros(())
+
+    def curvature_product(self, v, theta=None):
+        return torch.zeros_like(v)
+
+    def prox(self, x, step=1.0):
+        return x
+
+    def at_kink(self, theta):
+        return torch.zeros_like(theta, dtype=torch.bool)
+
+    def crossed(self, start, end):
+        return torch.zeros_like(start, dtype=torch.bool)

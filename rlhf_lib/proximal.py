@@ -1,0 +1,299 @@
+"""The step of a proximal Newton method: a quadratic plus a penalty with kinks, by products."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .regularizers import Regularizer
+from .solvers import CONVERGED, MAX_ITER, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR, STAGNATION
+
+# Residual off the face over residual on it above which a prox step is worth its product. Least
+# products over lassos and quadratics of condition 1e2 to 1e6; 0.1 or 1 cost a few per cent more.
+_RELEASE = 0.3
+
+
+@dataclass(frozen=True)
+class ProximalResult:
+    """What :func:`proximal_solve` found, and why it stopped.
+
+    Attributes:
+        direction: d, shape (n,).
+        reason: "converged" (the residual met the tolerance), "max_iter", "negative_curvature"
+            (p'Ap < 0 was met, so the model may have no minimum), "singular" (A is flat in a
+            direction in which R does not hold it back: the model has no minimum), "stagnation"
+            (the residual is at the limit of the precision), "not_finite" (A @ p has NaN or inf).
+            Whatever the reason, d is a direction of descent or zero.
+        iterations: products with A.
+        residual_norms: 2-norms of the model's minimum-norm subgradient, its KKT residual: first at
+            d = 0, then after each prox step or subspace step.
+        predicted: what the model promises, m(0) - m(d) >= 0, for A as it was given.
+        decrement: gradient'd + R(theta + d) - R(theta), negative unless d = 0. The line search is
+            f(theta + t d) <= f(theta) + c t decrement (Lee, Sun and Saunders, 2014, section 2).
+        point: theta + d, with entries that reach a kink exactly there; shape (n,).
+        product: A @ d, shape (n,).
+        lipschitz: largest |A p| / |p| seen, from which the next solve may start.
+    """
+
+    direction: Tensor
+    reason: str
+    iterations: int
+    residual_norms: list[float] = field(repr=False)
+    predicted: float
+    decrement: float
+    point: Tensor = field(repr=False)
+    product: Tensor = field(repr=False)
+    lipschitz: float
+
+    @property
+    def converged(self) -> bool:
+        """True if the residual met the tolerance."""
+        return self.reason == CONVERGED
+
+
+@torch.no_grad()
+def proximal_solve(
+    A,
+    gradient: Tensor,
+    penalty: Regularizer,
+    theta: Tensor,
+    *,
+    rtol: float = 1e-6,
+    atol: float = 0.0,
+    max_iter: int | None = None,
+    lipschitz: float | None = None,
+) -> ProximalResult:
+    """Minimize m(d) = gradient'd + d'Ad/2 + R(theta + d) - R(theta) for a symmetric A.
+
+    Two steps in turn, as in Byrd, Nocedal and Oztoprak (2016). A proximal gradient step (Beck and
+    Teboulle, 2009, eq. 2.6) finds which entries stay at a kink. Conjugate gradients then minimize
+    over the others, the face, on which R is smooth, until an entry passes its kink; what passed is
+    projected onto it. When to leave a face follows Dostal (1997): only where the residual
+    outside is no longer small beside the one inside. On lassos and quadratics of condition 1e2 to
+    1e4 it mostly took a quarter to two thirds of the products that the accelerated proximal
+    gradient method with restarts (O'Donoghue and Candes, 2015) takes, at worst 1.5 times as many
+    (an easy group lasso); for a smooth penalty with strong, local curvature (pseudo-Huber) twice.
+
+    Args:
+        A: anything with ``A @ v`` for v of shape (n,): a tensor or an operator.
+        gradient: of the task loss alone, at theta; shape (n,).
+        penalty: a convex R with its lambda in its weight; all its curvature is left to this solve,
+            so A must not contain any.
+        theta: shape (n,).
+        rtol, atol: converged when the KKT residual is at most max(rtol * its first norm, atol).
+        max_iter: most products with A, at least 2; default 20 n + 200.
+        lipschitz: a guess of the largest eigenvalue of A; without it one product is spent on it.
+
+    Raises:
+        ValueError: gradient and theta of different shapes, negative tolerances, max_iter below 2.
+    """
+    if gradient.shape != theta.shape or theta.ndim != 1:
+        raise ValueError(
+            f"expected gradient and theta of one shape (n,), got {tuple(gradient.shape)} and "
+            f"{tuple(theta.shape)}"
+        )
+    limit = 20 * theta.numel() + 200 if max_iter is None else max_iter
+    if min(rtol, atol) < 0 or limit < 2:
+        raise ValueError(
+            f"expected rtol, atol >= 0 and max_iter >= 2, got {rtol}, {atol} and {limit}"
+        )
+    model = _Model(A, gradient, penalty, theta, limit, lipschitz)
+    norms: list[float] = []
+    first_step, identify = None, True
+    try:
+        while True:
+            residual = penalty.subgradient(model.gradient, model.point)
+            norms.append(float(residual.norm()))
+            tolerance, rounding = max(rtol * norms[0], atol), model.rounding()
+            if norms[-1] <= max(tolerance, rounding):
+                raise _Stop(CONVERGED if tolerance >= rounding else STAGNATION)
+            outside = residual[penalty.at_kink(model.point)].norm()
+            if identify or float(outside) > _RELEASE * norms[-1]:
+                indefinite = _prox_step(model, residual)
+                first_step = first_step or (model.point, model.product)
+                if indefinite:
+                    raise _Stop(NEGATIVE_CURVATURE)
+                identify = False
+            else:
+                identify = _subspace_step(model, 0.5 * tolerance)
+    except _Stop as stop:
+        reason = stop.reason
+    decrement, bend = model.decrement(), model.bend()
+    if bend >= 0:
+        decrement = min(decrement, -0.5 * bend)  # m has fallen, if by less than the rounding of R
+    elif decrement >= 0 and first_step:
+        # An indefinite A lets m fall along a direction in which the objective does not, but the
+        # first prox step always descends.
+        model.point, model.product = first_step
+        decrement, bend = model.decrement(), model.bend()
+    return ProximalResult(
+        model.point - theta, reason, model.products, norms, -(decrement + 0.5 * bend), decrement,
+        model.point, model.product, model.lipschitz,
+    )  # fmt: skip
+
+
+def forcing_term(norm: float, first_norm: float, most: float = 0.1) -> float:
+    """rtol of the next solve for an outer method with KKT residuals ``norm``, first ``first_norm``.
+
+    min(most, sqrt(norm / first_norm)): it tends to zero with the residual, so that the method
+    converges superlinearly, without solving far-off models exactly (Dembo, Eisenstat and Steihaug,
+    1982; for proximal Newton steps Lee, Sun and Saunders, 2014, section 2).
+    """
+    return min(most, math.sqrt(norm / first_norm)) if first_norm > 0 else most
+
+
+class _Stop(Exception):
+    def __init__(self, reason: str):
+        self.reason = reason
+
+
+class _Model:
+    """m, the present point with the model's gradient there, and the products spent."""
+
+    def __init__(self, A, gradient, penalty, theta, limit, lipschitz):
+        self.A, self.penalty, self.limit = A, penalty, limit
+        self.start, self.start_gradient = theta, gradient
+        self.point, self.gradient = theta.clone(), gradient.clone()
+        self.product = torch.zeros_like(theta)  # A (point - theta)
+        self.products, self.lipschitz = 0, lipschitz or 0.0
+        self.eps = torch.finfo(theta.dtype).eps
+
+    def times(self, p: Tensor) -> Tensor:
+        """A @ p, counted."""
+        if self.products >= self.limit:
+            raise _Stop(MAX_ITER)
+        self.products += 1
+        ap = self.A @ p
+        stretch = float(ap.norm()) / float(p.norm())
+        if not math.isfinite(stretch):
+            raise _Stop(NOT_FINITE)
+        self.lipschitz = max(self.lipschitz, stretch)
+        return ap
+
+    def move(self, y: Tensor, ay: Tensor, point: Tensor | None = None) -> None:
+        self.point = self.point + y if point is None else point
+        self.product, self.gradient = self.product + ay, self.gradient + ay
+
+    def change(self, y: Tensor, ay: Tensor) -> float:
+        """m(point + y) - m(point)."""
+        kinked = self.penalty.value(self.point + y) - self.penalty.value(self.point)
+        return float(self.gradient @ y + 0.5 * (y @ ay) + kinked)
+
+    def decrement(self) -> float:
+        """gradient'd + R(theta + d) - R(theta)."""
+        kinked = self.penalty.value(self.point) - self.penalty.value(self.start)
+        return float(self.start_gradient @ (self.point - self.start) + kinked)
+
+    def bend(self) -> float:
+        """d'Ad."""
+        return float((self.point - self.start) @ self.product)
+
+    def noise(self, pp: float) -> float:
+        """Below it the sign of p'Ap means nothing, for |p|^2 = pp."""
+        return 10 * self.eps * self.lipschitz * pp
+
+    def rounding(self) -> float:
+        """Size of the rounding errors in A d, below which the residual says nothing."""
+        return self.eps * self.lipschitz * float((self.point - self.start).norm())
+
+
+def _prox_step(model: _Model, residual: Tensor) -> bool:
+    """Minimize with L |y|^2 for y'Ay; returns whether A turned out to be indefinite."""
+    if model.lipschitz == 0:
+        model.times(residual)
+    L = model.lipschitz or 1.0
+    while True:
+        point = model.penalty.prox(model.point - model.gradient / L, 1 / L)
+        y = point - model.point
+        if not bool(y.any()):
+            raise _Stop(STAGNATION)
+        ay = model.times(y)
+        yay, yy = float(y @ ay), float(y @ y)
+        if yay <= L * yy + model.noise(yy):
+            model.move(y, ay, point)
+            return yay < -model.noise(yy)
+        L = max(2 * L, yay / yy)
+
+
+def _subspace_step(model: _Model, tolerance: float) -> bool:
+    """Minimize over the entries away from the kink; returns whether a prox step has to follow."""
+    inner, last, reason = _conjugate_gradient(model, tolerance)
+    y, ay = inner
+    if last is not None:  # the last CG step crossed a kink; m is convex along it
+        t, value = 1.0, model.change(y + last[0], ay + last[1])
+        while t > 1e-8:
+            shorter = model.change(y + 0.5 * t * last[0], ay + 0.5 * t * last[1])
+            if shorter >= value:
+                break
+            t, value = 0.5 * t, shorter
+        y, ay = y + t * last[0], ay + t * last[1]
+        if reason is None and _project(model, inner[0] + last[0], value):
+            return False
+    else:
+        t = 1.0
+        noise = 10 * model.eps * float(model.penalty.value(model.point))
+        while t > 1e-8 and model.change(t * y, t * ay) > noise:
+            t *= 0.5
+        y, ay = t * y, t * ay
+    model.move(y, ay)
+    if reason is not None:
+        raise _Stop(reason)
+    return t < 1
+
+
+def _project(model: _Model, y: Tensor, value: float) -> bool:
+    """Go to point + y with the entries that crossed at their kink, if m falls by -value or more."""
+    center = model.penalty.center
+    target = model.point + y
+    kink = torch.zeros_like(target) if center is None else center
+    target = torch.where(model.penalty.crossed(model.point, target), kink, target)
+    step = target - model.point
+    if model.products >= model.limit or not bool(step.any()):
+        return False
+    product = model.times(step)
+    if model.change(step, product) > value:
+        return False
+    model.move(step, product, target)
+    return True
+
+
+def _conjugate_gradient(model: _Model, tolerance: float):
+    """CG over the face of the present point until an entry crosses its kink.
+
+    Returns:
+        ((y, A y) inside the face, (its last step, A times it) if that step crossed, a reason to
+        stop altogether or None).
+    """
+    penalty, point = model.penalty, model.point
+    face = ~penalty.at_kink(point)
+    r = -penalty.subgradient(model.gradient, point) * face
+    y, ay, p, rr = torch.zeros_like(point), torch.zeros_like(point), r, float(r @ r)
+    while True:
+        try:
+            ap = model.times(p)
+        except _Stop as stop:
+            return (y, ay), None, stop.reason
+        bp = (ap + penalty.curvature_product(p, point)) * face
+        pbp, pp = float(p @ bp), float(p @ p)
+        if pbp < -model.noise(pp):
+            return (y, ay), None, NEGATIVE_CURVATURE
+        flat = pbp <= model.noise(pp)
+        # Along a flat direction m falls until R holds it back, at a kink that lies ahead.
+        far = 1e3 * float(point.norm() + y.norm() + 1) / math.sqrt(pp)
+        alpha = far if flat else rr / pbp
+        step, product = alpha * p, alpha * ap
+        if bool(penalty.crossed(point, point + y + step).any()):
+            return (y, ay), (step, product), None
+        if flat:
+            return (y, ay), None, SINGULAR
+        y, ay, r = y + step, ay + product, r - alpha * bp
+        new_rr = float(r @ r)
+        # The true residual costs no product. Where R is not quadratic it stays behind r, and
+        # further steps on the same quadratic would be wasted.
+        true = penalty.subgradient(model.gradient + ay, point + y) * face
+        if math.sqrt(new_rr) <= max(tolerance, 0.3 * float(true.norm() - math.sqrt(new_rr))):
+            return (y, ay), None, None
+        p, rr = r + (new_rr / rr) * p, new_rr

@@ -1,0 +1,288 @@
+"""Solve (G + D) x = b exactly in the space of samples, where G has few rows: the dual solve.
+
+With n samples and C classes the Gauss-Newton matrix is U'U for a U of n (C - 1) rows, whatever the
+number of parameters, and the identity of Woodbury (1950) gives
+
+    x = D^-1 (b - U' (I + K)^-1 U D^-1 b),    K = U D^-1 U'.
+
+K is small. It is summed up parameter by parameter from per-sample gradients, so that U never exists
+as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .flat import unflatten
+from .interrupt import checkpoint
+from .objective import TaskLoss
+from .output_factor import output_factor
+from .per_sample import Lookup, Outer, PerSample, Plain
+from .solvers import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGResult, Shifted
+from .tape import Tape
+
+_BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache
+
+
+class SampleSpace:
+    """U of shape (rows, n) with U'U = G, the Gauss-Newton matrix of a task, by its products.
+
+    Every row is the gradient of one combination of one sample's outputs: an eigenvector of the loss
+    Hessian at these outputs, times the root of its eigenvalue. The loss of a sample must depend on
+    its own outputs only, as in a mean over samples.
+
+    Args:
+        task: its function returns ``(loss, outputs)``, all outputs with samples first.
+        params: the trained parameters.
+        combinations: which rows: gives, from a micro-batch's loss and outputs, directions at the
+            outputs, each a list of tensors like the outputs.
+        max_bytes: for parameters in functions that :class:`~rlhf_lib.tape.Tape` does not know,
+            rows are made one backward pass each and kept; refuse more than this.
+        every_use_known: refuse such parameters at all.
+
+    Attributes:
+        rows: number of rows.
+        cost: work done so far in gradients of the task, by counting multiplications.
+
+    Raises:
+        ValueError: the loss is not convex in the outputs, outputs are not samples first, or
+            there are parameters of unknown use.
+        MemoryError: more than max_bytes would be needed.
+    """
+
+    @torch.enable_grad()
+    def __init__(
+        self, task: TaskLoss, params: Sequence[Tensor], combinations: Callable = output_factor, *,
+        max_bytes: int = 2**31, every_use_known: bool = False,
+    ):  # fmt: skip
+        self.params, self.rows = list(params), 0
+        self._found: list[list[PerSample]] = [[] for _ in self.params]
+        forward = backward = 0
+        batches = task.evaluate()
+        while True:
+            tape = Tape(self.params)
+            with tape:
+                batch = next(batches, None)
+            if batch is None:
+                break
+            weight, loss, outputs = batch
+            if every_use_known and tape.other:
+                raise ValueError(f"parameters are used in {sorted(set(tape.other.values()))}")
+            factor = combinations(weight * loss, outputs)
+            for direction in factor:
+                self._differentiate(tape, outputs, direction, max_bytes)
+            forward += sum(use.multiplications for use in tape.uses)
+            backward += len(factor) * sum(use.multiplications for use in tape.uses)
+        self._unit = 3 * max(forward, 1)
+        self._weights = backward  # multiplications of one pass over all rows
+        self.cost = (forward + backward) / self._unit
+
+    def _differentiate(self, tape: Tape, outputs, direction, max_bytes: int) -> None:
+        """Add the rows of all samples of a micro-batch for one combination of the outputs."""
+        n, first = len(direction[0]), self.rows
+        self.rows += n
+        known = [use for use in tape.uses if tape.samples == n and use.param not in tape.other]
+        found = _backward(outputs, [use.edge for use in known], direction)
+        for use, g in zip(known, found, strict=True):
+            if g is not None:
+                self._found[use.param].append(use.rows(first, g))
+        unknown = ({use.param for use in tape.uses} | set(tape.other)) - {u.param for u in known}
+        if not unknown:
+            return
+        params = [self.params[i] for i in sorted(unknown)]
+        matrices = [Plain(first, p.new_zeros(n, p.numel())) for p in params]
+        held = sum(m.matrix.nbytes for ms in self._found for m in ms if isinstance(m, Plain))
+        needed = held + sum(m.matrix.nbytes for m in matrices)
+        if needed > max_bytes:
+            raise MemoryError(
+                f"per-sample gradients of parameters used in {sorted(set(tape.other.values()))} "
+                f"take more than max_bytes = {max_bytes / 2**30:,.1f} GiB: use solver='cg' or "
+                "fewer samples, or raise max_bytes"
+            )
+        for i in range(n):
+            checkpoint()
+            alone = [torch.zeros_like(d).index_copy_(0, torch.tensor([i]), d[i : i + 1])
+                     for d in direction]  # fmt: skip
+            for m, g in zip(matrices, _backward(outputs, params, alone), strict=True):
+                m.matrix[i] = 0.0 if g is None else g.reshape(-1)
+        for i, m in zip(sorted(unknown), matrices, strict=True):
+            self._found[i].append(m)
+
+    @property
+    def predicted_cost(self) -> float:
+        """Gradients that a Gram matrix, a projection and a lift will take."""
+        written = sum(
+            len(found[0].ids.unique()) * p[0].numel() if isinstance(found[0], Lookup) else p.numel()
+            for p, found in zip(self.params, self._found, strict=True)
+            if found and not all(_one_token(part) for part in found)
+        )
+        return (3 * self._weights + self.rows**2 * written) / self._unit
+
+    def _slices(self, pieces):
+        """U a part at a time: yields (parameter's index, its rows in use, U there, (rows, m))."""
+        like = self.params[0]
+        size = max(_BUFFER // like.element_size(), self.rows)
+        buffer = torch.empty(size, dtype=like.dtype, device=like.device)
+        for i in pieces:
+            checkpoint()
+            p, found = self.params[i], self._found[i]
+            width = p[0].numel() if p.ndim > 1 else 1
+            chosen = torch.arange(p.numel() // width, device=like.device)
+            if all(isinstance(part, Lookup) for part in found):
+                # Most of a vocabulary does not occur.
+                ids = torch.cat([part.ids.reshape(-1) for part in found]).unique()
+                chosen = ids[ids >= 0]
+                found = [part.renumbered(chosen) for part in found]
+            step = max(1, size // (self.rows * width))
+            for lo in range(0, len(chosen), step):
+                hi = min(lo + step, len(chosen))
+                out = buffer[: self.rows * (hi - lo) * width].zero_()
+                out = out.view(self.rows, hi - lo, width)
+                for part in found:
+                    part.write(lo, hi, out[part.row : part.row + part.n])
+                yield i, chosen[lo:hi], out.view(self.rows, -1)
+        self.cost += self._weights / self._unit
+
+    @torch.no_grad()
+    def gram(self, inverse: Tensor) -> Tensor:
+        """K = U diag(inverse) U', shape (rows, rows), for ``inverse`` of shape (n,)."""
+        K = inverse.new_zeros(self.rows, self.rows)
+        pieces = unflatten(inverse, self.params)
+        uniform = [not any(w.stride()) or bool((w == w.reshape(-1)[0]).all()) for w in pieces]
+        written = []
+        for i, found in enumerate(self._found):
+            if uniform[i] and found and all(_one_token(part) for part in found):
+                self._add_products(K, found, float(pieces[i].reshape(-1)[0]))
+            elif found:
+                written.append(i)
+        for i, chosen, part in self._slices(written):
+            w = pieces[i].reshape(-1, part.shape[1] // len(chosen))
+            if uniform[i]:
+                K.addmm_(part, part.T, alpha=float(w[0, 0]))
+            else:
+                K.addmm_(part * w[chosen].reshape(-1), part.T)
+            self.cost += part.shape[0] * part.numel() / self._unit
+        return K
+
+    @torch.no_grad()
+    def diagonal(self) -> Tensor:
+        """Diagonal of U'U, shape (n,)."""
+        out = torch.cat([torch.zeros_like(p).reshape(-1) for p in self.params])
+        pieces = unflatten(out, self.params)
+        for i, chosen, part in self._slices([i for i, found in enumerate(self._found) if found]):
+            squares = part.square().sum(0).view(len(chosen), -1)
+            pieces[i].view(-1, squares.shape[1]).index_add_(0, chosen, squares)
+        return out
+
+    def _add_products(self, K: Tensor, found: list[Outer], inverse: float) -> None:
+        """Where no sum over tokens runs, x x' times g g' is all: no row has to be written."""
+        for a in found:
+            for b in found:
+                K[a.row : a.row + a.n, b.row : b.row + b.n] += (
+                    (a.left[:, 0] @ b.left[:, 0].T) * (a.right[:, 0] @ b.right[:, 0].T) * inverse
+                )
+
+    @torch.no_grad()
+    def project(self, v: Tensor) -> Tensor:
+        """U v, shape (rows,), for v of shape (n,)."""
+        product = v.new_zeros(self.rows)
+        for piece, found in zip(unflatten(v, self.params), self._found, strict=True):
+            for part in found:
+                product[part.row : part.row + part.n] += part.project(piece)
+        self.cost += self._weights / self._unit
+        return product
+
+    @torch.no_grad()
+    def lift(self, alpha: Tensor, out: Tensor | None = None) -> Tensor:
+        """U' alpha, shape (n,), for alpha of shape (rows,); into ``out`` if it is given."""
+        out = alpha.new_empty(sum(p.numel() for p in self.params)) if out is None else out
+        out.zero_()
+        for piece, found in zip(unflatten(out, self.params), self._found, strict=True):
+            for part in found:
+                part.lift(alpha[part.row : part.row + part.n], piece)
+        self.cost += self._weights / self._unit
+        return out
+
+
+def _one_token(part: PerSample) -> bool:
+    return isinstance(part, Outer) and part.left.shape[1] == 1
+
+
+def _backward(outputs, to, along) -> tuple[Tensor | None, ...]:
+    """Gradients of outputs . along; None where there is no path."""
+    reached = [(o, d) for o, d in zip(outputs, along, strict=True) if o.requires_grad]
+    if not to or not reached:
+        return (None,) * len(to)
+    return torch.autograd.grad(
+        [o for o, _ in reached], to, [d for _, d in reached], retain_graph=True, allow_unused=True
+    )
+
+
+@torch.no_grad()
+def sample_space_solve(
+    system: Shifted, b: Tensor, *, rtol: float = 1e-6, refinements: int = 3,
+    space: SampleSpace | None = None,
+) -> CGResult:  # fmt: skip
+    """Solve (G + D) x = b by the identity of Woodbury, and check the solution.
+
+    The residual is computed with the operator's own product, not with the rows, so that samples
+    that act on one another, or anything else the rows do not know, cannot pass unnoticed. Where
+    rounding has left it above the tolerance the solution is refined (Higham, 2002, section 12).
+
+    Args:
+        system: ``Shifted(operator, D, free)`` with a GaussNewtonOperator and D > 0.
+        b: right-hand side, shape (n,).
+        rtol: converged when |b - (G + D) x| <= rtol * |b|.
+        refinements: most corrections after the first solution.
+        space: the operator's rows if they are known already.
+
+    Returns:
+        A CGResult whose ``iterations`` are the products spent on checking. Its reason is
+        "converged", "stagnation" (no further digit to be had), "max_iter" or "not_finite".
+
+    Raises:
+        ValueError: D is not positive on the free coordinates, or see :class:`SampleSpace`.
+    """
+    inverse = _inverse(system, b)
+    space = space or SampleSpace(system.A.task, system.A.params)
+    K = space.gram(inverse).double()
+    K.diagonal().add_(1.0)
+    factor, failed = torch.linalg.cholesky_ex((K + K.T) / 2)
+    x, r, norms, values = torch.zeros_like(b), b, [float(b.norm())], [0.0]
+    # Written over and over: at millions of parameters a fresh vector costs more than a sum.
+    correction, product = torch.empty_like(b), torch.empty_like(b)
+
+    def result(reason: str) -> CGResult:
+        return CGResult(x, reason, len(norms) - 1, norms, r, values)
+
+    if int(failed) or not bool(factor.isfinite().all()):
+        return result(NOT_FINITE)
+    while norms[-1] > rtol * norms[0]:
+        if len(norms) > refinements + 1:
+            return result(MAX_ITER)
+        torch.mul(r, inverse, out=correction)
+        alpha = torch.cholesky_solve(space.project(correction).double()[:, None], factor)[:, 0]
+        space.lift(-alpha.to(b.dtype), out=correction)
+        x += correction.add_(r).mul_(inverse)
+        r = torch.sub(b, system.matvec(x, out=product), out=product)
+        norms.append(float(r.norm()))
+        values.append(-0.5 * float(x @ r + x @ b))
+        if not norms[-1] < norms[-2]:
+            return result(STAGNATION)
+    return result(CONVERGED)
+
+
+def _inverse(system: Shifted, like: Tensor) -> Tensor:
+    """1 / D on the free coordinates and 0 elsewhere, shape (n,); one number n times if it can."""
+    shift = torch.as_tensor(system.shift, dtype=like.dtype, device=like.device)
+    positive = shift > 0 if system.free is None else (shift > 0) | ~system.free
+    if not bool(positive.all()):
+        raise ValueError(
+            "the sample-space solve divides by damping + the penalty's curvature, which is not "
+            "positive on every coordinate: raise damping above 0, or use solver='cg'"
+        )
+    inverse = 1 / shift
+    return (inverse if system.free is None else inverse * system.free).expand_as(like)
