@@ -49,8 +49,14 @@ lint: setup  ## style of code and notebooks
 notebooks: setup  ## execute and save notebooks: all of them, or NB=notebooks/10_bert.ipynb
 	$(PY) tools/notebooks.py execute $(NB)
 
-bench: setup  ## measure costs and compare them with other libraries
-	$(PY) $(if $(wildcard benchmarks/__main__.py),-m benchmarks,benchmarks/products.py)
+bench: setup .bench-peers/installed  ## measure costs and compare them with other libraries
+	$(PY) -m benchmarks $(ARGS)
+
+# A peer that cannot be had is reported by the benchmarks, and stops none of them.
+.bench-peers/installed: benchmarks/peers.txt
+	@rm -rf .bench-peers
+	-$(PY) -m pip install --disable-pip-version-check --quiet --no-deps \
+		--target .bench-peers -r benchmarks/peers.txt && touch $@
 
 doctor: setup  ## check versions, widgets, model and data
 	$(PY) -m rlhf_lib.doctor
