@@ -7,6 +7,7 @@ processors, so a new number that agrees with the stored one is replaced by it be
 import math
 import os
 import re
+import tempfile
 
 import pytest
 
@@ -26,8 +27,19 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # What tests and notebooks solve is no progress of the user's, and theirs must not be shown.
+    folder = tempfile.TemporaryDirectory(prefix="rlhf-progress-")
+    os.environ["RLHF_DATA_DIR"] = folder.name
+    config.add_cleanup(folder.cleanup)
     if config.pluginmanager.hasplugin("nbval"):
         _compare_numbers_with_tolerance()
+
+
+def pytest_ignore_collect(collection_path, config):
+    # Executing every notebook twice would take minutes: each solution is tested by itself, and
+    # its notebook as a whole with --full.
+    if collection_path.name == "solutions" and not config.option.full:
+        return True
 
 
 # Last, so that what -m leaves out is not counted as skipped.

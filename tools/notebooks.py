@@ -1,141 +1,127 @@
-"""Execute and check the notebooks as they are committed.
+"""Build, execute and check the notebooks of the course.
 
-    python tools/notebooks.py execute [PATH ...]    run, tidy and save
-    python tools/notebooks.py check [PATH ...]      say what is wrong with the saved state
+    python tools/notebooks.py build [NOTEBOOK ...]      the learners' notebooks, navigation, map
+    python tools/notebooks.py execute [NOTEBOOK ...]    run, tidy and save
+    python tools/notebooks.py check [NOTEBOOK ...]      say what is wrong with the saved state
+    python tools/notebooks.py totext 05 [FILE]          the source as text, to edit or to read
+    python tools/notebooks.py fromtext 05 FILE          the source from such a text
 
-Without a path: every notebook in notebooks/. A cell tagged `skip-execution` (and `nbval-skip`,
-which nbval needs to skip it too) is left out.
+A NOTEBOOK is a number such as 05, which stands for the source with its solutions and the
+learner's notebook, or a path; without one: all of notebooks/. The source of each notebook is
+`notebooks/solutions/NN_slug.ipynb`; docs/writing_notebooks.md tells how one is written. A cell
+tagged `skip-execution` (and `nbval-skip`, which nbval needs to skip it too) is not executed.
 """
 
 import argparse
 import os
-import re
 import sys
-import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+# Run as a script, it finds its neighbours as the tests do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rlhf_lib.course.series import BY_NUMBER
+from tools import course_build, course_faults, notebook_text
+from tools.notebook_state import execute, faults, tidy
+
 ROOT = Path(__file__).resolve().parents[1]
-MAX_BYTES = 500_000
-CELL_SECONDS = 600
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-ABSOLUTE_PATH = re.compile(
-    r"(?<![\w.~:/-])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/\S|\b[A-Z]:\\\w")
+NOTEBOOKS = ROOT / "notebooks"
+SOLUTIONS = NOTEBOOKS / "solutions"
 
 
 def paths_of(names):
-    """The named notebooks, or all of notebooks/ (without JupyterLab's own copies)."""
-    if names:
-        return [Path(name) for name in names]
-    return sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb")
-                  if ".ipynb_checkpoints" not in path.parts)
+    """The named notebooks, or all of notebooks/ (without JupyterLab's own copies).
 
-
-def tags(cell):
-    return cell.metadata.get("tags", [])
-
-
-def tidy(notebook):
-    """Removes, in place, what differs from run to run or from machine to machine."""
-    notebook.metadata = nbformat.from_dict(
-        {"kernelspec": KERNEL, "language_info": {"name": "python"}})
-    for cell in notebook.cells:
-        for key in ("execution", "collapsed", "scrolled"):
-            cell.metadata.pop(key, None)
-        if cell.cell_type != "code":
-            continue
-        if "skip-execution" in tags(cell):
-            cell.execution_count, cell.outputs = None, []
-        for output in cell.outputs:
-            # A view names a model of a kernel that is gone; its text stays.
-            if len(output.get("data", {})) > 1:
-                output.data.pop(WIDGET_VIEW, None)
-    return notebook
-
-
-def execute(path):
-    """Runs a notebook in its own folder and saves it; returns the seconds it took.
-
-    Raises CellExecutionError, and then leaves the file as it was.
+    Raises SystemExit for a number that no notebook has, and for one without a file.
     """
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", store_widget_state=False,
-        record_timing=False, resources={"metadata": {"path": str(Path(path).resolve().parent)}})
-    start = time.perf_counter()
-    client.execute()
-    seconds = time.perf_counter() - start
-    nbformat.write(tidy(notebook), path)
-    return seconds
+    if not names:
+        return sorted(path for path in NOTEBOOKS.rglob("*.ipynb")
+                      if ".ipynb_checkpoints" not in path.parts)
+    paths = []
+    for name in names:
+        if name.isdigit():
+            both = [folder / f"{_row(name).name}.ipynb" for folder in (SOLUTIONS, NOTEBOOKS)]
+            paths += [path for path in both if path.is_file()] or both[:1]
+        else:
+            paths.append(Path(name))
+    for path in paths:
+        if not path.is_file():
+            raise SystemExit(f"there is no notebook {path}")
+    return paths
 
 
-def texts(output):
-    """What an output shows as text, one string per kind."""
-    shown = [output.get("text", ""), *output.get("traceback", []), output.get("evalue", "")]
-    return shown + [value for value in output.get("data", {}).values() if isinstance(value, str)]
-
-
-def faults(path):
-    """What keeps a saved notebook from being committed, one sentence each."""
-    notebook = nbformat.read(path, as_version=4)
-    found = []
-    size = Path(path).stat().st_size
-    if size >= MAX_BYTES:
-        found.append(f"the file has {size:,} bytes; it must stay below {MAX_BYTES:,}")
-    kernel = notebook.metadata.get("kernelspec", {}).get("name")
-    if kernel != "python3":
-        found.append(f"the kernel is {kernel!r}; it must be 'python3'")
-    if "widgets" in notebook.metadata:
-        found.append("widget state is stored")
-
-    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    counts = [cell.execution_count for _, cell in code if cell.execution_count is not None]
-    if counts != list(range(1, len(counts) + 1)):
-        found.append(f"the execution counts are {counts}; a fresh run from top to bottom counts "
-                     "1, 2, 3, ...")
-    for i, cell in code:
-        skips = {"skip-execution", "nbval-skip"}.intersection(tags(cell))
-        if skips == {"skip-execution"}:
-            found.append(f"cell {i} has the tag skip-execution without nbval-skip, so that the "
-                         "tests would run it")
-        if cell.execution_count is None and not skips:
-            found.append(f"cell {i} was never executed")
-        for output in cell.outputs:
-            if output.output_type == "error" and "raises-exception" not in tags(cell):
-                found.append(f"cell {i} ends with {output.ename}: {output.evalue}")
-            if output.get("name") == "stderr":
-                found.append(f"cell {i} writes to stderr: {output.text.strip()[:80]}")
-            if any(ABSOLUTE_PATH.search(text) for text in texts(output)):
-                found.append(f"cell {i} shows an absolute path")
-    return found
+def _row(number):
+    if number not in BY_NUMBER:
+        raise SystemExit(f"no notebook has the number {number}; there are {', '.join(BY_NUMBER)}")
+    return BY_NUMBER[number]
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["execute", "check"])
-    parser.add_argument("paths", nargs="*", metavar="PATH")
+    parser.add_argument("command", choices=["build", "execute", "check", "totext", "fromtext"])
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")
     options = parser.parse_args(arguments)
     # What is saved must come from what is embedded, as in the tests.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if options.command in ("totext", "fromtext"):
+        return _convert(options.command, *options.notebooks)
+    if options.command == "build":
+        return _build(options.notebooks)
     failed = False
-    for path in paths_of(options.paths):
+    for path in paths_of(options.notebooks):
+        label = path.relative_to(NOTEBOOKS) if path.is_relative_to(NOTEBOOKS) else path
         if options.command == "execute":
-            print(f"{path.name}: ", end="", flush=True)
+            print(f"{label}: ", end="", flush=True)
             try:
                 print(f"{execute(path):.1f} s")
             except CellExecutionError as error:
                 print(f"failed, not saved\n{error}")
                 failed = True
                 continue
-        for fault in faults(path):
-            print(f"{path.name}: {fault}")
+        found = faults(path)
+        if course_faults.belongs(path):
+            found += course_faults.course_faults(path)
+        for fault in found:
+            print(f"{label}: {fault}")
             failed = True
     return int(failed)
+
+
+def _build(names):
+    """The named notebooks alone, or all of them and README."""
+    sources = [path for path in paths_of(names) if path.resolve().parent == SOLUTIONS]
+    try:
+        changed = [path for source in sources for path in course_build.build(source)]
+        if not names:
+            changed += course_build.build_readme()
+    except ValueError as error:
+        print(error)
+        return 1
+    for path in changed:
+        print(f"written: {path.relative_to(ROOT)}")
+    return 0
+
+
+def _convert(command, number="", file=None):
+    path = SOLUTIONS / f"{_row(number).name}.ipynb"
+    if command == "totext":
+        text = notebook_text.to_text(nbformat.read(path, as_version=4))
+        Path(file).write_text(text, encoding="utf-8") if file else print(text, end="")
+        return 0
+    if file is None:
+        raise SystemExit("fromtext needs a number and a file")
+    old = nbformat.read(path, as_version=4) if path.is_file() else None
+    path.parent.mkdir(exist_ok=True)
+    try:
+        notebook = notebook_text.from_text(Path(file).read_text(encoding="utf-8"), old)
+    except ValueError as error:
+        raise SystemExit(f"{file}: {error}") from None
+    course_build.save(tidy(notebook), path)
+    return 0
 
 
 if __name__ == "__main__":

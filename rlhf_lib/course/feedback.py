@@ -1,19 +1,35 @@
-"""What a learner gets back for an answer, and the register of all checks."""
+"""What a learner gets back for an answer, and how a check says it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-_CHECKS: dict[str, Callable] = {}
+NOT_ATTEMPTED = "Replace the ... and run the cell again."
+
+
+class Wrong(Exception):
+    """Ends a check: the answer is wrong in the way that the hint names; a picture may show it."""
+
+    def __init__(self, hint: str, picture: Any = None):
+        super().__init__(hint)
+        self.picture = picture
+
+
+class NotAttempted(Exception):
+    """Ends a check: the learner's answer is still the stub; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """Status is "correct", "almost" or "not attempted yet"; the message says why, or what next."""
+    """Status is "correct", "almost" or "not attempted yet"; the message says why, or what next.
+
+    `picture`, if there is one, is drawn under the message (see `picture.py`). True when correct.
+    """
 
     status: str
     message: str
+    picture: Any = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         marks = {"correct": "✓ Correct", "almost": "✗ Not yet"}
@@ -22,51 +38,30 @@ class Feedback:
     def __bool__(self) -> bool:
         return self.status == "correct"
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        text = {"text/plain": repr(self)}
+        return text if self.picture is None else self.picture.under(repr(self), **kwargs) | text
 
-def correct(message: str) -> Feedback:
+
+def correct(message: str, picture: Any = None) -> Feedback:
     """The answer is right; the message says in one sentence what that shows."""
-    return Feedback("correct", message)
+    return Feedback("correct", message, picture)
 
 
-def almost(hint: str) -> Feedback:
-    """The answer is wrong in a way that the hint names."""
-    return Feedback("almost", hint)
+def almost(hint: str, picture: Any = None) -> Feedback:
+    """The answer is wrong in a way that the hint names. (Or `raise Wrong(hint)`.)"""
+    return Feedback("almost", hint, picture)
 
 
-def exercise(name: str) -> Callable:
-    """Register a check: a function from the learner's answer to Feedback."""
-
-    def register(function: Callable) -> Callable:
-        _CHECKS[name] = function
-        return function
-
-    return register
+def require(condition: Any, hint: str) -> None:
+    """Ends the check with this hint unless the condition holds."""
+    if not condition:
+        raise Wrong(hint)
 
 
-def check(name: str, answer) -> Feedback:
-    """Check an answer to the exercise of this name.
-
-    ``...`` and None count as not attempted, and so does a function that returns one of them. An
-    error raised by the learner's function becomes a hint; it does not end the notebook.
-    """
-    if name not in _CHECKS:
-        raise ValueError(f"no exercise is named {name!r}; there are {', '.join(sorted(_CHECKS))}")
-    if answer is None or answer is ...:
-        return Feedback("not attempted yet", "Replace the ... and run the cell again.")
-    try:
-        return _CHECKS[name](answer)
-    except NotAttempted:
-        return Feedback("not attempted yet", "Replace the ... and run the cell again.")
-    except Exception as error:
-        return almost(f"Your answer raised {type(error).__name__}: {error}")
-
-
-class NotAttempted(Exception):
-    """The learner's function still returns the stub."""
-
-
-def attempted(value):
-    """The value, or NotAttempted for the stub."""
-    if value is None or value is ...:
-        raise NotAttempted
+def attempted(value: Any) -> Any:
+    """The value, or NotAttempted for the stub: ``...``, None, or a tuple that holds ``...``."""
+    parts = value if isinstance(value, tuple | list) else [value]
+    if value is None or any(part is ... for part in parts):
+        raise NotAttempted(NOT_ATTEMPTED)
     return value

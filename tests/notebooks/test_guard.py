@@ -1,15 +1,28 @@
 """The guard: what nbval does not see in a saved notebook, and that the guard itself sees it."""
 
+import os
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbformat import v4
 
-from tools.notebooks import KERNEL, MAX_BYTES, WIDGET_VIEW, execute, faults, paths_of
+from tools.notebook_state import (
+    KERNEL,
+    MAX_BYTES,
+    WIDGET_VIEW,
+    execute,
+    faults,
+    fingerprint,
+)
+from tools.notebooks import NOTEBOOKS as FOLDER
+from tools.notebooks import paths_of
 
 NOTEBOOKS = paths_of([])
+IDS = [str(path.relative_to(FOLDER)) for path in NOTEBOOKS]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
 def test_saved_notebook_is_fit_to_be_committed(path):
     assert faults(path) == []
 
@@ -23,7 +36,7 @@ def stream(text, name="stdout"):
 
 
 def sound_notebook():
-    return v4.new_notebook(metadata={"kernelspec": KERNEL}, cells=[
+    notebook = v4.new_notebook(metadata={"kernelspec": KERNEL}, cells=[
         v4.new_markdown_cell("# Title"),
         v4.new_code_cell("print(1/2)", execution_count=1,
                          outputs=[stream("0.5, </div></section>, 1/tmp/2, https://a.b/tmp/c")]),
@@ -32,6 +45,8 @@ def sound_notebook():
         v4.new_code_cell("2", execution_count=2, outputs=[
             v4.new_output("execute_result", {"text/plain": "2"}, execution_count=2)]),
     ])
+    notebook.metadata["course"] = {"executed": fingerprint(notebook)}
+    return notebook
 
 
 def never_executed(nb):
@@ -74,6 +89,10 @@ def path_in_html(nb):
     nb.cells[3].outputs[0].data["text/html"] = "<b>/" + "tmp/x.png</b>"
 
 
+def other_code(nb):
+    nb.cells[1].source = "print(1/3)"
+
+
 def skipped_by_one_tool_only(nb):
     nb.cells[2].metadata.tags = ["skip-execution"]
 
@@ -83,6 +102,7 @@ FAULTS = {
     executed_twice: "execution counts", stored_error: "ValueError: no",
     stored_stderr: "stderr", widget_state: "widget state", too_large: "bytes",
     other_kernel: "my-env", path_in_stream: "absolute path", path_in_html: "absolute path",
+    other_code: "not those of this code",
     skipped_by_one_tool_only: "without nbval-skip",
 }
 
@@ -133,3 +153,21 @@ def test_execute_saves_a_state_that_the_guard_accepts(tmp_path):
     assert saved.cells[1].outputs == []
     assert "execution" not in saved.cells[0].metadata
     assert (tmp_path / "here.txt").exists()
+
+
+def test_feedback_with_a_picture_is_saved_as_text_and_progress_is_not_the_user_s(tmp_path):
+    path = tmp_path / "picture.ipynb"
+    nbformat.write(v4.new_notebook(cells=[
+        v4.new_code_cell("from rlhf_lib.course import check\n"
+                         "from rlhf_lib.course.feedback import almost\n"
+                         "from rlhf_lib.course.picture import Curves"),
+        v4.new_code_cell("almost('Look.', Curves([0, 1], [0.0, 1.0], [1.0, 0.0]))"),
+        v4.new_code_cell("check('00.same_rest', 'AB')"),
+    ]), path)
+    own = Path(os.environ["RLHF_DATA_DIR"]) / "progress.json"
+    before = own.read_bytes() if own.exists() else None
+    execute(path)
+    assert faults(path) == []
+    shown = nbformat.read(path, as_version=4).cells[1].outputs[0].data
+    assert dict(shown) == {"text/plain": "✗ Not yet. Look."}
+    assert (own.read_bytes() if own.exists() else None) == before

@@ -1,0 +1,113 @@
+"""What is solved: kept once, shown, and no harm where the file is lost, damaged or forbidden."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlhf_lib.course import SERIES, check, progress
+from rlhf_lib.course.solved import data_file, load, note
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RLHF_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def states(*arguments):
+    return {name: when is not None for _, name, when in progress(*arguments).rows}
+
+
+def test_tests_and_notebooks_do_not_touch_the_user_s_file():
+    # conftest.py sets it for the whole run, kernels included.
+    assert Path(os.environ["RLHF_DATA_DIR"]).name.startswith("rlhf-progress-")
+
+
+def test_without_the_variable_it_is_the_user_s_data_folder(monkeypatch):
+    monkeypatch.delenv("RLHF_DATA_DIR")
+    path = data_file()
+    assert path.name == "progress.json" and path.parent.name == "rlhf-lib"
+
+
+def test_a_solved_exercise_is_kept_with_its_first_time(folder):
+    assert not states()["00.same_rest"] and not folder.exists()
+    check("00.same_rest", "AC")
+    check("00.same_rest", ...)
+    assert not folder.exists()
+
+    check("00.same_rest", "AB")
+    assert states()["00.same_rest"] and sum(states().values()) == 1
+    first, _ = load()
+    text = (folder / "progress.json").read_text()
+    check("00.same_rest", "AB")
+    check("00.same_rest", "AC")
+    assert (folder / "progress.json").read_text() == text
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", first["00.same_rest"])
+    assert os.listdir(folder) == ["progress.json"]  # no part of a file stays
+
+
+def test_the_table_as_text_and_as_accessible_html(folder):
+    note("00.same_rest")
+    table = progress("00")
+    assert repr(table).startswith("1 of 3 exercises solved.\n")
+    assert re.search(r"00 Start here  00\.same_rest +solved  \d{4}-\d\d-\d\d\n", repr(table))
+    assert re.search(r"00 Start here  00\.at_rest +open\n", repr(table))
+    page = table._repr_html_()
+    assert "<caption>1 of 3 exercises solved.</caption>" in page
+    assert page.count('scope="col"') == 4 and page.count('scope="row"') == 3
+    assert set(states("00")) < set(states())
+
+
+def test_a_planned_notebook_has_no_exercises_and_an_unknown_one_is_an_error(folder):
+    with pytest.raises(ValueError, match=r"'99'.*00, 01"):
+        progress("99")
+    assert len(SERIES) == 17
+    assert set(progress().rows) == {row for n in SERIES for row in progress(n.number).rows}
+
+
+@pytest.mark.parametrize("damage", [
+    b"", b"{", b"[]", b'{"solved": 3}', b'{"solved": {"00.same_rest": 5}}', b"\xff\xfe\x00",
+    b'{"solved": {"00.same_rest": "yesterday"}}', b'{"version": 1}',
+])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(folder, damage):
+    folder.mkdir()
+    (folder / "progress.json").write_bytes(damage)
+    table = progress()
+    assert "damaged" in table.summary and "progress.json.bak" in table._repr_html_()
+    assert (folder / "progress.json.bak").read_bytes() == damage
+    assert "damaged" not in progress().summary
+    assert check("00.same_rest", "AB")
+    assert states()["00.same_rest"]
+
+
+def test_a_lost_file_means_nothing_solved(folder):
+    note("00.same_rest")
+    (folder / "progress.json").unlink()
+    assert not any(states().values())
+
+
+def test_where_nothing_can_be_kept_a_check_works_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RLHF_DATA_DIR", str(tmp_path / "file"))
+    assert check("00.same_rest", "AB")
+    table = progress()
+    assert not any(when for *_, when in table.rows) and "could not be read" in table.summary
+
+
+def test_an_exercise_that_is_gone_is_kept_but_not_shown(folder):
+    note("00.of_old")
+    assert "00.of_old" not in states() and "00.of_old" in load()[0]
+    check("00.same_rest", "AB")
+    assert set(json.loads(data_file().read_text())["solved"]) == {"00.of_old", "00.same_rest"}
+
+
+def test_checks_of_other_notebooks_and_widgets_are_imported_only_when_asked_for():
+    code = ("import sys, rlhf_lib.course as course; course.check('00.same_rest', 'AB'); "
+            "assert 'rlhf_lib.course.bert' not in sys.modules; "
+            "assert not {'ipywidgets', 'plotly', 'transformers'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True)

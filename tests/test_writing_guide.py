@@ -1,0 +1,70 @@
+"""The example in docs/writing_notebooks.md does what the text says of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlhf_lib.course import SERIES, register
+from rlhf_lib.course.register import check
+from tools.exercise_cells import exercises_of, learner, split
+from tools.notebook_text import from_text
+
+GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "writing_notebooks.md").read_text()
+BLOCKS = re.findall(r"^```(?:python|text)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def block(text):
+    (found,) = [b for b in BLOCKS if text in b]
+    return found
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """The names of the example's test file, its checks registered meanwhile."""
+    for row in SERIES:
+        register.exercises(row.number)
+    monkeypatch.setattr(register, "_EXERCISES", dict(register._EXERCISES))
+    for text in ('@exercise("05.directional")', '@goal("05.epsilon"'):
+        namespace = {"__package__": "rlhf_lib.course", "__name__": "rlhf_lib.course.example"}
+        exec(compile(block(text), text, "exec", dont_inherit=True), namespace)
+    # Found also as long as notebook 05 has no file of checks.
+    monkeypatch.setattr(register, "exercises", lambda number: register._EXERCISES)
+    names = {}
+    exec(block("MISTAKES = {"), names)
+    return names
+
+
+def test_the_example_s_notebook_has_the_parts_of_an_exercise():
+    source = from_text(block("def directional(f, theta, v):\n    # --- solution"))
+    (exercise,) = exercises_of(source)
+    assert exercise.hints == [1, 2, 3] and exercise.checks == ["05.directional"]
+    assert [cell.cell_type for cell in learner(source).cells] == ["markdown", "code", "markdown"]
+
+
+def test_the_example_s_solution_and_stub(answers, monkeypatch):
+    source = from_text(block("def directional(f, theta, v):\n    # --- solution"))
+    stub, solved = split(source.cells[1].source)
+    for code, status in ((stub, "not attempted yet"), (solved, "correct")):
+        said = []
+        exec(code, {"torch": torch, "check": lambda *a, said=said: said.append(check(*a))})
+        assert said[0].status == status, said
+    assert check("05.epsilon", answers["SOLUTIONS"]["05.epsilon"])
+
+
+def test_the_example_s_mistakes_get_their_hints(answers):
+    for name, mistakes in answers["MISTAKES"].items():
+        assert len(mistakes) >= 3
+        for answer, hint in mistakes:
+            feedback = check(name, answer)
+            assert feedback.status == "almost" and hint in feedback.message, feedback
+
+
+def test_the_guide_names_files_and_commands_that_there_are():
+    root = Path(__file__).resolve().parents[1]
+    for name in re.findall(r"`((?:rlhf_lib|tests|tools|notebooks)/[\w/.]+\.\w+)`", GUIDE):
+        if "slug" not in name and "recorded/05" not in name and "hessian_vector" not in name:
+            assert (root / name).is_file(), name
+    commands = re.findall(r"tools/notebooks\.py (\w+)", GUIDE)
+    assert set(commands) == {"fromtext", "build", "execute", "check"}

@@ -1,0 +1,81 @@
+"""The learners' notebooks, their navigation and README's list, made and written."""
+
+import os
+from pathlib import Path
+
+import nbformat
+
+from tools.course_map import place_generated_cells, with_readme_table, written
+from tools.exercise_cells import learner
+
+ROOT = Path(__file__).resolve().parents[1]
+SOLUTIONS = ROOT / "notebooks" / "solutions"
+
+
+def made_from(source_path):
+    """`(source with its generated cells, learner's notebook)` of a source, as they should be."""
+    source_path = Path(source_path)
+    source = nbformat.read(source_path, as_version=4)
+    place_generated_cells(source, source_path.stem[:2], written(source_path.parent))
+    try:
+        made = learner(source)
+    except ValueError as error:
+        raise ValueError(f"{source_path.name}: {error}") from None
+    made.metadata.pop("course", None)
+    return source, made
+
+
+def build(source_path):
+    """Writes the generated cells of a source and its learner's notebook; returns what changed.
+
+    Outputs of code that stayed as it was are kept. Raises ValueError for wrong markers.
+    """
+    source_path = Path(source_path)
+    target = source_path.parents[1] / source_path.name
+    source, made = made_from(source_path)
+    if target.exists():
+        keep_outputs(nbformat.read(target, as_version=4), made)
+    return [path for notebook, path in ((source, source_path), (made, target))
+            if save(notebook, path)]
+
+
+def build_readme():
+    """Writes README's list of notebooks; returns what changed."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    new = with_readme_table(text, written(SOLUTIONS))
+    if new == text:
+        return []
+    path.write_text(new, encoding="utf-8")
+    return [path]
+
+
+def keep_outputs(old, new):
+    """Copies, in place, outputs from one version of a notebook to the cells that did not change."""
+    before = {cell.id: cell for cell in old.cells if cell.cell_type == "code"}
+    for cell in new.cells:
+        former = before.get(cell.id)
+        if cell.cell_type == "code" and former is not None and former.source == cell.source:
+            cell.outputs, cell.execution_count = former.outputs, former.execution_count
+    if "course" in old.metadata:
+        new.metadata["course"] = old.metadata["course"]
+
+
+def plain(notebook):
+    """What a notebook is without outputs and without what its execution left behind."""
+    metadata = {key: value for key, value in notebook.metadata.items() if key != "course"}
+    return metadata, [(c.cell_type, c.id, c.source, dict(c.metadata)) for c in notebook.cells]
+
+
+def save(notebook, path):
+    """Writes a notebook in one go, if it differs from the file; returns whether it did."""
+    path = Path(path)
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook, version=4) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    # Beside it and then in its place, for somebody may be reading the folder.
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+    return True
