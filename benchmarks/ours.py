@@ -13,7 +13,6 @@ from rlhf_lib.solvers import Shifted
 
 from .contenders import RTOL, contender
 
-
 MICRO_BATCHES = 4
 
 

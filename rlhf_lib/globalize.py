@@ -87,7 +87,7 @@ class TrustRegion:
 
 
 class Iterates:
-    """A callback for conjugate gradients that keeps the iterates 1, 2, 3, 4, 6, 8, 10, 13, ...
+    """A callback for conjugate gradients that keeps the iterates 1, 2, 3, 4, 5, 7, 9, 11, 14, ...
 
     The true objective may be lower at an earlier iterate than at the last one, whose model is good
     only nearby; Martens (2010, section 4.6) keeps those numbered by powers of 1.3.

@@ -92,7 +92,9 @@ class Solver:
             "preconditioner": self.preconditioner, "keep": Iterates() if self.backtrack else None,
         }  # fmt: skip
         space, note, changes = None, self.name, {}
-        if self.name == "auto":
+        if self.name == "auto" and damping == 0:
+            note = "cg: the solve in sample space needs damping"
+        elif self.name == "auto":
             samples = model.curvature.task.samples
             if state["chosen"] is None or state["chosen"][0] != samples:
                 space, note = choose(model, state["products"] or self.max_iter)
@@ -100,7 +102,12 @@ class Solver:
             else:
                 note = state["chosen"][1]
         if note.startswith("dual"):
-            return by_samples(model, damping, space=space, note=note, **options), changes
+            try:
+                return by_samples(model, damping, space=space, note=note, **options), changes
+            except (ValueError, MemoryError) as error:
+                if self.name == "dual":
+                    raise
+                note = f"cg: {error}"  # the batch is not the one that was chosen for
         start = None
         if self.warm_start and state["direction"] is not None:
             start = torch.zeros_like(model.gradient)
@@ -179,7 +186,11 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
     if not isinstance(operator, GaussNewtonOperator):
         return None, "cg: the Hessian has no factor in sample space"
     try:
-        space = SampleSpace(operator.task, operator.params, every_use_known=True)
+        # A direction of the outputs costs about what a product does; the loss may curve in fewer
+        # directions than there are outputs.
+        space = SampleSpace(
+            operator.task, operator.params, every_use_known=True, most_outputs=1 + 2 * expected
+        )
     except (ValueError, MemoryError) as error:
         return None, f"cg: {error}"
     by_dual = space.predicted_cost + operator.product_cost
@@ -215,9 +226,9 @@ def _preconditioner(kind, model: LocalModel, damping: float):
     elif isinstance(kind, str):
         diagonal = {"fisher": empirical_fisher_diagonal, "ggn": gauss_newton_diagonal}[kind]
         approximate = diagonal_preconditioner(diagonal(operator.task, operator.params), shift)
-        cost = 1.0
+        cost = 1.0  # forward, backward and the rows, for one direction of the outputs
     else:
-        approximate = kind if isinstance(kind, Tensor) else kind(operator, shift)
+        approximate = kind if hasattr(kind, "__matmul__") else kind(operator, shift)
     if model.free is None:
         return approximate, cost
     inside = approximate * model.free if isinstance(approximate, Tensor) else None

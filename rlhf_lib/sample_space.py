@@ -11,6 +11,7 @@ as a whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -42,6 +43,7 @@ class SampleSpace:
         max_bytes: for parameters in functions that :class:`~rlhf_lib.tape.Tape` does not know,
             rows are made one backward pass each and kept; refuse more than this.
         every_use_known: refuse such parameters at all.
+        most_outputs: refuse samples with more outputs, each of which may take a backward pass.
 
     Attributes:
         rows: number of rows.
@@ -56,7 +58,7 @@ class SampleSpace:
     @torch.enable_grad()
     def __init__(
         self, task: TaskLoss, params: Sequence[Tensor], combinations: Callable = output_factor, *,
-        max_bytes: int = 2**31, every_use_known: bool = False,
+        max_bytes: int = 2**31, every_use_known: bool = False, most_outputs: float = math.inf,
     ):  # fmt: skip
         self.params, self.rows = list(params), 0
         self._found: list[list[PerSample]] = [[] for _ in self.params]
@@ -69,8 +71,13 @@ class SampleSpace:
             if batch is None:
                 break
             weight, loss, outputs = batch
+            n = len(outputs[0]) if outputs and outputs[0].ndim else 0
             if every_use_known and tape.other:
                 raise ValueError(f"parameters are used in {sorted(set(tape.other.values()))}")
+            if every_use_known and tape.uses and tape.samples != n:
+                raise ValueError(f"parameters are used in functions of {tape.samples} rows")
+            if sum(o[0].numel() for o in outputs if o.ndim) > most_outputs:
+                raise ValueError(f"samples have more than {most_outputs} outputs")
             factor = combinations(weight * loss, outputs)
             for direction in factor:
                 self._differentiate(tape, outputs, direction, max_bytes)
@@ -89,7 +96,12 @@ class SampleSpace:
         for use, g in zip(known, found, strict=True):
             if g is not None:
                 self._found[use.param].append(use.rows(first, g))
-        unknown = ({use.param for use in tape.uses} | set(tape.other)) - {u.param for u in known}
+        noted = {use.param for use in tape.uses} | set(tape.other)
+        unknown = noted - {use.param for use in known}
+        # What no tape sees (an own autograd.Function) shows by a gradient of its own.
+        rest = [i for i in range(len(self.params)) if i not in noted]
+        hidden = _backward(outputs, [self.params[i] for i in rest], direction)
+        unknown |= {i for i, g in zip(rest, hidden, strict=True) if g is not None}
         if not unknown:
             return
         params = [self.params[i] for i in sorted(unknown)]
@@ -104,8 +116,9 @@ class SampleSpace:
             )
         for i in range(n):
             checkpoint()
-            alone = [torch.zeros_like(d).index_copy_(0, torch.tensor([i]), d[i : i + 1])
-                     for d in direction]  # fmt: skip
+            # No index on the host: the outputs may lie on a GPU.
+            only = torch.arange(n, device=direction[0].device) == i
+            alone = [torch.where(only.view(-1, *[1] * (d.ndim - 1)), d, 0.0) for d in direction]
             for m, g in zip(matrices, _backward(outputs, params, alone), strict=True):
                 m.matrix[i] = 0.0 if g is None else g.reshape(-1)
         for i, m in zip(sorted(unknown), matrices, strict=True):
@@ -124,7 +137,9 @@ class SampleSpace:
     def _slices(self, pieces):
         """U a part at a time: yields (parameter's index, its rows in use, U there, (rows, m))."""
         like = self.params[0]
-        size = max(_BUFFER // like.element_size(), self.rows)
+        # At least one row of the widest parameter, and at least one entry for each row.
+        widest = max((p[0].numel() for p in self.params if p.ndim > 1), default=1)
+        size = max(_BUFFER // like.element_size(), self.rows * widest)
         buffer = torch.empty(size, dtype=like.dtype, device=like.device)
         for i in pieces:
             checkpoint()
@@ -234,7 +249,7 @@ def sample_space_solve(
 
     Args:
         system: ``Shifted(operator, D, free)`` with a GaussNewtonOperator and D > 0.
-        b: right-hand side, shape (n,).
+        b: right-hand side, shape (n,); zero on the coordinates that are not free.
         rtol: converged when |b - (G + D) x| <= rtol * |b|.
         refinements: most corrections after the first solution.
         space: the operator's rows if they are known already.
@@ -285,4 +300,6 @@ def _inverse(system: Shifted, like: Tensor) -> Tensor:
             "positive on every coordinate: raise damping above 0, or use solver='cg'"
         )
     inverse = 1 / shift
-    return (inverse if system.free is None else inverse * system.free).expand_as(like)
+    if system.free is not None:
+        inverse = torch.where(system.free, inverse, 0.0)
+    return inverse.expand_as(like)

@@ -1,11 +1,12 @@
 import math
 
 import pytest
+import torch
 from cases import few_cases
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rlhf_lib.globalize import Damping, armijo, reduction_ratio
+from rlhf_lib.globalize import Damping, Iterates, TrustRegion, armijo, reduction_ratio
 
 
 def test_rho_is_the_share_of_the_promised_reduction_that_came_true():
@@ -146,3 +147,41 @@ def test_a_projected_path_is_judged_by_its_own_slope():
     # On the path the slope is not proportional to t: it is positive until t <= 1/4.
     t, _, _ = armijo(lambda t: -t, 0.0, lambda t: -t if t <= 0.25 else t)
     assert t == 0.25
+
+
+# Trust region: Nocedal and Wright (2006), algorithm 4.1.
+
+
+@pytest.mark.parametrize(("rho", "at_boundary", "factor"), [
+    (-math.inf, True, 0.25), (-1.0, False, 0.25), (0.2499, True, 0.25), (0.25, True, 1.0),
+    (0.5, True, 1.0), (0.75, True, 1.0), (0.7501, True, 2.0), (0.7501, False, 1.0),
+    (5.0, True, 2.0), (5.0, False, 1.0),
+])  # fmt: skip
+def test_the_radius_changes_as_in_algorithm_4_1(rho, at_boundary, factor):
+    region = TrustRegion(3.0)
+    assert region.update(rho, at_boundary) == region.radius == 3.0 * factor
+
+
+def test_the_radius_has_a_limit():
+    region = TrustRegion(1.0, most=5.0)
+    assert [region.update(1.0, True) for _ in range(4)] == [2.0, 4.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.inf, math.nan])
+def test_a_radius_that_is_none_is_refused(radius):
+    with pytest.raises(ValueError, match="finite radius > 0"):
+        TrustRegion(radius)
+
+
+# Backtracking: Martens (2010), section 4.6.
+
+
+def test_iterates_are_kept_at_the_next_whole_number_after_each_power_of_1_3():
+    kept, x = Iterates(), torch.zeros(1)
+    for i in range(1, 101):
+        x.fill_(i)  # conjugate gradients write over it
+        assert kept(i, x) is None  # True would stop them
+    numbers = [i for i, _ in kept.kept]
+    assert numbers == sorted({math.ceil(1.3**j - 1e-9) for j in range(18)})
+    assert numbers[:9] == [1, 2, 3, 4, 5, 7, 9, 11, 14]
+    assert all(float(x) == i for i, x in kept.kept)

@@ -1,0 +1,212 @@
+import math
+
+import pytest
+import torch
+from cases import (
+    classification,
+    close,
+    cross_entropy_closure,
+    cross_entropy_on,
+    few_cases,
+    flat,
+    mlp,
+    randn,
+    seeds,
+    spd,
+    tiny_gpt2,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from rlhf_lib import GaussNewtonOperator, HessianOperator, conjugate_gradient
+from rlhf_lib.objective import TaskLoss
+from rlhf_lib.preconditioners import (
+    diagonal_preconditioner,
+    empirical_fisher_diagonal,
+    gauss_newton_diagonal,
+    hutchinson_diagonal,
+)
+from rlhf_lib.solvers import Shifted
+
+X, Y = classification(10)
+
+
+def fisher_in_a_loop(net, X, Y):
+    """One backward pass for each sample."""
+    total = torch.zeros_like(flat(net.parameters()))
+    for x, y in zip(X, Y, strict=True):
+        loss = F.cross_entropy(net(x[None]), y[None])
+        total += flat(torch.autograd.grad(loss, list(net.parameters()))) ** 2
+    return total / len(Y)
+
+
+@pytest.mark.parametrize("net", [mlp(3, 5, 3), mlp(3, 6, 4, 3, norm=True)])
+def test_the_gauss_newton_diagonal_is_that_of_the_dense_matrix(net):
+    operator = GaussNewtonOperator(cross_entropy_closure(net, X, Y), net.parameters())
+    diagonal = gauss_newton_diagonal(operator.task, operator.params)
+    close(diagonal, operator.dense().diagonal(), rtol=1e-11)
+    assert operator.products == operator.shape[0]  # the diagonal itself took none
+
+
+def test_the_gauss_newton_diagonal_of_a_whole_gpt2():
+    gpt2 = tiny_gpt2()
+    diagonal = gauss_newton_diagonal(TaskLoss(gpt2.closure), gpt2.params)
+    close(diagonal, gpt2.gauss_newton().diagonal(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("net", [
+    mlp(3, 5, 3), mlp(3, 6, 4, 3, norm=True),
+    nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.Flatten(),
+                  nn.Linear(4, 3)).double(),
+])  # fmt: skip
+@pytest.mark.parametrize("sizes", [[10], [5, 3, 2]])
+def test_the_fisher_diagonal_is_the_mean_of_the_samples_squared_gradients(net, sizes):
+    parts = list(zip(X.split(sizes), Y.split(sizes), strict=True))
+    task = TaskLoss(cross_entropy_on(net), parts)
+    close(empirical_fisher_diagonal(task, list(net.parameters())), fisher_in_a_loop(net, X, Y),
+          rtol=1e-11)  # fmt: skip
+
+
+def test_the_fisher_diagonal_of_tokens_adds_each_samples_tokens_before_it_squares():
+    net = mlp(3, 2)
+    tokens, labels = randn(4, 5, 3), torch.arange(20).view(4, 5) % 2
+
+    def closure():
+        logits = net(tokens)
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten()), logits
+
+    found = empirical_fisher_diagonal(TaskLoss(closure), list(net.parameters()))
+    total = 0
+    for x, y in zip(tokens, labels, strict=True):
+        grads = torch.autograd.grad(F.cross_entropy(net(x), y), list(net.parameters()))
+        total = total + flat(grads) ** 2 / 4
+    close(found, total, rtol=1e-11)
+
+
+def test_without_outputs_there_are_no_per_sample_gradients():
+    net = mlp(3, 3)
+    task = TaskLoss(lambda: F.cross_entropy(net(X), Y))
+    with pytest.raises(ValueError, match=r"return\s+\(loss, outputs\)"):
+        empirical_fisher_diagonal(task, list(net.parameters()))
+
+
+# Hutchinson's estimate.
+
+
+def test_hutchinson_is_unbiased_with_the_variance_that_is_stated():
+    A, samples, runs = spd(6, condition=20) - 3 * torch.eye(6).double(), 5, 2000
+    generator = torch.Generator().manual_seed(0)
+    found = torch.stack([
+        hutchinson_diagonal(HasType(A), samples=samples, generator=generator)
+        for _ in range(runs)
+    ])  # fmt: skip
+    variance = (A.square().sum(1) - A.diagonal() ** 2) / samples
+    error = (found.mean(0) - A.diagonal()).abs()
+    assert bool((error < 4 * (variance / runs).sqrt()).all())
+    assert bool((found.var(0) / variance - 1).abs().max() < 0.2)
+
+
+class HasType:
+    """A matrix as an operator with a type and a place."""
+
+    dtype, device = torch.float64, torch.device("cpu")
+
+    def __init__(self, A):
+        self.A, self.shape, self.products = A, A.shape, 0
+
+    def __matmul__(self, v):
+        self.products += 1
+        return self.A @ v
+
+
+@few_cases
+@given(seed=seeds, n=st.integers(1, 8))
+def test_hutchinson_is_exact_for_a_diagonal_matrix_and_counts_its_products(seed, n):
+    A = HasType(torch.diag(randn(n, seed=seed)))
+    close(hutchinson_diagonal(A, samples=3), A.A.diagonal(), rtol=1e-14)
+    assert A.products == 3
+
+
+def test_hutchinson_follows_torchs_generator_and_needs_a_sample():
+    A = HasType(spd(5))
+    torch.manual_seed(1)
+    first = hutchinson_diagonal(A)
+    torch.manual_seed(1)
+    assert torch.equal(first, hutchinson_diagonal(A))
+    assert not torch.equal(first, hutchinson_diagonal(A))
+    with pytest.raises(ValueError, match="samples >= 1"):
+        hutchinson_diagonal(A, samples=0)
+
+
+# What conjugate gradients makes of a diagonal.
+
+
+def test_martens_formula():
+    diagonal = torch.tensor([1.0, 16.0, 0.0, -5.0], dtype=torch.float64)
+    before = diagonal.clone()
+    found = diagonal_preconditioner(diagonal, 0.25)
+    expected = [(max(d, 0.0) + 0.25) ** -0.75 for d in diagonal.tolist()]
+    assert found.tolist() == pytest.approx(expected, rel=1e-14)
+    assert torch.equal(diagonal, before)
+    close(diagonal_preconditioner(diagonal, 2.0, exponent=1.0), 1 / (diagonal.clamp(min=0) + 2))
+    assert diagonal_preconditioner(diagonal, 2.0, exponent=0.0).tolist() == [1.0] * 4
+    shift = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    expected = (torch.tensor([1.0, 16.0, 0.0, 0.0]).double() + shift) ** -0.75
+    close(diagonal_preconditioner(diagonal, shift), expected)
+
+
+@pytest.mark.parametrize(("shift", "exponent", "message"), [
+    (0.0, 0.75, "diagonal \\+ shift > 0"), (-2.0, 0.75, "pass the damping as shift"),
+    (1.0, 1.5, "0 <= exponent <= 1"), (1.0, -0.1, "0 <= exponent <= 1"),
+    (math.nan, 0.75, "diagonal \\+ shift > 0"),
+])  # fmt: skip
+def test_what_would_not_be_positive_definite_is_refused(shift, exponent, message):
+    with pytest.raises(ValueError, match=message):
+        diagonal_preconditioner(torch.zeros(3), shift, exponent=exponent)
+
+
+def badly_scaled():
+    """Logistic regression on features from 1e-2 to 1e2; one logit, so that no direction is flat."""
+    inputs = randn(200, 30) * torch.logspace(-2, 2, 30, dtype=torch.float64)
+    labels = (randn(200, 1, seed=1) > 0).double()
+    net = mlp(30, 1)
+    with torch.no_grad():
+        net[0].weight.mul_(0.01)
+
+    def closure():
+        logits = net(inputs)
+        return F.binary_cross_entropy_with_logits(logits, labels), logits
+
+    return GaussNewtonOperator(closure, net.parameters())
+
+
+@pytest.mark.parametrize("kind", ["ggn", "fisher", "hutchinson"])
+def test_each_preconditioner_saves_iterations_on_a_badly_scaled_problem(kind):
+    operator = badly_scaled()
+    diagonal = {
+        "ggn": lambda: gauss_newton_diagonal(operator.task, operator.params),
+        "fisher": lambda: empirical_fisher_diagonal(operator.task, operator.params),
+        "hutchinson": lambda: hutchinson_diagonal(
+            operator, samples=20, generator=torch.Generator().manual_seed(0)
+        ),
+    }[kind]()
+    system, b = Shifted(operator, 1e-3), -operator.gradient
+    plain = conjugate_gradient(system, b, rtol=1e-8, max_iter=2000)
+    helped = conjugate_gradient(
+        system, b, rtol=1e-8, max_iter=2000, preconditioner=diagonal_preconditioner(diagonal, 1e-3)
+    )
+    assert plain.converged and helped.converged
+    assert 2 * helped.iterations < plain.iterations
+
+
+def test_the_hessians_diagonal_may_be_estimated_too():
+    net = mlp(3, 4, 3)
+    operator = HessianOperator(cross_entropy_closure(net, X, Y), net.parameters())
+    H = operator.dense()
+    variance = (H.square().sum(1) - H.diagonal() ** 2) / 400
+    found = hutchinson_diagonal(
+        operator, samples=400, generator=torch.Generator().manual_seed(0)
+    )
+    assert bool(((found - H.diagonal()).abs() <= 4.5 * variance.sqrt() + 1e-12).all())

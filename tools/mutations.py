@@ -1,0 +1,221 @@
+"""Do the tests see a fault? Plant one at a time in a copy of the library and run them.
+
+python tools/mutations.py                 all of them (minutes), and the table in tests/README.md
+python tools/mutations.py radius rho      only those whose name has one of the words
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "tests" / "README.md"
+BEGIN, END = "<!-- planted faults: tools/mutations.py -->", "<!-- end of planted faults -->"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A slip of the pen: in one file, ``old`` (there exactly once) becomes ``new``."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    @property
+    def path(self):
+        return f"rlhf_lib/{self.file}.py"
+
+
+def _fault(name, file, old, new, *tests):
+    return Fault(name, file, old, new, " ".join(f"tests/test_{test}.py" for test in tests))
+
+
+FAULTS = [
+    _fault("batches weighted equally", "objective",
+           "[c / self.samples for c in counts]", "[1 / len(counts) for c in counts]",
+           "objective"),
+    _fault("dropout masks drawn anew", "objective",
+           "torch.set_rng_state(cpu)", "torch.set_rng_state(cpu) if False else None",
+           "objective"),
+    _fault("Hessian product of the wrong sign", "curvature",
+           "return gradients(curved, params, _keep(v, flags), retain_graph=retain)",
+           "return [-h for h in gradients(\n"
+           "                curved, params, _keep(v, flags), retain_graph=retain)]",
+           "whole_models"),
+    _fault("Gauss-Newton without the loss's Hessian", "curvature",
+           "return gradients(outputs, params, hjv, retain_graph=retain)",
+           "return gradients(outputs, params, jv, retain_graph=retain)",
+           "whole_models"),
+    _fault("only the last micro-batch's product", "curvature",
+           "total.copy_(part) if first else total.add_(part)", "total.copy_(part)",
+           "curvature"),
+    _fault("the first step's graph for all steps", "optimizer",
+           "            curvature = kind(task, params, keep_graph=self.keep_graph)\n",
+           "            curvature = self.__dict__.setdefault(\n"
+           "                'stale', kind(task, params, keep_graph=self.keep_graph))\n",
+           "optimizer_solvers"),
+    _fault("mu left out of the system", "local_model",
+           "self.shift + damping, self.free", "self.shift, self.free", "propose"),
+    _fault("the penalty's curvature left out", "local_model",
+           "self.shift + damping, self.free", "0.0 * self.shift + damping, self.free",
+           "propose"),
+    _fault("the penalty's gradient left out", "local_model",
+           "penalty.subgradient(task_gradient, theta)", "task_gradient", "optimizer_solvers"),
+    _fault("mask of the orthant left out", "local_model",
+           "self.shift + damping, self.free)", "self.shift + damping, None)", "propose"),
+    _fault("no projection onto the orthant", "local_model",
+           "if self._model.signs is not None:", "if False:", "propose"),
+    _fault("the promise without its factor 1/2", "local_model",
+           "0.5 * quadratic", "1.0 * quadratic", "propose"),
+    _fault("the promise with mu in it", "propose",
+           "- float(model.gradient @ d)) - damping * float(d @ d)",
+           "- float(model.gradient @ d))", "propose"),
+    _fault("beta upside down in CG", "solvers",
+           "beta = new_rz / rz", "beta = rz / new_rz", "solvers"),
+    _fault("preconditioner used in the first iteration only", "solvers",
+           "z = apply_m(r)\n        new_rz", "z = r.clone()\n        new_rz", "solvers"),
+    _fault("negative curvature not looked for", "solvers",
+           "if curvature <= 10 * eps * scale * p_norm2:", "if curvature == 0:", "solvers"),
+    _fault("the recurrence's residual trusted", "solvers",
+           "if i * eps * scale * float(x.norm()) < 0.1 * tolerance:", "if True:", "solvers"),
+    _fault("a step past the boundary", "solvers",
+           "pp * (radius * radius - xx)", "pp * (radius * radius + xx)", "solvers"),
+    _fault("radius not passed on", "propose",
+           'radius=state["radius"]', "radius=None", "optimizer_solvers"),
+    _fault("radius grows inside, too", "globalize",
+           "elif rho > 0.75 and at_boundary:", "elif rho > 0.75:", "globalize"),
+    _fault("rho upside down", "globalize",
+           "return actual / predicted", "return predicted / actual", "globalize"),
+    _fault("Nielsen's cube a square", "globalize",
+           "(2 * min(rho, 10.0) - 1) ** 3", "(2 * min(rho, 10.0) - 1) ** 2", "globalize"),
+    _fault("Armijo's condition of the wrong sign", "globalize",
+           "value <= f0 + c * decrease", "value <= f0 - c * decrease", "globalize"),
+    _fault("iterates kept without a copy", "globalize",
+           "self.kept.append((iteration, x.clone()))", "self.kept.append((iteration, x))",
+           "globalize"),
+    _fault("backtracking goes on uphill", "optimizer",
+           "if not lower < full:", "if lower < full:", "optimizer_solvers"),
+    _fault("a rejected step not taken back", "optimizer",
+           "final = path(length) if length else theta", "final = path(length or 1.0)",
+           "optimizer_solvers"),
+    _fault("the solver's memory not kept", "optimizer",
+           "        state.update(changes)\n", "", "optimizer_solvers"),
+    _fault("root of the loss's eigenvalues forgotten", "output_factor",
+           "(values * (values > rounding)).sqrt()", "(values * (values > rounding))",
+           "sample_space"),
+    _fault("per-sample gradient transposed", "tape",
+           "Outer(row, g, inputs) if output_first else Outer(row, inputs, g)",
+           "Outer(row, inputs, g) if output_first else Outer(row, g, inputs)",
+           "sample_space"),
+    _fault("one row of positions for all samples", "tape",
+           "if result.ndim > 2 and result.shape[0] == 1 < self.samples:", "if False:",
+           "sample_space"),
+    _fault("a gradient for the padding row", "tape",
+           "if padding_idx is not None:", "if False:", "sample_space"),
+    _fault("uses of one parameter not crossed", "sample_space",
+           "            for b in found:\n", "            for b in (a,):\n", "sample_space"),
+    _fault("identity left out beside the Gram matrix", "sample_space",
+           "    K.diagonal().add_(1.0)\n", "", "sample_space"),
+    _fault("refinement dropped", "sample_space",
+           "if len(norms) > refinements + 1:", "if len(norms) > 1:", "sample_space"),
+    _fault("residual of the dual solution not looked at", "propose",
+           "    if solved.converged:\n        return _proposal(solved, model, damping, note, space",
+           "    if True:\n        return _proposal(solved, model, damping, note, space",
+           "propose"),
+    _fault("auto's choice never looked at again", "propose",
+           ' or state["chosen"][0] != samples', "", "propose"),
+    _fault("Martens' exponent of the wrong sign", "preconditioners",
+           "total.pow_(-exponent)", "total.pow_(exponent)", "preconditioners"),
+    _fault("Fisher's diagonal without its factor", "preconditioners",
+           "space.diagonal() * space.rows", "space.diagonal()", "preconditioners"),
+    _fault("Hutchinson's signs 0 and 2", "preconditioners",
+           "bits.to(total).mul_(2).sub_(1)", "bits.to(total).mul_(2)", "preconditioners"),
+    _fault("proximal threshold upside down", "proximal",
+           "model.gradient / L, 1 / L)", "model.gradient / L, L)", "optimizer_problems"),
+]  # fmt: skip
+
+
+def copy_of_the_library(folder):
+    """What a test run needs, in a folder of its own."""
+    for name in ("rlhf_lib", "tests", "tools"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "conftest.py"):
+        shutil.copy(ROOT / name, folder)
+
+
+def first_failure(folder, tests):
+    """The first test that fails, or None."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    if run.returncode == 0:
+        return None
+    found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[| |$)", run.stdout, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"{tests} could not run:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+    return found[1].removeprefix("tests/")
+
+
+def planted(fault, text):
+    """The file's text with the fault in it."""
+    if text.count(fault.old) != 1:
+        raise ValueError(
+            f"{fault.name!r}: expected its text once in {fault.path}, found it "
+            f"{text.count(fault.old)} times"
+        )
+    return text.replace(fault.old, fault.new)
+
+
+def plant_all(faults):
+    """Yield (fault, the test that caught it or None)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_of_the_library(folder)
+        for tests in sorted({fault.tests for fault in faults}):
+            failure = first_failure(folder, tests)
+            if failure is not None:
+                raise SystemExit(f"{failure} fails without any fault: mend that first")
+        for fault in faults:
+            path = folder / fault.path
+            text = path.read_text(encoding="utf-8")
+            path.write_text(planted(fault, text), encoding="utf-8")
+            yield fault, first_failure(folder, fault.tests)
+            path.write_text(text, encoding="utf-8")
+
+
+def table(results):
+    """The results as the rows of tests/README.md."""
+    lines = ["| fault | planted in | first caught by |", "|---|---|---|"]
+    for fault, test in results:
+        caught = "**survived**" if test is None else "`" + test.replace("::", "`: `") + "`"
+        lines.append(f"| {fault.name} | `{fault.file}.py` | {caught} |")
+    return "\n".join(lines)
+
+
+def main(words):
+    faults = [f for f in FAULTS if not words or any(word in f.name for word in words)]
+    results = []
+    for fault, test in plant_all(faults):
+        print(f"{fault.name}: {'SURVIVED' if test is None else test}", flush=True)
+        results.append((fault, test))
+    survived = sum(test is None for _, test in results)
+    print(f"{len(results) - survived} of {len(results)} faults caught")
+    if not words:
+        text = TABLE.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        after = rest.split(END)[1]
+        TABLE.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", encoding="utf-8")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
