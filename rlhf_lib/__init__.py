@@ -19,6 +19,7 @@ from .proximal import proximal_solve
 from .record import Record
 from .sample_space import SampleSpace, sample_space_solve
 from .solvers import CGResult, conjugate_gradient
+from .spectrum import lanczos, spectral_density
 from .train import train
 
 __version__ = "0.1.0"
@@ -36,9 +37,11 @@ __all__ = [
     "exact_hessian",
     "gauss_newton_diagonal",
     "hutchinson_diagonal",
+    "lanczos",
     "newton",
     "proximal_solve",
     "regularizers",
     "sample_space_solve",
+    "spectral_density",
     "train",
 ]

@@ -43,7 +43,7 @@ class Notebook:
 
 SERIES = (
     Notebook("00", "start_here", "Start here", "tell λ from damping, drive a panel", 15, 4),
-    Notebook("01", "overfitting", "Overfitting", "read train and validation curves", 40, 16),
+    Notebook("01", "overfitting", "Overfitting", "read train and validation curves", 40, 24),
     Notebook(
         "02", "newton_exact_hessian", "Newton's method", "derive and run a Newton step", 35, 9,
     ),
@@ -51,7 +51,9 @@ SERIES = (
         "03", "saddles_and_damping", "Saddles and damping",
         "say when Newton's method goes to a saddle, and mend it", 25, 9,
     ),
-    Notebook("04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth"),
+    Notebook(
+        "04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 40, 15
+    ),
     Notebook(
         "05", "hessian_vector_products", "Hessian-vector products",
         "compute Hv without H", 40, 20,
@@ -61,7 +63,7 @@ SERIES = (
         "solve H d = −g with products only", 50, 9,
     ),
     Notebook(
-        "07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 45, 12
+        "07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 45, 15
     ),
     Notebook(
         "08", "how_far_to_trust", "How far to trust the model",
@@ -69,7 +71,7 @@ SERIES = (
     ),
     Notebook(
         "09", "rlhf_optimizer", "The RLHF optimizer",
-        "assemble the optimizer and use it on an MLP", 50, 25,
+        "assemble the optimizer and use it on an MLP", 50, 20,
     ),
     Notebook(
         "10", "bert", "BERT",

@@ -128,7 +128,9 @@ def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layo
         template={"data": {"scatter": [{"cliponaxis": False}]}},
         font={"size": 13, "family": "system-ui, sans-serif"},
         xaxis=axis | x_axis,
-        yaxis=axis | y_axis | {"type": "log" if y_log else "linear"},
+        # Powers of ten on a logarithmic axis: plotly's own ticks there are 100µ, 10n and 1B.
+        yaxis=axis | y_axis
+        | ({"type": "log", "exponentformat": "power"} if y_log else {"type": "linear"}),
         # Over the plot: beside it, a long name would squeeze the plot itself, and under
         # it, more rows of names would cover the axis. The title is the legend's, so that
         # it moves up as rows are added.

@@ -1,0 +1,170 @@
+"""Eigenvalues from products alone: Lanczos, and the density of the whole spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .interrupt import checkpoint
+from .solvers import matvec
+
+STEPS = "steps"
+INVARIANT_SUBSPACE = "invariant_subspace"
+
+
+@dataclass(frozen=True)
+class LanczosResult:
+    """A on the Krylov space of the start, as the tridiagonal matrix T = Q A Q' of m steps.
+
+    Attributes:
+        diagonal, off_diagonal: entries of T, shapes (m,) and (m - 1,).
+        ritz_values: eigenvalues of T, ascending, shape (m,): estimates of eigenvalues of A, the
+            best ones at the ends of the spectrum.
+        bounds: for each Ritz value, A has an eigenvalue at most this far from it (Golub and Van
+            Loan, 2013, section 10.1), up to rounding; shape (m,).
+        first_components: first entries of T's eigenvectors, shape (m,).
+        reason: "steps" (all that were asked for) or "invariant_subspace": the space is mapped into
+            itself, so that every Ritz value is an eigenvalue and another step has nowhere to go.
+            The start has no part in the other eigenvectors, and a multiple eigenvalue shows once.
+        basis: Q with orthonormal rows, the first of them the normalized start; shape (m, n).
+    """
+
+    diagonal: Tensor
+    off_diagonal: Tensor
+    ritz_values: Tensor
+    bounds: Tensor
+    first_components: Tensor = field(repr=False)
+    reason: str
+    basis: Tensor = field(repr=False)
+
+
+@torch.no_grad()
+def lanczos(
+    A, k: int, *, start: Tensor | None = None, generator: torch.Generator | None = None
+) -> LanczosResult:
+    """Lanczos' tridiagonalization with full reorthogonalization, k products with A.
+
+    Golub and Van Loan (2013, sections 10.1 and 10.3). Without reorthogonalization
+    rounding would bring converged eigenvalues back as copies; here every new vector is made
+    orthogonal to all former ones, twice. That takes memory for k vectors.
+
+    Args:
+        A: symmetric, of shape (n, n), with ``A @ v``: a tensor or an operator. An operator without
+            a ``dtype`` gets vectors of torch's default one.
+        k: steps, 1 to n.
+        start: shape (n,), not zero; default standard normal numbers.
+        generator: of these numbers; default torch's own.
+
+    Raises:
+        ValueError: k is out of range, the start does not fit, or is zero or not finite.
+        FloatingPointError: a product has NaN or infinite entries.
+    """
+    n = A.shape[0]
+    if not 1 <= k <= n:
+        raise ValueError(f"expected 1 <= k <= {n} steps for a matrix of this size, got {k}")
+    if start is None:
+        start = torch.randn(n, generator=generator, **_like(A, generator)).to(_device(A))
+    if start.shape != (n,):
+        raise ValueError(f"expected start of shape ({n},), got {tuple(start.shape)}")
+    norm = float(start.norm())
+    if not 0 < norm < float("inf"):
+        raise ValueError(f"expected a start other than zero and finite, got norm {norm}")
+    basis = start.new_empty(k, n)
+    basis[0] = start / norm
+    diagonal, off_diagonal, scale, reason = [], [], 0.0, STEPS
+    for j in range(k):
+        checkpoint()
+        w = matvec(A, basis[j])
+        size = float(w.norm())
+        if not size < float("inf"):
+            raise FloatingPointError(f"product {j + 1} with A has NaN or infinite entries")
+        scale = max(scale, size)
+        diagonal.append(float(basis[j] @ w))
+        former = basis[: j + 1]
+        for _ in range(2):  # once leaves errors of the size of the rounding over what remains
+            w = w - former.T @ (former @ w)
+        remainder = float(w.norm())
+        if remainder <= 100 * torch.finfo(w.dtype).eps * scale:
+            reason, remainder = INVARIANT_SUBSPACE, 0.0
+            break
+        if j + 1 < k:
+            off_diagonal.append(remainder)
+            basis[j + 1] = w / remainder
+    m = len(diagonal)
+    d, e = (torch.tensor(x, dtype=torch.float64) for x in (diagonal, off_diagonal))
+    values, vectors = torch.linalg.eigh(torch.diag(d) + torch.diag(e, 1) + torch.diag(e, -1))
+    d, e, values, first, bounds = (
+        x.to(start) for x in (d, e, values, vectors[0], remainder * vectors[-1].abs())
+    )
+    return LanczosResult(d, e, values, bounds, first, reason, basis[:m])
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """The eigenvalues of A as weighted points: an estimate of their distribution.
+
+    Attributes:
+        nodes: points on the axis of eigenvalues, ascending, shape (m,).
+        weights: shares of the eigenvalues that they stand for, >= 0 with sum 1, shape (m,).
+    """
+
+    nodes: Tensor
+    weights: Tensor
+
+    def mean(self, f) -> float:
+        """Mean of f over the eigenvalues, trace f(A) / n, for f of a tensor of shape (m,)."""
+        return float(self.weights @ f(self.nodes))
+
+    def smoothed(self, grid: Tensor, width: float | Tensor) -> Tensor:
+        """The density on a grid of shape (g,), every point widened to a Gaussian; shape (g,).
+
+        ``width`` is its standard deviation, in units of the eigenvalues. The integral over the
+        whole axis is 1.
+        """
+        z = (grid[:, None] - self.nodes) / width
+        return (-0.5 * z * z).exp() @ self.weights / (width * (2 * torch.pi) ** 0.5)
+
+
+def spectral_density(
+    A, steps: int, probes: int, *, generator: torch.Generator | None = None
+) -> SpectralDensity:
+    """Density of the eigenvalues by stochastic Lanczos quadrature, steps * probes products.
+
+    Each probe, a vector v of random signs, gives a Gauss quadrature: the Ritz values of ``steps``
+    Lanczos steps from v, weighted by the squared first components of T's eigenvectors. It has
+    v' A^p v / n exactly for p < 2 * steps, and the mean over v of that is trace(A^p) / n (Ubaru,
+    Chen and Saad, 2017; of networks: Ghorbani, Krishnan and Xiao, 2019).
+
+    Args:
+        A: symmetric, of shape (n, n), with ``A @ v``.
+        steps: Lanczos steps of each probe; more resolve the ends of the spectrum better. More
+            than n count as n.
+        probes: random vectors; the error of the weights falls like 1 / sqrt(n * probes).
+        generator: of the signs; default torch's own.
+
+    Raises:
+        ValueError: steps or probes is below 1. FloatingPointError: see :func:`lanczos`.
+    """
+    if min(steps, probes) < 1:
+        raise ValueError(f"expected steps and probes >= 1, got {steps} and {probes}")
+    nodes, weights = [], []
+    for _ in range(probes):
+        bits = torch.randint(2, A.shape[:1], generator=generator, **_like(A, generator))
+        found = lanczos(A, min(steps, A.shape[0]), start=(2 * bits - 1).to(_device(A)))
+        nodes.append(found.ritz_values)
+        weights.append(found.first_components.square())
+    order = torch.cat(nodes).argsort()
+    weights = torch.cat(weights)[order]
+    return SpectralDensity(torch.cat(nodes)[order], weights / weights.sum())
+
+
+def _device(A) -> torch.device:
+    return getattr(A, "device", torch.device("cpu"))
+
+
+def _like(A, generator: torch.Generator | None) -> dict:
+    """Where random numbers for A are drawn, and in which precision."""
+    place = _device(A) if generator is None else generator.device
+    return {"dtype": getattr(A, "dtype", torch.get_default_dtype()), "device": place}

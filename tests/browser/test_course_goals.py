@@ -1,0 +1,84 @@
+"""The goals of the panels of notebooks 01 to 09, reached by hand: with keys, numbers and choices.
+
+`make test` drives two of them, `make test-full` all.
+"""
+
+import pytest
+from test_panels import grave_violations
+
+GOALS = {
+    "01_overfitting": (
+        "A polynomial, and a penalty on its coefficients", {"λ": 0.15}, "01.target"),
+    "02_newton_exact_hessian": (
+        "Gradient descent and Newton's method in a valley",
+        {"step size η": 1, "start x": 2, "start y": 1.5}, "02.one_step"),
+    "04_l1_corners": (
+        "L1 logistic regression on 569 tumours",
+        {"method": "proximal Newton", "λ": 0.03}, "04.eight"),
+    "05_hessian_vector_products": (
+        "A Hessian-vector product from two gradients",
+        {"method": "central", "numbers": "float32", "least ε": 2e-3}, "05.epsilon"),
+    "06_conjugate_gradients": (
+        "Two methods in one bowl", {"start (degrees)": 30, "method": "steepest descent"},
+        "06.one_step"),
+    "07_gauss_newton": (
+        "Two spectra, side by side",
+        {"loss": "squared error", "hidden units": 16, "training steps": 200,
+         "on the right": "Gauss-Newton G"}, "07.agree"),
+    "08_how_far_to_trust": (
+        "One step: what the model promises, and what comes true",
+        {"start": "wall", "damping μ": 0, "radius Δ": 2, "Armijo c": 1e-4}, "08.longest"),
+    "09_rlhf_optimizer": (
+        "RLHF on handwritten digits, 60 gradient-equivalents",
+        {"λ": 0.001, "μ at the start": 0.1, "CG cap": 5, "curvature batch": 100},
+        "09.close_to_adam"),
+}  # fmt: skip
+ALWAYS = {"05_hessian_vector_products", "09_rlhf_optimizer"}
+
+
+def run_check(notebook, key):
+    """Run the cell that checks an exercise; its output as text."""
+    return notebook.page.evaluate(
+        """async key => {
+            const content = jupyterapp.shell.currentWidget.content;
+            const index = content.widgets.findIndex(w => w.model.type === 'code'
+                && w.model.sharedModel.source.includes(`check("${key}"`));
+            content.activeCellIndex = index;
+            await jupyterapp.commands.execute('notebook:run-cell');
+            return JSON.stringify(content.widgets[index].model.outputs.toJSON());
+        }""", key)  # fmt: skip
+
+
+@pytest.mark.parametrize("slug", [
+    slug if slug in ALWAYS else pytest.param(slug, marks=pytest.mark.slow) for slug in GOALS
+])  # fmt: skip
+def test_goal(slug, open_notebook, artefacts):
+    title, wanted, key = GOALS[slug]
+    notebook = open_notebook(f"{slug}.ipynb")
+    notebook.run_all(seconds=180)
+    assert notebook.errors() == []
+    panels = notebook.page.locator(".rlhf-panel")
+    for i in range(panels.count()):  # each is there, drawn, and says something
+        panel = panels.nth(i)
+        panel.scroll_into_view_if_needed()
+        panel.locator(".rlhf-readout").wait_for()
+        assert panel.locator(".rlhf-readout").inner_text().strip()
+        notebook.page.wait_for_timeout(300)
+        panel.screenshot(path=artefacts / f"{slug}-{i + 1}.png")
+
+    panel = notebook.panel(title)
+    for label, value in wanted.items():
+        if isinstance(value, str):
+            panel.root.get_by_label(label, exact=True).select_option(label=value)
+        else:
+            panel.type(label, value)
+    panel.press("Run")
+    notebook.page.wait_for_timeout(300)
+    panel.until(lambda: panel.status.startswith("Finished"), seconds=120)
+    for label, value in wanted.items():
+        if not isinstance(value, str):
+            assert panel.shown(label) == pytest.approx(value, rel=0.02)
+    answer = run_check(notebook, key)
+    panel.root.screenshot(path=artefacts / f"{slug}-goal.png")
+    assert "Correct" in answer, answer
+    assert grave_violations(notebook.page) == []

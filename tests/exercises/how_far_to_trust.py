@@ -1,0 +1,99 @@
+"""Answers to the exercises of notebook 08."""
+
+import torch
+from answers import Shown, record
+
+
+def stepped(rho, length, damping=0.0, radius=100.0):
+    values = {"start": "wall", "damping": damping, "radius": radius, "c": 1e-4}
+    return Shown([record(rho=rho, extra={"length": length})], values)
+
+
+def promise(d, g, B):
+    return -(g @ d + 0.5 * d @ B @ d)
+
+
+def fall(f, theta, d):
+    return f(theta) - f(theta + d)
+
+
+def nielsen(mu, nu, rho, *, power=3, floor=1 / 3, reset=2.0, sign=1):
+    if rho > 0:
+        return mu * max(floor, 1 - sign * (2 * rho - 1) ** power), reset or nu
+    return mu * nu, 2 * nu
+
+
+def raising(mu, nu, rho, then):
+    return then(mu, nu) if rho <= 0 else nielsen(mu, nu, rho)
+
+
+def martens(mu, nu, rho):
+    return mu * (1.5 if rho < 0.25 else 2 / 3 if rho > 0.75 else 1.0), nu
+
+
+def length(B, g, mu):
+    return float(torch.linalg.solve(B + mu * torch.eye(len(g)), -g).norm())
+
+
+def search(B, g, radius, low=0.0):
+    high = float(g.norm()) / radius
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if length(B, g, middle) > radius else (low, middle)
+    return (low + high) / 2
+
+
+def in_place(B, g, radius):
+    answer = search(B, g, radius) if length(B, g, 0.0) > radius else 0.0
+    B += answer * torch.eye(len(g))
+    return answer
+
+
+def unbound(B, g, radius):
+    return search(B, g, radius, low=-float(torch.linalg.eigvalsh(B)[0]) + 1e-12)
+
+
+SOLUTIONS = {"08.longest": stepped(0.81, 2.0, radius=2.0)}
+
+MISTAKES = {
+    "08.longest": [
+        (stepped(0.52, 5.84), "Nothing limits"),
+        (stepped(0.71, 2.28, damping=0.07), "More damping"),
+        (stepped(0.6, 3.0, radius=3.0), "smaller radius"),
+        (stepped(0.94, 1.35, damping=0.2), "less damping"),
+        (stepped(1.01, 1.0, radius=1.0), "larger radius"),
+        (0.81, "the panel itself"),
+    ],
+    "08.ratio": [
+        (lambda f, t, d, g, B: promise(d, g, B) / fall(f, t, d), "Upside down"),
+        (lambda f, t, d, g, B: -fall(f, t, d) / promise(d, g, B), "an increase"),
+        (lambda f, t, d, g, B: fall(f, t, d) / -(g @ d + d @ B @ d), "½ before"),
+        (lambda f, t, d, g, B: fall(f, t, d) / -(g @ d), "slope alone"),
+        (lambda f, t, d, g, B: fall(f, t, d) / -(g @ d - 0.5 * d @ B @ d), "both terms"),
+        (lambda f, t, d, g, B: fall(f, t, d) / -(0.5 * g @ d), "only if"),
+        (lambda f, t, d, g, B: fall(f, t, -d) / promise(d, g, B), "leads to"),
+        (lambda f, t, d, g, B: fall(f, t, d), "divide it"),
+        (lambda f, t, d, g, B: promise(d, g, B), "the promised decrease; ρ"),
+    ],
+    "08.nielsen": [
+        (lambda m, n, r: nielsen(m, n, r, floor=-1e9), "floor"),
+        (lambda m, n, r: nielsen(m, n, r, power=1), "third power"),
+        (lambda m, n, r: nielsen(m, n, r, reset=None), "back to 2"),
+        (lambda m, n, r: nielsen(m, n, r, sign=-1), "minus"),
+        (lambda m, n, r: raising(m, n, r, lambda m, n: (m * n, n)), "double"),
+        (lambda m, n, r: raising(m, n, r, lambda m, n: (m * 2 * n, 2 * n)), "old ν"),
+        (lambda m, n, r: raising(m, n, r, lambda m, n: (m / n, 2 * n)), "not shrink"),
+        (lambda m, n, r: nielsen(m, n, r or 1e-300), "ρ = 0"),
+        (martens, "Martens"),
+        (lambda m, n, r: nielsen(m, n, r)[0], "both numbers"),
+    ],
+    "08.radius": [
+        (unbound, "nothing binds"),
+        (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else float(g.norm()) / r, "upper end"),
+        (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else length(B, g, 0.0) / r - 1,
+         "would not turn"),
+        (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else r, "how long"),
+        (in_place, "in place"),
+        (lambda B, g, r: g / r, "a number"),
+    ],
+}
