@@ -112,7 +112,8 @@ def test_a_peer_is_right_or_missing(name):
         if e["error"]:
             assert e["error"].startswith("ModuleNotFoundError"), e
         # Its nested forward mode is wrong through LayerNorm, which the MLP does not have.
-        elif (name, e["contender"], e["quantity"]) != ("tiny-bert", "curvlinops", "Hv"):
+        elif not (name == "tiny-bert" and e["contender"].startswith("curvlinops")
+                  and e["quantity"] == "Hv"):  # fmt: skip
             assert not e["wrong"], e
 
 
