@@ -126,13 +126,23 @@ class SampleSpace:
 
     @property
     def predicted_cost(self) -> float:
-        """Gradients that a Gram matrix, a projection and a lift will take."""
-        written = sum(
-            len(found[0].ids.unique()) * p[0].numel() if isinstance(found[0], Lookup) else p.numel()
-            for p, found in zip(self.params, self._found, strict=True)
-            if found and not all(_one_token(part) for part in found)
-        )
-        return (3 * self._weights + self.rows**2 * written) / self._unit
+        """Gradients that a Gram matrix, its factorization, a projection and a lift will take."""
+        entries, passes = 0, 2  # numbers in a row that K sums over; passes over all weights
+        for p, found in zip(self.params, self._found, strict=True):
+            if found and all(_one_token(part) for part in found):
+                entries += sum(p.shape)
+            elif found:
+                passes = 3
+                looked_up = all(isinstance(part, Lookup) for part in found)
+                rows = len(found[0].ids.unique()) if looked_up else len(p) if p.ndim else 1
+                entries += rows * (p[0].numel() if p.ndim > 1 else 1)
+        work = passes * self._weights + self.rows**2 * entries
+        return work / self._unit + self.factorization_cost
+
+    @property
+    def factorization_cost(self) -> float:
+        """Gradients that a Cholesky factorization of a (rows, rows) matrix takes."""
+        return self.rows**3 / 6 / self._unit
 
     def _slices(self, pieces):
         """U a part at a time: yields (parameter's index, its rows in use, U there, (rows, m))."""
@@ -159,7 +169,7 @@ class SampleSpace:
                 for part in found:
                     part.write(lo, hi, out[part.row : part.row + part.n])
                 yield i, chosen[lo:hi], out.view(self.rows, -1)
-        self.cost += self._weights / self._unit
+        self.cost += self._weights / self._unit if pieces else 0.0
 
     @torch.no_grad()
     def gram(self, inverse: Tensor) -> Tensor:
@@ -171,6 +181,7 @@ class SampleSpace:
         for i, found in enumerate(self._found):
             if uniform[i] and found and all(_one_token(part) for part in found):
                 self._add_products(K, found, float(pieces[i].reshape(-1)[0]))
+                self.cost += self.rows**2 * sum(self.params[i].shape) / self._unit
             elif found:
                 written.append(i)
         for i, chosen, part in self._slices(written):
@@ -266,6 +277,7 @@ def sample_space_solve(
     K = space.gram(inverse).double()
     K.diagonal().add_(1.0)
     factor, failed = torch.linalg.cholesky_ex((K + K.T) / 2)
+    space.cost += space.factorization_cost
     x, r, norms, values = torch.zeros_like(b), b, [float(b.norm())], [0.0]
     # Written over and over: at millions of parameters a fresh vector costs more than a sum.
     correction, product = torch.empty_like(b), torch.empty_like(b)

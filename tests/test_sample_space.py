@@ -559,11 +559,24 @@ def test_the_cost_counts_multiplications():
 
 
 def test_the_prediction_is_what_a_solve_then_takes():
-    for name in ("tokens with ignored labels", "padding_idx"):
-        problem, _ = PROBLEMS[name]()
+    for name in ("tokens with ignored labels", "padding_idx", "one token"):
+        problem = Problem(mlp(5, 7, 3), VECTORS) if name == "one token" else PROBLEMS[name]()[0]
         space = problem.space()
         before, predicted = space.cost, space.predicted_cost
         inverse = torch.ones_like(problem.theta)
         space.gram(inverse)
         space.lift(space.project(problem.theta))
-        assert space.cost - before == pytest.approx(predicted, rel=0.3)
+        taken = space.cost - before + space.factorization_cost
+        assert taken == pytest.approx(predicted, rel=0.3)
+
+
+def test_without_a_sum_over_tokens_the_gram_matrix_counts_inputs_and_outputs():
+    space = Problem(mlp(5, 7, 3), VECTORS).space()
+    before = space.cost
+    space.gram(torch.ones(sum(p.numel() for p in space.params), dtype=torch.float64))
+    vectors = 7 + 3  # the biases, written out as they are
+    entries = (5 + 7) + (7 + 3)
+    unit = 3 * N * (5 * 7 + 7 * 3)
+    counted = (space.cost - before) * unit
+    weights = 2 * N * (5 * 7 + 7 * 3)
+    assert counted == pytest.approx(space.rows**2 * (entries + vectors) + weights)

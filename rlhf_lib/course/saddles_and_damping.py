@@ -21,12 +21,12 @@ def escape(records, values):
     require(
         abs(end[1]) > 0.01,
         f"With μ = {mu:g} the run ends at the saddle: the bar of the y direction was not above "
-        "zero at the start, and the first step went uphill.",
+        "zero at the start, and the first step went uphill along y.",
     )
     require(
         smallest > 1e-9,
         f"A minimum, but by luck: with μ = {mu:g} the smallest eigenvalue of H + μI met on the "
-        f"way was {smallest:.2g}, so a step started uphill.",
+        f"way was {smallest:.2g}, so a step started uphill along y.",
     )
     require(abs(abs(end[1]) - 1) < 0.01, "It is on the way, but not yet in a minimum: less μ.")
     require(

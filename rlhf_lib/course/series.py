@@ -19,7 +19,7 @@ class Notebook:
         slug: the rest of the file's name, a Python identifier.
         title: as in the notebook's first heading and in every link.
         able: what the reader can do afterwards, to complete "you will be able to".
-        read: minutes of a slow read with its exercises; None as long as it is planned.
+        read: minutes of a slow read, without the exercises; None as long as it is planned.
         run: seconds of Run All on two idle cores, kernel start included; None likewise.
     """
 
@@ -45,14 +45,14 @@ SERIES = (
     Notebook("00", "start_here", "Start here", "tell λ from damping, drive a panel", 15, 4),
     Notebook("01", "overfitting", "Overfitting", "read train and validation curves", 40, 24),
     Notebook(
-        "02", "newton_exact_hessian", "Newton's method", "derive and run a Newton step", 35, 9,
+        "02", "newton_exact_hessian", "Newton's method", "derive and run a Newton step", 25, 9,
     ),
     Notebook(
         "03", "saddles_and_damping", "Saddles and damping",
-        "say when Newton's method goes to a saddle, and mend it", 25, 9,
+        "say when Newton's method goes to a saddle, and mend it", 15, 9,
     ),
     Notebook(
-        "04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 40, 15
+        "04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 15
     ),
     Notebook(
         "05", "hessian_vector_products", "Hessian-vector products",
@@ -63,7 +63,7 @@ SERIES = (
         "solve H d = −g with products only", 50, 9,
     ),
     Notebook(
-        "07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 45, 15
+        "07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 35, 15
     ),
     Notebook(
         "08", "how_far_to_trust", "How far to trust the model",
@@ -71,7 +71,7 @@ SERIES = (
     ),
     Notebook(
         "09", "rlhf_optimizer", "The RLHF optimizer",
-        "assemble the optimizer and use it on an MLP", 50, 20,
+        "assemble the optimizer and use it on an MLP", 30, 20,
     ),
     Notebook(
         "10", "bert", "BERT",

@@ -128,9 +128,7 @@ def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layo
         template={"data": {"scatter": [{"cliponaxis": False}]}},
         font={"size": 13, "family": "system-ui, sans-serif"},
         xaxis=axis | x_axis,
-        # Powers of ten on a logarithmic axis: plotly's own ticks there are 100µ, 10n and 1B.
-        yaxis=axis | y_axis
-        | ({"type": "log", "exponentformat": "power"} if y_log else {"type": "linear"}),
+        yaxis=axis | y_axis | (_log_ticks(y_range) if y_log else {"type": "linear"}),
         # Over the plot: beside it, a long name would squeeze the plot itself, and under
         # it, more rows of names would cover the axis. The title is the legend's, so that
         # it moves up as rows are added.
@@ -149,3 +147,14 @@ def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layo
         hovermode="closest",
         uirevision="a reader's zoom outlives a redraw",
     )
+
+
+def _log_ticks(exponents: Sequence[float] | None) -> dict:
+    """Powers of ten, at most seven of them; plotly's own are 100µ, 10n and 1B."""
+    # Their labels are wide: the margin grows, or the axis title would lie on them.
+    ticks = {"type": "log", "exponentformat": "power", "automargin": "left"}
+    if exponents is None:
+        return ticks
+    decades = exponents[1] - exponents[0]
+    # Within two or three decades their 2 and 5 are wanted, too.
+    return ticks | {"dtick": "D2" if decades < 3 else math.ceil(decades / 7)}
