@@ -150,7 +150,11 @@ def by_samples(
     if not isinstance(model.curvature, GaussNewtonOperator):
         raise ValueError("solver='dual' needs curvature='ggn': only J' H_L J has per-sample rows")
     space = space or SampleSpace(model.curvature.task, model.curvature.params)
-    solved = sample_space_solve(model.system(damping), -model.gradient, rtol=rtol, space=space)
+    own = model.task_gradient is model.curvature.gradient  # not that of another batch
+    solved = sample_space_solve(
+        model.system(damping), -model.gradient, rtol=rtol, space=space,
+        gradient=model.task_gradient if own else None,
+    )  # fmt: skip
     if solved.converged:
         return _proposal(solved, model, damping, note, space.cost)
     left = solved.residual_norms[-1] / solved.residual_norms[0]

@@ -3,10 +3,10 @@
 With n samples and C classes the Gauss-Newton matrix is U'U for a U of n (C - 1) rows, whatever the
 number of parameters, and the identity of Woodbury (1950) gives
 
-    x = D^-1 (b - U' (I + K)^-1 U D^-1 b),    K = U D^-1 U'.
+    x = D^-1 (b - U' (I + K)^-1 U D^-1 b),    K = U D^-1 U',
 
-K is small. It is summed up parameter by parameter from per-sample gradients, so that U never exists
-as a whole.
+or x = D^-1 U' (I + K)^-1 k where b = U' k, as the gradient of the task is. K is small. It is summed
+up parameter by parameter from per-sample gradients, so that U never exists as a whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .flat import unflatten
 from .interrupt import checkpoint
-from .objective import TaskLoss
+from .objective import TaskLoss, gradients
 from .output_factor import output_factor
 from .per_sample import Lookup, Outer, PerSample, Plain
 from .solvers import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGResult, Shifted
@@ -47,6 +47,9 @@ class SampleSpace:
 
     Attributes:
         rows: number of rows.
+        slope: what the rows have to be added up with to give the gradient of the task, shape
+            (rows,): gradient = U' slope; None if they cannot (a loss with a slope that does not
+            curve).
         cost: work done so far in gradients of the task, by counting multiplications.
 
     Raises:
@@ -63,6 +66,7 @@ class SampleSpace:
         self.params, self.rows = list(params), 0
         self._found: list[list[PerSample]] = [[] for _ in self.params]
         forward = backward = 0
+        slopes: list[Tensor | None] = []
         batches = task.evaluate()
         while True:
             tape = Tape(self.params)
@@ -79,10 +83,15 @@ class SampleSpace:
             if sum(o[0].numel() for o in outputs if o.ndim) > most_outputs:
                 raise ValueError(f"samples have more than {most_outputs} outputs")
             factor = combinations(weight * loss, outputs)
+            slope = None
+            if combinations is output_factor:
+                slope = gradients(weight * loss, outputs, retain_graph=True)
+            slopes.append(None if slope is None else _coordinates(slope, factor))
             for direction in factor:
                 self._differentiate(tape, outputs, direction, max_bytes)
             forward += sum(use.multiplications for use in tape.uses)
             backward += len(factor) * sum(use.multiplications for use in tape.uses)
+        self.slope = None if any(part is None for part in slopes) else torch.cat(slopes)
         self._unit = 3 * max(forward, 1)
         self._weights = backward  # multiplications of one pass over all rows
         self.cost = (forward + backward) / self._unit
@@ -237,6 +246,21 @@ def _one_token(part: PerSample) -> bool:
     return isinstance(part, Outer) and part.left.shape[1] == 1
 
 
+def _coordinates(slope, factor) -> Tensor | None:
+    """Multiples of a micro-batch's directions that add up to the loss's slope at its outputs."""
+    n = len(slope[0])
+    rest = torch.cat([part.detach().reshape(n, -1) for part in slope], 1)
+    size, found = float(rest.norm()), [rest.new_zeros(0)]
+    for direction in factor:  # orthogonal to one another in every sample
+        d = torch.cat([part.reshape(n, -1) for part in direction], 1)
+        squared = (d * d).sum(1)
+        along = torch.where(squared > 0, (rest * d).sum(1) / squared, 0.0)
+        rest = rest - along[:, None] * d
+        found.append(along)
+    left = float(rest.norm())
+    return torch.cat(found) if left <= 100 * torch.finfo(rest.dtype).eps * size else None
+
+
 def _backward(outputs, to, along) -> tuple[Tensor | None, ...]:
     """Gradients of outputs . along; None where there is no path."""
     reached = [(o, d) for o, d in zip(outputs, along, strict=True) if o.requires_grad]
@@ -250,7 +274,7 @@ def _backward(outputs, to, along) -> tuple[Tensor | None, ...]:
 @torch.no_grad()
 def sample_space_solve(
     system: Shifted, b: Tensor, *, rtol: float = 1e-6, refinements: int = 3,
-    space: SampleSpace | None = None,
+    space: SampleSpace | None = None, gradient: Tensor | None = None,
 ) -> CGResult:  # fmt: skip
     """Solve (G + D) x = b by the identity of Woodbury, and check the solution.
 
@@ -264,6 +288,9 @@ def sample_space_solve(
         rtol: converged when |b - (G + D) x| <= rtol * |b|.
         refinements: most corrections after the first solution.
         space: the operator's rows if they are known already.
+        gradient: the operator's own, if b is minus this gradient plus something small or nothing.
+            It is U' times a known vector, so that the large terms b and U' alpha, which cancel but
+            for rounding, need not be formed: more digits at a lower price.
 
     Returns:
         A CGResult whose ``iterations`` are the products spent on checking. Its reason is
@@ -287,18 +314,26 @@ def sample_space_solve(
 
     if int(failed) or not bool(factor.isfinite().all()):
         return result(NOT_FINITE)
+    rest, known = b, None
+    if gradient is not None and space.slope is not None:
+        rest, known = b + gradient, -space.slope
     while norms[-1] > rtol * norms[0]:
         if len(norms) > refinements + 1:
             return result(MAX_ITER)
-        torch.mul(r, inverse, out=correction)
-        alpha = torch.cholesky_solve(space.project(correction).double()[:, None], factor)[:, 0]
-        space.lift(-alpha.to(b.dtype), out=correction)
-        x += correction.add_(r).mul_(inverse)
+        # (U'U + D) x = rest + U' known has the solution D^-1 (rest + U' y) with
+        # (I + K) y = known - U D^-1 rest.
+        right = torch.zeros_like(K[0]) if known is None else known.double()
+        if bool(rest.any()):
+            right = right - space.project(torch.mul(rest, inverse, out=correction)).double()
+        y = torch.cholesky_solve(right[:, None], factor)[:, 0].to(b.dtype)
+        space.lift(y, out=correction)
+        x += correction.add_(rest).mul_(inverse)
         r = torch.sub(b, system.matvec(x, out=product), out=product)
         norms.append(float(r.norm()))
         values.append(-0.5 * float(x @ r + x @ b))
         if not norms[-1] < norms[-2]:
             return result(STAGNATION)
+        rest, known = r, None
     return result(CONVERGED)
 
 

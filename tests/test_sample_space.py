@@ -59,6 +59,9 @@ class Problem:
     def space(self, **options):
         return SampleSpace(TaskLoss(self.closure), self.params, **options)
 
+    def operator(self):
+        return GaussNewtonOperator(self.closure, self.params)
+
     def dense(self):
         shapes = [o.shape for o in self.outputs(self.net)]
 
@@ -580,3 +583,53 @@ def test_without_a_sum_over_tokens_the_gram_matrix_counts_inputs_and_outputs():
     counted = (space.cost - before) * unit
     weights = 2 * N * (5 * 7 + 7 * 3)
     assert counted == pytest.approx(space.rows**2 * (entries + vectors) + weights)
+
+
+# The gradient in sample space.
+
+
+@pytest.mark.parametrize("name", ["tokens with ignored labels", "padding_idx"])
+def test_the_slope_adds_the_rows_up_to_the_gradient(name):
+    problem, _ = PROBLEMS[name]()
+    space, operator = problem.space(), problem.operator()
+    close(space.lift(space.slope), operator.gradient, rtol=1e-10)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_a_known_gradient_gives_the_same_solution(offset):
+    operator = Problem(mlp(5, 7, 3), VECTORS).operator()
+    b = offset * randn(operator.shape[0], seed=3) - operator.gradient
+    system = Shifted(operator, 0.01)
+    plain = sample_space_solve(system, b, rtol=1e-12)
+    known = sample_space_solve(system, b, rtol=1e-12, gradient=operator.gradient)
+    assert known.converged and known.iterations == 1
+    close(known.x, plain.x, rtol=1e-9)
+
+
+def test_a_known_gradient_keeps_digits_that_cancellation_loses():
+    net = mlp(5, 40, 2, dtype=torch.float32)
+    operator = GaussNewtonOperator(
+        cross_entropy_closure(net, *[t.float() if t.is_floating_point() else t for t in (
+            randn(8, 5, seed=1), torch.arange(8) % 2)]), net.parameters()
+    )  # fmt: skip
+    system, b = Shifted(operator, 1e-5), -operator.gradient
+    plain = sample_space_solve(system, b, rtol=0.0, refinements=0)
+    known = sample_space_solve(system, b, rtol=0.0, refinements=0, gradient=operator.gradient)
+    assert known.residual_norms[1] < 0.2 * plain.residual_norms[1]
+
+
+def test_a_loss_that_slopes_without_curving_has_no_slope_in_sample_space():
+    net = mlp(3, 4, 2)
+    inputs = randn(6, 3)
+
+    def closure():
+        z = net(inputs)
+        return (z[:, 0] + z[:, 1].square()).mean(), z
+
+    operator = GaussNewtonOperator(closure, net.parameters())
+    space = SampleSpace(operator.task, operator.params)
+    assert space.slope is None
+    solved = sample_space_solve(
+        Shifted(operator, 0.1), -operator.gradient, rtol=1e-10, gradient=operator.gradient
+    )
+    assert solved.converged
