@@ -1,4 +1,4 @@
-"""python -m benchmarks [products] [training] [plots] [table]: all four without a name."""
+"""python -m benchmarks [products] [operations] [training] [plots] [table]: all without a name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from . import HERE, RESULTS, plots, products, report, training
+from . import HERE, RESULTS, operations, plots, products, report, training
 
-PARTS = ("products", "training", "plots", "table")
+PARTS = ("products", "operations", "training", "plots", "table")
 FAST = HERE.parent / "build" / "benchmarks-fast"
 
 
@@ -40,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
             device=args.device, fast=args.fast, rounds=args.rounds, memory=not args.no_memory
         )
         report.write(measured, folder / name)
+    if "operations" in parts and args.device == "cpu":
+        print("operations:")
+        name = "tiny-bert" if args.fast else "bert"
+        report.write(operations.run(name), folder / "operations.json")
     if "training" in parts and args.device == "cpu":
         print("training:")
         report.write(training.run(fast=args.fast), folder / report.TRAINING)

@@ -17,7 +17,8 @@ from .preconditioners import (
 )
 from .proximal import proximal_solve
 from .record import Record
-from .sample_space import SampleSpace, sample_space_solve
+from .sample_rows import SampleSpace
+from .sample_space import sample_space_solve
 from .solvers import CGResult, conjugate_gradient
 from .spectrum import lanczos, spectral_density
 from .train import train

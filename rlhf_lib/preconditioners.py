@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .objective import TaskLoss, gradients
-from .sample_space import SampleSpace
+from .sample_rows import SampleSpace
 from .solvers import matvec
 
 
@@ -46,7 +46,7 @@ def gauss_newton_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tensor:
     """Diagonal of the Gauss-Newton matrix of the task, exactly; shape (n,).
 
     It takes one backward pass for every direction in which a sample's loss curves (classes - 1 for
-    cross-entropy); see :class:`~rlhf_lib.sample_space.SampleSpace` for what it asks of the loss.
+    cross-entropy); see :class:`~rlhf_lib.sample_rows.SampleSpace` for what it asks of the loss.
     """
     return SampleSpace(task, params).diagonal()
 

@@ -18,7 +18,8 @@ from .preconditioners import (
     hutchinson_diagonal,
 )
 from .proximal import proximal_solve
-from .sample_space import SampleSpace, sample_space_solve
+from .sample_rows import SampleSpace
+from .sample_space import sample_space_solve
 from .solvers import CGResult, conjugate_gradient
 
 _PRECONDITIONERS = ("fisher", "ggn", "hutchinson")

@@ -23,9 +23,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from rlhf_lib import GaussNewtonOperator, conjugate_gradient, sample_space
+from rlhf_lib import GaussNewtonOperator, conjugate_gradient, sample_rows
 from rlhf_lib.objective import TaskLoss
-from rlhf_lib.sample_space import SampleSpace, sample_space_solve
+from rlhf_lib.sample_rows import SampleSpace
+from rlhf_lib.sample_space import sample_space_solve
 from rlhf_lib.solvers import Shifted
 
 N = 4
@@ -349,7 +350,7 @@ def test_rows_may_be_formed_in_parts_of_any_size(monkeypatch, buffer):
         inverse = 0.1 + randn(n).abs()
         K, diagonal = problem.space().gram(inverse), problem.space().diagonal()
         with monkeypatch.context() as patch:
-            patch.setattr(sample_space, "_BUFFER", 8 * buffer)
+            patch.setattr(sample_rows, "_BUFFER", 8 * buffer)
             close(problem.space().gram(inverse), K, rtol=1e-12)
             close(problem.space().diagonal(), diagonal, rtol=1e-12)
 

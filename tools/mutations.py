@@ -119,7 +119,7 @@ FAULTS = [
            "sample_space"),
     _fault("a gradient for the padding row", "tape",
            "if padding_idx is not None:", "if False:", "sample_space"),
-    _fault("uses of one parameter not crossed", "sample_space",
+    _fault("uses of one parameter not crossed", "sample_rows",
            "            for b in found:\n", "            for b in (a,):\n", "sample_space"),
     _fault("identity left out beside the Gram matrix", "sample_space",
            "    K.diagonal().add_(1.0)\n", "", "sample_space"),

@@ -1,0 +1,265 @@
+"""The rows of the Gauss-Newton matrix's factor: G = U'U, by products with U.
+
+With n samples and C classes U has n (C - 1) rows, whatever the number of parameters. They are made
+of per-sample gradients, a parameter at a time, so that U never exists as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .flat import unflatten
+from .interrupt import checkpoint
+from .objective import TaskLoss, gradients
+from .output_factor import output_factor
+from .per_sample import Lookup, Outer, PerSample, Plain
+from .tape import Tape
+
+_BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache
+
+
+class SampleSpace:
+    """U of shape (rows, n) with U'U = G, the Gauss-Newton matrix of a task, by its products.
+
+    Every row is the gradient of one combination of one sample's outputs: an eigenvector of the loss
+    Hessian at these outputs, times the root of its eigenvalue. The loss of a sample must depend on
+    its own outputs only, as in a mean over samples.
+
+    Args:
+        task: its function returns ``(loss, outputs)``, all outputs with samples first.
+        params: the trained parameters.
+        combinations: which rows: gives, from a micro-batch's loss and outputs, directions at the
+            outputs, each a list of tensors like the outputs.
+        max_bytes: for parameters in functions that :class:`~rlhf_lib.tape.Tape` does not know,
+            rows are made one backward pass each and kept; refuse more than this.
+        every_use_known: refuse such parameters at all.
+        most_outputs: refuse samples with more outputs, each of which may take a backward pass.
+
+    Attributes:
+        rows: number of rows.
+        slope: what the rows have to be added up with to give the gradient of the task, shape
+            (rows,): gradient = U' slope; None if they cannot (a loss with a slope that does not
+            curve).
+        cost: work done so far in gradients of the task, by counting multiplications.
+
+    Raises:
+        ValueError: the loss is not convex in the outputs, outputs are not samples first, or
+            there are parameters of unknown use.
+        MemoryError: more than max_bytes would be needed.
+    """
+
+    @torch.enable_grad()
+    def __init__(
+        self, task: TaskLoss, params: Sequence[Tensor], combinations: Callable = output_factor, *,
+        max_bytes: int = 2**31, every_use_known: bool = False, most_outputs: float = math.inf,
+    ):  # fmt: skip
+        self.params, self.rows = list(params), 0
+        self._found: list[list[PerSample]] = [[] for _ in self.params]
+        forward = backward = 0
+        slopes: list[Tensor | None] = []
+        batches = task.evaluate()
+        while True:
+            tape = Tape(self.params)
+            with tape:
+                batch = next(batches, None)
+            if batch is None:
+                break
+            weight, loss, outputs = batch
+            n = len(outputs[0]) if outputs and outputs[0].ndim else 0
+            if every_use_known and tape.other:
+                raise ValueError(f"parameters are used in {sorted(set(tape.other.values()))}")
+            if every_use_known and tape.uses and tape.samples != n:
+                raise ValueError(f"parameters are used in functions of {tape.samples} rows")
+            if sum(o[0].numel() for o in outputs if o.ndim) > most_outputs:
+                raise ValueError(f"samples have more than {most_outputs} outputs")
+            factor = combinations(weight * loss, outputs)
+            slope = None
+            if combinations is output_factor:
+                slope = gradients(weight * loss, outputs, retain_graph=True)
+            slopes.append(None if slope is None else _coordinates(slope, factor))
+            for direction in factor:
+                self._differentiate(tape, outputs, direction, max_bytes)
+            forward += sum(use.multiplications for use in tape.uses)
+            backward += len(factor) * sum(use.multiplications for use in tape.uses)
+        self.slope = None if any(part is None for part in slopes) else torch.cat(slopes)
+        self._unit = 3 * max(forward, 1)
+        self._weights = backward  # multiplications of one pass over all rows
+        self.cost = (forward + backward) / self._unit
+
+    def _differentiate(self, tape: Tape, outputs, direction, max_bytes: int) -> None:
+        """Add the rows of all samples of a micro-batch for one combination of the outputs."""
+        n, first = len(direction[0]), self.rows
+        self.rows += n
+        known = [use for use in tape.uses if tape.samples == n and use.param not in tape.other]
+        found = _backward(outputs, [use.edge for use in known], direction)
+        for use, g in zip(known, found, strict=True):
+            if g is not None:
+                self._found[use.param].append(use.rows(first, g))
+        noted = {use.param for use in tape.uses} | set(tape.other)
+        unknown = noted - {use.param for use in known}
+        # What no tape sees (an own autograd.Function) shows by a gradient of its own.
+        rest = [i for i in range(len(self.params)) if i not in noted]
+        hidden = _backward(outputs, [self.params[i] for i in rest], direction)
+        unknown |= {i for i, g in zip(rest, hidden, strict=True) if g is not None}
+        if not unknown:
+            return
+        params = [self.params[i] for i in sorted(unknown)]
+        matrices = [Plain(first, p.new_zeros(n, p.numel())) for p in params]
+        held = sum(m.matrix.nbytes for ms in self._found for m in ms if isinstance(m, Plain))
+        needed = held + sum(m.matrix.nbytes for m in matrices)
+        if needed > max_bytes:
+            raise MemoryError(
+                f"per-sample gradients of parameters used in {sorted(set(tape.other.values()))} "
+                f"take more than max_bytes = {max_bytes / 2**30:,.1f} GiB: use solver='cg' or "
+                "fewer samples, or raise max_bytes"
+            )
+        for i in range(n):
+            checkpoint()
+            # No index on the host: the outputs may lie on a GPU.
+            only = torch.arange(n, device=direction[0].device) == i
+            alone = [torch.where(only.view(-1, *[1] * (d.ndim - 1)), d, 0.0) for d in direction]
+            for m, g in zip(matrices, _backward(outputs, params, alone), strict=True):
+                m.matrix[i] = 0.0 if g is None else g.reshape(-1)
+        for i, m in zip(sorted(unknown), matrices, strict=True):
+            self._found[i].append(m)
+
+    @property
+    def predicted_cost(self) -> float:
+        """Gradients that a Gram matrix, its factorization, a projection and a lift will take."""
+        entries, passes = 0, 2  # numbers in a row that K sums over; passes over all weights
+        for p, found in zip(self.params, self._found, strict=True):
+            if found and all(_one_token(part) for part in found):
+                entries += sum(p.shape)
+            elif found:
+                passes = 3
+                looked_up = all(isinstance(part, Lookup) for part in found)
+                rows = len(found[0].ids.unique()) if looked_up else len(p) if p.ndim else 1
+                entries += rows * (p[0].numel() if p.ndim > 1 else 1)
+        work = passes * self._weights + self.rows**2 * entries
+        return work / self._unit + self.factorization_cost
+
+    @property
+    def factorization_cost(self) -> float:
+        """Gradients that a Cholesky factorization of a (rows, rows) matrix takes."""
+        return self.rows**3 / 6 / self._unit
+
+    def _slices(self, pieces):
+        """U a part at a time: yields (parameter's index, its rows in use, U there, (rows, m))."""
+        like = self.params[0]
+        # At least one row of the widest parameter, and at least one entry for each row.
+        widest = max((p[0].numel() for p in self.params if p.ndim > 1), default=1)
+        size = max(_BUFFER // like.element_size(), self.rows * widest)
+        buffer = torch.empty(size, dtype=like.dtype, device=like.device)
+        for i in pieces:
+            checkpoint()
+            p, found = self.params[i], self._found[i]
+            width = p[0].numel() if p.ndim > 1 else 1
+            chosen = torch.arange(p.numel() // width, device=like.device)
+            if all(isinstance(part, Lookup) for part in found):
+                # Most of a vocabulary does not occur.
+                ids = torch.cat([part.ids.reshape(-1) for part in found]).unique()
+                chosen = ids[ids >= 0]
+                found = [part.renumbered(chosen) for part in found]
+            step = max(1, size // (self.rows * width))
+            for lo in range(0, len(chosen), step):
+                hi = min(lo + step, len(chosen))
+                out = buffer[: self.rows * (hi - lo) * width].zero_()
+                out = out.view(self.rows, hi - lo, width)
+                for part in found:
+                    part.write(lo, hi, out[part.row : part.row + part.n])
+                yield i, chosen[lo:hi], out.view(self.rows, -1)
+        self.cost += self._weights / self._unit if pieces else 0.0
+
+    @torch.no_grad()
+    def gram(self, inverse: Tensor) -> Tensor:
+        """K = U diag(inverse) U', shape (rows, rows), for ``inverse`` of shape (n,)."""
+        K = inverse.new_zeros(self.rows, self.rows)
+        pieces = unflatten(inverse, self.params)
+        uniform = [not any(w.stride()) or bool((w == w.reshape(-1)[0]).all()) for w in pieces]
+        written = []
+        for i, found in enumerate(self._found):
+            if uniform[i] and found and all(_one_token(part) for part in found):
+                self._add_products(K, found, float(pieces[i].reshape(-1)[0]))
+                self.cost += self.rows**2 * sum(self.params[i].shape) / self._unit
+            elif found:
+                written.append(i)
+        for i, chosen, part in self._slices(written):
+            w = pieces[i].reshape(-1, part.shape[1] // len(chosen))
+            if uniform[i]:
+                K.addmm_(part, part.T, alpha=float(w[0, 0]))
+            else:
+                K.addmm_(part * w[chosen].reshape(-1), part.T)
+            self.cost += part.shape[0] * part.numel() / self._unit
+        return K
+
+    @torch.no_grad()
+    def diagonal(self) -> Tensor:
+        """Diagonal of U'U, shape (n,)."""
+        out = torch.cat([torch.zeros_like(p).reshape(-1) for p in self.params])
+        pieces = unflatten(out, self.params)
+        for i, chosen, part in self._slices([i for i, found in enumerate(self._found) if found]):
+            squares = part.square().sum(0).view(len(chosen), -1)
+            pieces[i].view(-1, squares.shape[1]).index_add_(0, chosen, squares)
+        return out
+
+    def _add_products(self, K: Tensor, found: list[Outer], inverse: float) -> None:
+        """Where no sum over tokens runs, x x' times g g' is all: no row has to be written."""
+        for a in found:
+            for b in found:
+                K[a.row : a.row + a.n, b.row : b.row + b.n] += (
+                    (a.left[:, 0] @ b.left[:, 0].T) * (a.right[:, 0] @ b.right[:, 0].T) * inverse
+                )
+
+    @torch.no_grad()
+    def project(self, v: Tensor) -> Tensor:
+        """U v, shape (rows,), for v of shape (n,)."""
+        product = v.new_zeros(self.rows)
+        for piece, found in zip(unflatten(v, self.params), self._found, strict=True):
+            for part in found:
+                product[part.row : part.row + part.n] += part.project(piece)
+        self.cost += self._weights / self._unit
+        return product
+
+    @torch.no_grad()
+    def lift(self, alpha: Tensor, out: Tensor | None = None) -> Tensor:
+        """U' alpha, shape (n,), for alpha of shape (rows,); into ``out`` if it is given."""
+        out = alpha.new_empty(sum(p.numel() for p in self.params)) if out is None else out
+        out.zero_()
+        for piece, found in zip(unflatten(out, self.params), self._found, strict=True):
+            for part in found:
+                part.lift(alpha[part.row : part.row + part.n], piece)
+        self.cost += self._weights / self._unit
+        return out
+
+
+def _one_token(part: PerSample) -> bool:
+    return isinstance(part, Outer) and part.left.shape[1] == 1
+
+
+def _coordinates(slope, factor) -> Tensor | None:
+    """Multiples of a micro-batch's directions that add up to the loss's slope at its outputs."""
+    n = len(slope[0])
+    rest = torch.cat([part.detach().reshape(n, -1) for part in slope], 1)
+    size, found = float(rest.norm()), [rest.new_zeros(0)]
+    for direction in factor:  # orthogonal to one another in every sample
+        d = torch.cat([part.reshape(n, -1) for part in direction], 1)
+        squared = (d * d).sum(1)
+        along = torch.where(squared > 0, (rest * d).sum(1) / squared, 0.0)
+        rest = rest - along[:, None] * d
+        found.append(along)
+    left = float(rest.norm())
+    return torch.cat(found) if left <= 100 * torch.finfo(rest.dtype).eps * size else None
+
+
+def _backward(outputs, to, along) -> tuple[Tensor | None, ...]:
+    """Gradients of outputs . along; None where there is no path."""
+    reached = [(o, d) for o, d in zip(outputs, along, strict=True) if o.requires_grad]
+    if not to or not reached:
+        return (None,) * len(to)
+    return torch.autograd.grad(
+        [o for o, _ in reached], to, [d for _, d in reached], retain_graph=True, allow_unused=True
+    )
