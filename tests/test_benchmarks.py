@@ -333,4 +333,4 @@ def test_mistakes_get_errors_that_help(capsys):
     for wrong in (["product"], ["--rounds", "0"]):
         with pytest.raises(SystemExit):
             __main__.main(wrong)
-    assert "expected parts out of products, training, plots, table" in capsys.readouterr().err
+    assert "expected parts out of products, operations, training, plots, table" in capsys.readouterr().err
