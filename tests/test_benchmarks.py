@@ -333,4 +333,5 @@ def test_mistakes_get_errors_that_help(capsys):
     for wrong in (["product"], ["--rounds", "0"]):
         with pytest.raises(SystemExit):
             __main__.main(wrong)
-    assert "expected parts out of products, operations, training, plots, table" in capsys.readouterr().err
+    expected = "expected parts out of products, operations, training, plots, table"
+    assert expected in capsys.readouterr().err
