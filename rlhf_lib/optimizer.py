@@ -241,7 +241,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             return task.value() + float(model.penalty.value(point))
 
         # All paths first: their promises may take products, and these the parameters as they are.
-        lengths = self._lengths(theta)
+        lengths = self._lengths()
         options = [(p, Path(model, p, lengths)) for p in (proposal, *proposal.earlier[::-1])]
         proposal, path = options[0]
         try:
@@ -305,7 +305,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         )
         return model, loss, curvature_task
 
-    def _lengths(self, like: Tensor) -> float | Tensor:
+    def _lengths(self) -> float | Tensor:
         """The groups' lr: a number if they agree, else of shape (n,)."""
         lengths = {group["lr"] for group in self.param_groups}
         if len(lengths) == 1:

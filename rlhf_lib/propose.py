@@ -211,8 +211,7 @@ def _proposal(solved: CGResult, model: LocalModel, damping: float, note: str, co
     d = solved.x
     if not bool(d.any()):  # negative curvature at once, or no iteration
         d = -model.gradient
-        product = model.system(damping).matvec(d)
-        return Proposal(d, solved.reason, float(d @ product) - damping * float(d @ d), note, cost)
+        return Proposal(d, solved.reason, model.quadratic(d), note, cost)
     return Proposal(d, solved.reason, _quadratic(solved, -1, d, model, damping), note, cost)
 
 

@@ -115,6 +115,24 @@ def cross_entropy_on(module):
     return closure
 
 
+def badly_scaled():
+    """Logistic regression on features from 1e-2 to 1e2; one logit, so that no direction is flat.
+
+    Returns (net, closure).
+    """
+    inputs = randn(200, 30) * torch.logspace(-2, 2, 30, dtype=torch.float64)
+    labels = (randn(200, 1, seed=1) > 0).double()
+    net = mlp(30, 1)
+    with torch.no_grad():
+        net[0].weight.mul_(0.01)
+
+    def closure():
+        logits = net(inputs)
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels), logits
+
+    return net, closure
+
+
 def watched_closure(net, X, Y):
     """The first of these for a net of three modules, and weak references to its activations."""
     hidden = []

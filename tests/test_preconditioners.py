@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from cases import (
+    badly_scaled,
     classification,
     close,
     cross_entropy_closure,
@@ -167,24 +168,10 @@ def test_what_would_not_be_positive_definite_is_refused(shift, exponent, message
         diagonal_preconditioner(torch.zeros(3), shift, exponent=exponent)
 
 
-def badly_scaled():
-    """Logistic regression on features from 1e-2 to 1e2; one logit, so that no direction is flat."""
-    inputs = randn(200, 30) * torch.logspace(-2, 2, 30, dtype=torch.float64)
-    labels = (randn(200, 1, seed=1) > 0).double()
-    net = mlp(30, 1)
-    with torch.no_grad():
-        net[0].weight.mul_(0.01)
-
-    def closure():
-        logits = net(inputs)
-        return F.binary_cross_entropy_with_logits(logits, labels), logits
-
-    return GaussNewtonOperator(closure, net.parameters())
-
-
 @pytest.mark.parametrize("kind", ["ggn", "fisher", "hutchinson"])
 def test_each_preconditioner_saves_iterations_on_a_badly_scaled_problem(kind):
-    operator = badly_scaled()
+    net, closure = badly_scaled()
+    operator = GaussNewtonOperator(closure, net.parameters())
     diagonal = {
         "ggn": lambda: gauss_newton_diagonal(operator.task, operator.params),
         "fisher": lambda: empirical_fisher_diagonal(operator.task, operator.params),

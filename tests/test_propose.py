@@ -3,6 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 from cases import (
+    badly_scaled,
     classification,
     close,
     cross_entropy_closure,
@@ -10,7 +11,6 @@ from cases import (
     randn,
 )
 from torch import nn
-from torch.nn import functional as F
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator
 from rlhf_lib.globalize import Iterates
@@ -277,16 +277,7 @@ def test_a_function_is_given_the_operator_and_the_shift(net):
 
 
 def test_a_diagonal_cuts_the_products_of_a_proposal():
-    inputs = randn(200, 30) * torch.logspace(-2, 2, 30, dtype=torch.float64)
-    labels = (randn(200, 1, seed=1) > 0).double()
-    net = mlp(30, 1)
-    with torch.no_grad():
-        net[0].weight.mul_(0.01)
-
-    def closure():
-        z = net(inputs)
-        return F.binary_cross_entropy_with_logits(z, labels), z
-
+    net, closure = badly_scaled()
     spent = {}
     for kind in (None, "ggn", "fisher"):
         model = model_of(net, closure=closure)
