@@ -16,7 +16,7 @@ LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
 # The browser tests measure times: they run after the others also under -j.
 .NOTPARALLEL:
-.PHONY: help lab setup test test-unit test-browser test-full lint notebooks bench doctor
+.PHONY: help lab setup test test-unit test-browser test-full lint notebooks bench evidence doctor
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench: setup .bench-peers/installed  ## measure costs and compare them with othe
 	@rm -rf .bench-peers
 	-$(PY) -m pip install --disable-pip-version-check --quiet --no-deps \
 		--target .bench-peers -r benchmarks/peers.txt && touch $@
+
+evidence: setup  ## run what the recorded studies lack: STUDY=nb12_regularizers DATA=folder JOBS=2
+	$(PY) tools/evidence.py $(STUDY) $(if $(DATA),--data "$(DATA)") --jobs $(or $(JOBS),1) $(ARGS)
 
 doctor: setup  ## check versions, widgets, model and data
 	$(PY) -m rlhf_lib.doctor

@@ -3,8 +3,7 @@ import torch
 from cases import close
 from torch import nn
 
-from rlhf_lib.text import TextDataset, encode, load_model
-from rlhf_lib.text import ClassificationTask, finetune
+from rlhf_lib.text import ClassificationTask, TextDataset, encode, finetune, load_model
 
 TEXTS = ("what a film", "no, no!", "we left at once and never came back", "good", "so so",
          "never again", "a joy", "it broke")  # fmt: skip

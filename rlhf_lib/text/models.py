@@ -9,16 +9,25 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     BertConfig,
     BertTokenizer,
 )
 from transformers.utils import logging as transformers_logging
 
+from ..quiet import quiet
 from .folders import folder_of, verify_embedded
 
-TASKS = {"classification": AutoModelForSequenceClassification}
+TASKS = {
+    "classification": AutoModelForSequenceClassification,
+    "ner": AutoModelForTokenClassification,
+    "qa": AutoModelForQuestionAnswering,
+    "lm": AutoModelForCausalLM,
+}
 
 # Every name under which an architecture of transformers keeps a dropout rate.
 DROPOUT_FIELDS = (
@@ -132,7 +141,8 @@ def _quiet():
     hook = transformers_logging.set_tqdm_hook(
         lambda factory, args, kwargs: transformers_logging.EmptyTqdm(*args, **kwargs))
     try:
-        yield
+        with quiet():
+            yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         transformers_logging.set_tqdm_hook(hook)

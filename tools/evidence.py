@@ -1,0 +1,115 @@
+"""Run the course's studies and record them: python tools/evidence.py nb10_sst2 --data FOLDER
+
+Runs what `notebooks/recorded/NAME.json` does not hold yet, and writes it after each run, so an
+interrupted study goes on where it was. `--list` says what there is and what is missing; `--again`
+starts from nothing. Without names it takes all studies whose files are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import datetime
+import json
+import multiprocessing
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+RECORDED = Path(__file__).resolve().parents[1] / "notebooks" / "recorded"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="STUDY")
+    parser.add_argument("--data", help="folder of the files that are not in the project")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
+    parser.add_argument("--only", help="only runs whose settings hold this text, as JSON")
+    parser.add_argument("--list", action="store_true", help="say what is recorded, and run nothing")
+    parser.add_argument("--again", action="store_true", help="forget what is recorded")
+    options = parser.parse_args()
+
+    from rlhf_lib.course import studies
+
+    if options.data:
+        os.environ[studies.DATA_VARIABLE] = options.data
+    for name in options.names or studies.names():
+        study = studies.study(name)
+        done = {} if options.again else finished(name)
+        todo = [s for s in study.runs() if key(s) not in done]
+        if options.only:
+            todo = [s for s in todo if options.only in key(s)]
+        print(f"{name}: {len(done)} recorded, {len(todo)} to run. {study.about}", flush=True)
+        if options.list or not todo:
+            continue
+        try:
+            for file in study.files:
+                studies.data_file(file)
+        except FileNotFoundError as error:
+            if options.names:
+                raise SystemExit(str(error)) from None
+            print(f"  skipped: {error}")
+            continue
+        record(name, study, done, todo, options.jobs)
+
+
+def key(settings: dict) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def finished(name: str) -> dict[str, dict]:
+    """The recorded runs by their settings."""
+    path = RECORDED / f"{name}.json"
+    runs = json.loads(path.read_text())["runs"] if path.is_file() else []
+    return {key(run["settings"]): run for run in runs}
+
+
+def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> None:
+    """Run and write; the file keeps the order of `study.runs()`."""
+    order = [key(settings) for settings in study.runs()]
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting = {pool.submit(one, name, settings): settings for settings in todo}
+        for future in concurrent.futures.as_completed(waiting):
+            done[key(waiting[future])] = future.result()
+            runs = [done[k] for k in order if k in done]
+            document = header(name, study) | {"runs": runs}
+            text = json.dumps(document, indent=None, separators=(",", ":"))
+            path = RECORDED / f"{name}.json"
+            temporary = path.with_suffix(".part")
+            # One run a line, for a diff that can be read.
+            temporary.write_text(text.replace('{"settings"', '\n{"settings"') + "\n")
+            temporary.replace(path)
+            print(f"  {len(runs)} of {len(order)}: {key(waiting[future])}", flush=True)
+
+
+def one(name: str, settings: dict) -> dict:
+    """One run on one thread, so that its result does not depend on what else runs."""
+    import torch
+
+    from rlhf_lib.course import studies
+
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    result = studies.study(name).run(settings)
+    seconds = round(time.perf_counter() - started, 1)
+    today = datetime.date.today().isoformat()
+    return {"settings": settings, "result": result, "seconds": seconds, "date": today}
+
+
+def header(name: str, study) -> dict:
+    return {
+        "study": name,
+        "about": study.about,
+        "command": f"make evidence STUDY={name}" + (" DATA=FOLDER" if study.files else ""),
+        "files": list(study.files),
+        "date": datetime.date.today().isoformat(),
+        "device": f"{platform.machine()} CPU, one thread, torch {version('torch')}",
+        "version": version("rlhf-lib"),
+    }
+
+
+if __name__ == "__main__":
+    main()
