@@ -78,6 +78,8 @@ class CurvatureOperator:
         keep_graph: True builds each graph once and keeps it for all products: fastest. False
             rebuilds it micro-batch by micro-batch in each product: memory for one micro-batch's
             graph only, at 1.7 to 1.9 times the time (benchmarks/products.py).
+        process_group: the ranks that share the loss, each with its own batches; see
+            :mod:`~rlhf_lib.distributed`. All ranks make the operator, and all the same products.
 
     Attributes:
         loss: the loss as a float. gradient: its flat gradient, shape (n,). Both come from the
@@ -96,29 +98,38 @@ class CurvatureOperator:
         *,
         count: Callable | None = None,
         keep_graph: bool = True,
+        process_group=None,
     ):
         self.params = check_params(params)
         device = self.params[0].device
         self.task = fn if isinstance(fn, TaskLoss) else TaskLoss(
-            fn, batches, count=count, device=device
+            fn, batches, count=count, device=device, process_group=process_group
         )  # fmt: skip
         n = sum(p.numel() for p in self.params)
         self.shape = (n, n)
         self.dtype, self.device = self.params[0].dtype, device
-        self.keep_graph, self.products, self.loss, self.gradient = keep_graph, 0, 0.0, None
+        self.keep_graph, self.products = keep_graph, 0
         self._graphs = []
+        self.gradient, self.loss = self.task.together(
+            self._build, self.params, same=self.params
+        )
+
+    def _build(self) -> tuple[Tensor | None, float]:
+        """Graphs, gradient and loss of the micro-batches, as a sum."""
+        value, total = 0.0, None
         with torch.enable_grad():
             for weight, loss, outputs in self.task.evaluate():
                 self._check(loss, outputs)
-                if keep_graph:
+                if self.keep_graph:
                     gradient, product = self._linearize(weight * loss, outputs, retain=True)
                     self._graphs.append(product)
                 else:
                     gradient = gradients(weight * loss, self.params)
-                self.loss += weight * loss.item()
+                value += weight * loss.item()
                 with torch.no_grad():
                     flat = flatten(gradient)
-                self.gradient = flat if self.gradient is None else self.gradient.add_(flat)
+                total = flat if total is None else total.add_(flat)
+        return total, value
 
     def _check(self, loss: Tensor, outputs) -> None:
         """Raise for a micro-batch that this curvature is not defined for."""
@@ -158,17 +169,21 @@ class CurvatureOperator:
         self.products += 1
         pieces = unflatten(v.detach().to(self.dtype), self.params)
         out = torch.empty_like(self.gradient) if out is None else out
-        first = True
-        with torch.enable_grad():
-            for product in self._products():
-                checkpoint()
-                found = list(product(pieces))
-                with torch.no_grad():
-                    for total in reversed(unflatten(out, self.params)):
-                        part = found.pop()  # each goes as soon as it is added
-                        total.copy_(part) if first else total.add_(part)
-                first = False
-        return out
+
+        def own_product() -> tuple[Tensor | None, float]:
+            first = True
+            with torch.enable_grad():
+                for product in self._products():
+                    checkpoint()
+                    found = list(product(pieces))
+                    with torch.no_grad():
+                        for total in reversed(unflatten(out, self.params)):
+                            part = found.pop()  # each goes as soon as it is added
+                            total.copy_(part) if first else total.add_(part)
+                    first = False
+            return None if first else out, 0.0
+
+        return self.task.together(own_product, self.params, same=[v], out=out)[0]
 
     def dense(self) -> Tensor:
         """The matrix itself, shape (n, n), by n products: for tests and toys."""

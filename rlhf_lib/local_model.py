@@ -72,6 +72,8 @@ class Proposal:
         cost: work beside the products with the curvature, in gradients of its task.
         point: theta + d with entries at the kink exactly, where d does not say it.
         earlier: what the iterates that were kept would have proposed, the first one first.
+        residuals: 2-norms of the linear system's residual at the solver's iterates, as shares of
+            the first one; empty for proximal steps.
     """
 
     direction: Tensor = field(repr=False)
@@ -81,6 +83,7 @@ class Proposal:
     cost: float = 0.0
     point: Tensor | None = field(default=None, repr=False)
     earlier: tuple[Proposal, ...] = field(default=(), repr=False)
+    residuals: tuple[float, ...] = field(default=(), repr=False)
 
 
 class Path:

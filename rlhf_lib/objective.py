@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from .distributed import as_ranks
 from .flat import flatten
 from .interrupt import checkpoint
+from .second_derivative import explain, refuse_once_differentiable
 
 Outputs = tuple[Tensor, ...]
 
@@ -44,6 +46,11 @@ class TaskLoss:
         count: ``count(batch)`` gives a batch's weight: the number of terms in its mean (samples,
             or labelled tokens). Default: the leading dimension of its first tensor.
         device: where the random numbers are drawn (only CUDA needs to be named).
+        process_group: the ranks whose batches belong to the same mean, see
+            :mod:`~rlhf_lib.distributed`; ``batches`` are then this rank's, and may be none.
+
+    Attributes:
+        samples: the sum of all weights, over all ranks.
     """
 
     def __init__(
@@ -53,22 +60,24 @@ class TaskLoss:
         *,
         count: Callable[[object], float] | None = None,
         device: torch.device | None = None,
+        process_group=None,
     ):
-        self.fn = fn
-        if batches is None:
-            self._calls, counts = [()], [1]
-        else:
-            batches = list(batches)
-            counts = [(count or sample_count)(batch) for batch in batches]
-            if not counts or sum(counts) <= 0 or min(counts) < 0:
-                raise ValueError(
-                    f"expected batches with a positive number of samples, got counts {counts}"
-                )
-            # The mean over no terms is NaN, and 0 * NaN would spoil the sum.
-            self._calls = [(batch,) for batch, c in zip(batches, counts, strict=True) if c > 0]
-            counts = [c for c in counts if c > 0]
-        self.samples = sum(counts)
+        self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
+        if self.ranks is not None and not self.counted:
+            raise ValueError("a process group needs batches=..., whose samples it counts")
+        self._calls, counts = [()], [1]
+
+        def own_samples() -> tuple[None, float]:
+            if self.counted:
+                self._calls, counts[:] = _counted(batches, count)
+            return None, sum(counts)
+
+        _, self.samples = self.together(own_samples)
+        if self.samples <= 0:
+            raise ValueError(
+                f"expected batches with a positive number of samples, got {self.samples}"
+            )
         self.weights = [c / self.samples for c in counts]
         self._cuda = device if device is not None and device.type == "cuda" else None
         self._rng: list[tuple[Tensor, Tensor | None]] = []
@@ -103,21 +112,51 @@ class TaskLoss:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
 
+    def together(self, compute: Callable, params: Sequence[Tensor] = (), **options):
+        """``compute()``, a flat vector and a scalar, summed over the ranks if there are several.
+
+        See :meth:`~rlhf_lib.distributed.Ranks.add`.
+        """
+        return compute() if self.ranks is None else self.ranks.add(compute, params, **options)
+
     @torch.no_grad()
     def value(self) -> float:
         """The weighted mean loss; not finite values come back as they are."""
-        return sum(weight * loss.item() for weight, loss, _ in self.evaluate())
+
+        def own_value() -> tuple[None, float]:
+            return None, sum(weight * loss.item() for weight, loss, _ in self.evaluate())
+
+        return self.together(own_value)[1]
 
     def value_and_gradient(self, params: list[Tensor]) -> tuple[float, Tensor]:
         """The loss and its flat gradient, shape (n,). Unused parameters get zeros."""
-        value, gradient = 0.0, None
-        with torch.enable_grad():
-            for weight, loss, _ in self.evaluate():
-                grads = gradients(weight * loss, params)
-                value += weight * loss.item()
-                flat = flatten(grads)
-                gradient = flat if gradient is None else gradient.add_(flat)
+
+        def own_gradient() -> tuple[Tensor | None, float]:
+            value, gradient = 0.0, None
+            with torch.enable_grad():
+                for weight, loss, _ in self.evaluate():
+                    grads = gradients(weight * loss, params)
+                    value += weight * loss.item()
+                    flat = flatten(grads)
+                    gradient = flat if gradient is None else gradient.add_(flat)
+            return gradient, value
+
+        gradient, value = self.together(own_gradient, params, same=params)
         return value, gradient
+
+
+def _counted(batches: Iterable, count: Callable | None) -> tuple[list[tuple], list[float]]:
+    """The calls and the weights of the batches that have samples."""
+    batches = list(batches)
+    counts = [(count or sample_count)(batch) for batch in batches]
+    if any(c < 0 for c in counts):
+        raise ValueError(
+            f"expected batches with a positive number of samples, got counts {counts}"
+        )
+    # The mean over no terms is NaN, and 0 * NaN would spoil the sum.
+    return [(b,) for b, c in zip(batches, counts, strict=True) if c > 0], [
+        c for c in counts if c > 0
+    ]
 
 
 def _split(result) -> tuple[Tensor, Outputs]:
@@ -141,6 +180,8 @@ def gradients(
     value: Tensor | tuple[Tensor, ...], params, grad_outputs=None, **kwargs
 ) -> tuple[Tensor, ...]:
     """``torch.autograd.grad`` with zeros for what is unused and with errors that say what to do."""
+    if kwargs.get("create_graph"):
+        refuse_once_differentiable([value] if isinstance(value, Tensor) else value)
     try:
         return torch.autograd.grad(
             value, params, grad_outputs, allow_unused=True, materialize_grads=True, **kwargs
@@ -152,12 +193,9 @@ def gradients(
                 "the graph of the loss is gone: the closure must not call loss.backward(); it only "
                 "returns (loss, outputs) and the optimizer differentiates them"
             ) from error
-        if "scaled_dot_product" in text or "flash_attention" in text:
-            raise RuntimeError(
-                "this model's fused attention has no second derivative: load it with "
-                'attn_implementation="eager", or evaluate it under '
-                "torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)"
-            ) from error
+        reason = explain(error)
+        if reason is not None:
+            raise RuntimeError(reason) from error
         if "does not require grad" in text:
             raise RuntimeError(
                 "the loss does not depend on any trained parameter: it may have been detached or "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .curvature import GaussNewtonOperator, HessianOperator
+from .distributed import as_ranks, solver_of_ranks
 from .flat import assign, check_params, flatten
 from .globalize import Damping, TrustRegion, armijo, reduction_ratio
 from .local_model import LocalModel, Path
@@ -79,10 +80,15 @@ class RLHFOptimizer(torch.optim.Optimizer):
         line_search: False takes the full step wherever the objective decreases at all.
         keep_graph: see :class:`~rlhf_lib.curvature.CurvatureOperator`.
         count: weight of a micro-batch, default its number of samples.
+        process_group: the ranks that share the loss, each with its own micro-batches (see
+            :mod:`~rlhf_lib.distributed`); every rank makes the same optimizer and takes the same
+            steps. For solver "cg"; "auto" is "cg" then.
 
     Attributes:
         record: the :class:`~rlhf_lib.record.Record` of the last step; its ``extra["solver"]`` says
-            which solver ran, and with "auto" why.
+            which solver ran, and with "auto" why; ``extra["residuals"]`` are the relative residual
+            norms |b - A d| / |b| of the linear system, one for each of its iterates from d = 0 (or
+            the warm start, whose residual is then the unit).
 
     >>> model = torch.nn.Linear(3, 2)
     >>> optimizer = RLHFOptimizer(model.parameters(), lambda_reg=0.01, regularizer="l2")
@@ -110,8 +116,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
         line_search: bool = True,
         keep_graph: bool = True,
         count: Callable | None = None,
+        process_group=None,
     ):
         self.regularizer = make_regularizer(regularizer)
+        self.ranks = as_ranks(process_group)
+        if self.ranks is not None:
+            solver = solver_of_ranks(solver, preconditioner)
         self._pull_to_start = (
             self.regularizer is not None
             and self.regularizer.from_start
@@ -224,12 +234,15 @@ class RLHFOptimizer(torch.optim.Optimizer):
         started = time.perf_counter()
         state = self.state["rlhf"]
         params = check_params(p for group in self.param_groups for p in group["params"])
-        task = TaskLoss(closure, batches, count=self.count, device=params[0].device)
+        task = TaskLoss(
+            closure, batches, count=self.count, device=params[0].device, process_group=self.ranks
+        )
         theta = flatten(p.detach() for p in params)
         model, loss, curvature_task = self._linearize(task, params, theta, curvature_batches)
         penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
         proposal, changes = self.solver.propose(model, state)
+        residuals = proposal.residuals
         if proposal.reason == NOT_FINITE:
             check_finite("a curvature product", math.nan)
         evaluations = 0
@@ -281,7 +294,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
             grad_norm=float(model.gradient.norm()), step_norm=float(torch.dist(final, theta)),
             step_length=length, damping=used, rho=rho, products=curvature.products,
             reason=proposal.reason, accepted=length > 0, cost=state["cost"],
-            seconds=state["seconds"], extra={"solver": proposal.solver, "radius": state["radius"]},
+            seconds=state["seconds"], extra={
+                "solver": proposal.solver, "radius": state["radius"],
+                "residuals": residuals,
+            },
         )  # fmt: skip
         return loss
 
@@ -295,8 +311,9 @@ class RLHFOptimizer(torch.optim.Optimizer):
         else:
             loss, gradient = task.value_and_gradient(params)
             curvature_task = TaskLoss(
-                task.fn, curvature_batches, count=self.count, device=params[0].device
-            )
+                task.fn, curvature_batches, count=self.count, device=params[0].device,
+                process_group=self.ranks,
+            )  # fmt: skip
             curvature = kind(curvature_task, params, keep_graph=self.keep_graph)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .cost import CG_MOVES, Work
 from .curvature import GaussNewtonOperator
 from .globalize import Iterates
 from .local_model import LocalModel, Proposal
+from .machine import known
 from .preconditioners import (
     diagonal_preconditioner,
     empirical_fisher_diagonal,
@@ -181,6 +183,9 @@ def by_proximal_steps(
 def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
     """Sample space or conjugate gradients, by the number of matrix products each will take.
 
+    Inside :func:`~rlhf_lib.machine.calibrated` by the seconds that the machine's constants predict:
+    matrix products are not all that takes time.
+
     Args:
         expected: products that conjugate gradients are expected to need.
 
@@ -198,21 +203,32 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
         )
     except (ValueError, MemoryError) as error:
         return None, f"cg: {error}"
-    by_dual = space.predicted_cost + operator.product_cost
-    by_products = expected * operator.product_cost
+    machine = known()
+    if machine is None:
+        by_dual = space.predicted_cost + operator.product_cost
+        by_products, unit = expected * operator.product_cost, "gradients"
+    else:
+        product = space.product_work(operator.product_cost)
+        by_dual = machine.seconds(space.predicted_work + product)
+        vectors = Work(vectors=CG_MOVES * operator.shape[0])
+        by_products, unit = machine.seconds(expected * (product + vectors)), "seconds"
+    digits = ".1f" if machine is None else ".2g"
     grounds = (
-        f"{space.rows} rows take {by_dual:.1f} gradients, up to {expected} products "
-        f"{by_products:.1f}"
+        f"{space.rows} rows take {by_dual:{digits}} {unit}, up to {expected} products "
+        f"{by_products:{digits}}"
     )
     return (space, f"dual: {grounds}") if by_dual < by_products else (None, f"cg: {grounds}")
 
 
 def _proposal(solved: CGResult, model: LocalModel, damping: float, note: str, cost: float):
-    d = solved.x
-    if not bool(d.any()):  # negative curvature at once, or no iteration
+    d, start = solved.x, solved.residual_norms[0]
+    if bool(d.any()):
+        quadratic = _quadratic(solved, -1, d, model, damping)
+    else:  # negative curvature at once, or no iteration
         d = -model.gradient
-        return Proposal(d, solved.reason, model.quadratic(d), note, cost)
-    return Proposal(d, solved.reason, _quadratic(solved, -1, d, model, damping), note, cost)
+        quadratic = model.quadratic(d)
+    residuals = tuple(norm / start for norm in solved.residual_norms) if start else (0.0,)
+    return Proposal(d, solved.reason, quadratic, note, cost, residuals=residuals)
 
 
 def _quadratic(solved: CGResult, i: int, d: Tensor, model: LocalModel, damping: float) -> float:

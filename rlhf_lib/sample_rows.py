@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .cost import Work
 from .flat import unflatten
 from .interrupt import checkpoint
 from .objective import TaskLoss, gradients
@@ -19,6 +20,7 @@ from .output_factor import output_factor
 from .per_sample import Lookup, Outer, PerSample, Plain
 from .tape import Tape
 
+_VECTOR_MOVES = 12  # vectors that a solution reads and writes beside the rows
 _BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache
 
 
@@ -59,7 +61,7 @@ class SampleSpace:
     ):  # fmt: skip
         self.params, self.rows = list(params), 0
         self._found: list[list[PerSample]] = [[] for _ in self.params]
-        forward = backward = 0
+        forward = backward = samples = 0
         slopes: list[Tensor | None] = []
         batches = task.evaluate()
         while True:
@@ -81,11 +83,13 @@ class SampleSpace:
             if combinations is output_factor:
                 slope = gradients(weight * loss, outputs, retain_graph=True)
             slopes.append(None if slope is None else _coordinates(slope, factor))
+            samples += n
             for direction in factor:
                 self._differentiate(tape, outputs, direction, max_bytes)
             forward += sum(use.multiplications for use in tape.uses)
             backward += len(factor) * sum(use.multiplications for use in tape.uses)
         self.slope = None if any(part is None for part in slopes) else torch.cat(slopes)
+        self._directions = max(self.rows, 1) / max(samples, 1)  # of the outputs, in a sample
         self._unit = 3 * max(forward, 1)
         self._weights = backward  # multiplications of one pass over all rows
         self.cost = (forward + backward) / self._unit
@@ -130,17 +134,54 @@ class SampleSpace:
     @property
     def predicted_cost(self) -> float:
         """Gradients that a Gram matrix, its factorization, a projection and a lift will take."""
-        entries, passes = 0, 2  # numbers in a row that K sums over; passes over all weights
+        entries, written = self._entries()
+        passes = 3 if written else 2  # over all weights
+        work = passes * self._weights + self.rows**2 * (entries + written)
+        return work / self._unit + self.factorization_cost
+
+    def _entries(self) -> tuple[int, int]:
+        """Numbers in a row that K sums over: products of few numbers, and those written out."""
+        entries = written = 0
         for p, found in zip(self.params, self._found, strict=True):
             if found and all(_one_token(part) for part in found):
                 entries += sum(p.shape)
             elif found:
-                passes = 3
                 looked_up = all(isinstance(part, Lookup) for part in found)
                 rows = len(found[0].ids.unique()) if looked_up else len(p) if p.ndim else 1
-                entries += rows * (p[0].numel() if p.ndim > 1 else 1)
-        work = passes * self._weights + self.rows**2 * entries
-        return work / self._unit + self.factorization_cost
+                written += rows * (p[0].numel() if p.ndim > 1 else 1)
+        return entries, written
+
+    @property
+    def predicted_work(self) -> Work:
+        """What :attr:`predicted_cost` counts, and the memory that it goes through."""
+        entries, written = self._entries()
+        n = sum(p.numel() for p in self.params)
+        return Work(
+            flops=2 * self._unit * self.predicted_cost,
+            # Every part of U is filled with zeros, written and read, and is too large for a cache.
+            operands=self.rows * (entries + 2 * written),
+            elements=self.rows * written,
+            vectors=_VECTOR_MOVES * n,
+            calls=3 * sum(len(found) for found in self._found),
+        )
+
+    def product_work(self, product_cost: float) -> Work:
+        """A Gauss-Newton product with the same model, of this cost in gradients.
+
+        What is no matrix product is not on the tape: it is as in a transformer, where the layer
+        norms' derivatives take most of it.
+        """
+        outer = [part for found in self._found for part in found if isinstance(part, Outer)]
+        activations = sum(part.left.numel() + part.right.numel() for part in outer)
+        activations /= self._directions
+        n = sum(p.numel() for p in self.params)
+        return Work(
+            flops=2 * self._unit * product_cost,
+            operands=3 * product_cost * (activations + n),
+            elements=20 * activations,
+            vectors=2 * n,
+            calls=74 * len(outer) / self._directions,
+        )
 
     @property
     def factorization_cost(self) -> float:

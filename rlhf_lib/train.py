@@ -61,7 +61,10 @@ def train(
         for batch in batches:
             micro = _micro_batches(batch)
             if first is None:
-                first = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
+                ranks = optimizer.ranks if second_order else None
+                first = TaskLoss(
+                    loss_fn, micro, count=count, device=params[0].device, process_group=ranks
+                )
                 penalty = optimizer.penalty() if second_order else 0.0
                 start = Record(step=0, loss=first.value(), penalty=penalty, reason="start")
                 yield measured(start)

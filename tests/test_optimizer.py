@@ -513,6 +513,33 @@ def test_martens_stop_is_passed_on(net):
     assert optimizer.record.reason == "relative_progress"
 
 
+@pytest.mark.parametrize("curvature", ["ggn", "hessian"])
+def test_a_record_has_the_relative_residual_of_every_iterate(curvature):
+    shares = []
+    for k in range(1, 6):
+        net = mlp(3, 4, 3)
+        dense, mu = Dense(net, curvature, 0.02), 2.0
+        optimizer = RLHFOptimizer(net.parameters(), regularizer="l2", lambda_reg=0.02, damping=mu,
+                                  curvature=curvature, rtol=1e-12, max_iter=k)  # fmt: skip
+        optimizer.step(cross_entropy_closure(net, X, Y))
+        record = optimizer.record
+        d = (flat(net.parameters()) - dense.theta) / record.step_length
+        g = dense.gradient(dense.theta)
+        left = g + dense.matrix(dense.theta) @ d + mu * d
+        shares.append(float(left.norm() / g.norm()))
+        assert record.extra["residuals"] == pytest.approx([1, *shares], rel=1e-8)
+
+
+def test_the_dual_solve_reports_its_one_residual_and_proximal_steps_none(net):
+    optimizer = RLHFOptimizer(net.parameters(), regularizer=None, solver="dual", damping=0.1)
+    optimizer.step(cross_entropy_closure(net, X, Y))
+    first, last = optimizer.record.extra["residuals"]
+    assert first == 1 and last < 1e-3
+    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=0.01, kinks="proximal")
+    optimizer.step(cross_entropy_closure(net, X, Y))
+    assert optimizer.record.extra["residuals"] == ()
+
+
 def test_a_warm_start_saves_products_and_changes_the_solution_within_the_tolerance():
     def products(warm_start):
         net = mlp(3, 4, 3)

@@ -1,0 +1,76 @@
+"""Where PyTorch has no second derivative: the operation's name, and the way out.
+
+Curvature products differentiate a gradient. Most operations allow that; some raise an error that
+names an internal function, and one kind, `once_differentiable`, may raise nothing: its gradient
+counts as a constant, and its part of the curvature would be missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from torch import Tensor
+
+_MISSING = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(?:_backward)?'? is not implemented")
+
+_REPLACE = (
+    "compute the same from operations that have one (as (x - y).square().sum(-1) for a squared "
+    "distance), freeze all parameters below it (requires_grad_(False)), or train by a method that "
+    "needs first derivatives only"
+)
+# Part of the operation's name -> what to do.
+_WAYS_OUT = {
+    "attention": 'load the model with attn_implementation="eager", or evaluate it under '
+    "torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)",
+    "cudnn": "evaluate the model under torch.backends.cudnn.flags(enabled=False)",
+    "compile": "pass the model as it was before torch.compile (compiled._orig_mod); ModernBERT is "
+    "loaded with reference_compile=False",
+    "embedding_bag": "use embedding(...) and take its sum or mean",
+}  # fmt: skip
+
+
+def explain(error: RuntimeError) -> str | None:
+    """A message for an error of double backward, or None for any other error."""
+    text = str(error)
+    found = _MISSING.search(text)
+    if found:
+        name = found[1]
+    elif "does not currently support double backward" in text:
+        name = "torch.compile"
+    elif "scaled_dot_product" in text or "flash_attention" in text:
+        name = "scaled_dot_product_attention"
+    else:
+        return None
+    return missing(name)
+
+
+def missing(name: str) -> str:
+    """What an operation without a second derivative means, and what to do about it."""
+    way_out = next((way for part, way in _WAYS_OUT.items() if part in name), _REPLACE)
+    return (f"{name} has no second derivative in PyTorch, and curvature products need it: "
+            f"{way_out}")
+
+
+def refuse_once_differentiable(values: Iterable[Tensor]) -> None:
+    """Raise RuntimeError for a graph with a Function whose backward is `once_differentiable`.
+
+    Seen in the graph of the loss itself: autograd would leave the part out without a word wherever
+    nothing asks for a derivative of that Function's saved tensors.
+    """
+    seen, todo = set(), [v.grad_fn for v in values]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        function = getattr(node, "_forward_cls", None)
+        if function is not None and _is_once_differentiable(function.backward):
+            raise RuntimeError(missing(f"{function.__name__} (once_differentiable)"))
+        todo.extend(below for below, _ in node.next_functions)
+
+
+def _is_once_differentiable(backward) -> bool:
+    # torch marks nothing: the decorator leaves only its wrapper's code to know it by.
+    code = getattr(backward, "__code__", None)
+    return code is not None and code.co_qualname.startswith("once_differentiable.")
