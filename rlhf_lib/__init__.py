@@ -2,7 +2,7 @@
 
 Not Reinforcement Learning from Human Feedback. The way through the code, top to bottom:
 objective and regularizers; curvature; conjugate gradients, sample space, proximal steps; how far to
-trust a step; newton and optimizer; train.
+trust a step; newton and optimizer; train; select_lambda.
 """
 
 from . import regularizers
@@ -19,6 +19,7 @@ from .proximal import proximal_solve
 from .record import Record
 from .sample_rows import SampleSpace
 from .sample_space import sample_space_solve
+from .select_lambda import nested_select_lambda, select_lambda
 from .solvers import CGResult, conjugate_gradient
 from .spectrum import lanczos, spectral_density
 from .train import train
@@ -39,10 +40,12 @@ __all__ = [
     "gauss_newton_diagonal",
     "hutchinson_diagonal",
     "lanczos",
+    "nested_select_lambda",
     "newton",
     "proximal_solve",
     "regularizers",
     "sample_space_solve",
+    "select_lambda",
     "spectral_density",
     "train",
 ]
