@@ -156,8 +156,69 @@ def test_wrong_k(tiny, k):
         CachedTop(tiny[0], k)
 
 
+@pytest.mark.parametrize("task", ["ner", "qa"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_equal_to_the_whole_model_for_tokens_and_answers(task, k):
+    model, tokenizer = load_model(task, "tiny-random", dtype=torch.float64)
+    encoded = encode(tokenizer, TEXTS)
+    top = CachedTop(model, k)
+    data = top.cache(encoded, batch_size=2)
+    logits = top(data["hidden"], data["mask"])
+    names = [name for name, _ in top.named_parameters()]
+    head = "qa_outputs" if task == "qa" else "classifier"
+    assert all(".layer." in name or name.startswith(head) for name in names)
+    kept = encoded["attention_mask"].bool()
+
+    def loss_of(logits):
+        return (logits[kept].softmax(1) ** 2).sum()
+
+    gradient = torch.autograd.grad(loss_of(logits), list(top.parameters()))
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    out = model(**encoded)
+    whole = out.logits if task == "ner" else torch.stack((out.start_logits, out.end_logits), 2)
+    torch.testing.assert_close(logits[kept], whole[kept], rtol=1e-12, atol=1e-12)
+    parameters = dict(model.named_parameters())
+    expected = torch.autograd.grad(loss_of(whole), [parameters[name] for name in names])
+    torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["distilbert", "roberta", "modernbert"])
+@pytest.mark.parametrize("task", ["classification", "ner", "qa"])
+def test_models_built_otherwise_are_equal_to_themselves_or_refused(name, task):
+    model, tokenizer = load_model(task, f"tiny-random-{name}", dtype=torch.float64)
+    try:
+        top = CachedTop(model)
+    except TypeError as error:
+        assert f"came {type(model).__name__}" in str(error)
+        assert all(p.requires_grad for p in model.parameters())
+        assert name != "roberta" or task == "classification"
+        return
+    encoded = encode(tokenizer, TEXTS)
+    data = top.cache(encoded)
+    out = model(**encoded)
+    whole = torch.stack((out.start_logits, out.end_logits), 2) if task == "qa" else out.logits
+    kept = encoded["attention_mask"].bool()
+    torch.testing.assert_close(top(data["hidden"], data["mask"])[kept], whole[kept])
+
+
+def test_a_model_with_something_between_layers_and_logits_is_refused(tiny):
+    model, _ = tiny
+    model.bert.pooler.forward = lambda hidden: hidden[:, 0]  # no tanh, known by no attribute
+    CachedTop(model).unfreeze()
+    with torch.no_grad():
+        model.bert.embeddings.register_forward_hook(lambda *args: args[-1] + 1)
+    CachedTop(model).unfreeze()  # part of the embeddings, so still equal
+    model.classifier.register_forward_hook(lambda *args: args[-1] + 1)
+    CachedTop(model).unfreeze()
+    model.register_forward_hook(lambda module, inputs, output: {**output, "logits": -output.logits})
+    with pytest.raises(TypeError, match="expected a BertForSequenceClassification"):
+        CachedTop(model)
+
+
 def test_wrong_model():
-    with pytest.raises(TypeError, match=r"expected a BertForSequenceClassification .* came Linear"):
+    said = r"expected a BertForSequenceClassification, .* came Linear"
+    with pytest.raises(TypeError, match=said):
         CachedTop(nn.Linear(2, 2))
 
 

@@ -1,6 +1,7 @@
 import collections
 import csv
 import itertools
+import json
 import re
 
 import pytest
@@ -217,7 +218,7 @@ def test_bad_subset(reviews, n):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected \['course-reviews'\] or the path of"):
+    with pytest.raises(FileNotFoundError, match=r"'course-reviews'\] or the path of a CSV"):
         load_dataset(tmp_path / "absent.csv")
 
 
@@ -243,3 +244,186 @@ def test_real_sentences_go_through_the_same_call(shared_data):
     small = load_dataset(shared_data / "sst2_train.csv", limit=128, label_noise=0.2)
     assert small.clean_labels.count(1) == 64
     assert sum(a != b for a, b in zip(small.labels, small.clean_labels, strict=True)) == 26
+
+
+ENTITIES = """-DOCSTART- -X- O O
+
+EU NNP B-ORG
+rejects VBZ O
+German JJ B-MISC
+call NN O
+
+Peter NNP B-PER
+Black NNP I-PER
+"""
+
+
+def test_embedded_entities_come_in_their_two_parts():
+    train, validation = load_dataset("course-entities")
+    assert (len(train), len(validation)) == (180, 140)
+    assert train.label_names == validation.label_names == (
+        "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC")
+    lines = (DATA / "course-entities.conll").read_text(encoding="utf-8").splitlines()
+    pairs = [(token, tag) for part in (train, validation) for tokens, tags in part
+             for token, tag in zip(tokens, tags, strict=True)]  # fmt: skip
+    assert pairs == [tuple(line.split(" ")) for line in lines if line]
+    assert load_dataset("course-entities", split="validation") == validation
+    assert load_dataset("course-entities", limit=7, seed=3).train == train.subset(7, seed=3)
+    assert train.name == "course-entities"
+
+
+def test_embedded_questions_come_in_their_two_parts():
+    train, validation = load_dataset("course-questions")
+    assert (len(train), len(validation)) == (192, 128)
+    titles = [{q.title for q in part} for part in (train, validation)]
+    assert [len(t) for t in titles] == [48, 32] and not titles[0] & titles[1]
+    kinds = collections.Counter(q.kind for q in validation)
+    assert kinds == {"direct": 43, "paraphrase": 56, "comparison": 29}
+    for question in (*train, *validation):
+        for text, start in question.answers:
+            assert question.context[start:start + len(text)] == text
+    assert len(load_dataset("course-questions", split="train", limit=10)) == 10
+
+
+@pytest.mark.parametrize("of", ["course-entities", "course-questions"])
+def test_subsets_of_sentences_and_questions_are_nested_and_in_order(of):
+    whole = load_dataset(of, split="train")
+    order = {id(x): i for i, x in enumerate(list(whole.tokens if "ent" in of else whole))}
+    small, large = ([order[id(x)] for x in (part.tokens if "ent" in of else part)]
+                    for part in (whole.subset(9, seed=5), whole.subset(30, seed=5)))  # fmt: skip
+    assert set(small) < set(large) and large == sorted(large)
+    assert whole.subset(9, seed=6) != whole.subset(9, seed=5)
+    with pytest.raises(ValueError, match=f"{of}: expected an integer from 1 to {len(whole)}"):
+        whole.subset(0)
+
+
+@pytest.mark.parametrize("name", ["a.conll", "a.txt", "a.bio", "a.iob2", "a.data", "a.TSV"])
+@pytest.mark.parametrize("separator", [" ", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_conll_by_path(write, name, separator, newline):
+    content = ENTITIES.replace(" ", separator).replace("\n", newline)
+    data = load_dataset(write(content, name, "utf-8-sig"))
+    assert data.tokens == (("EU", "rejects", "German", "call"), ("Peter", "Black"))
+    assert data.tags == (("B-ORG", "O", "B-MISC", "O"), ("B-PER", "I-PER"))
+    assert data.label_names == ("O", "B-MISC", "I-MISC", "B-ORG", "I-ORG", "B-PER", "I-PER")
+    assert list(data)[1] == (("Peter", "Black"), ("B-PER", "I-PER"))
+
+
+def test_a_no_break_space_separates_no_columns(write):
+    data = load_dataset(write("1\u00a0000 O\nmen O\n", "a.conll"))
+    assert data.tokens == (("1\u00a0000", "men"),)
+
+
+def test_a_table_may_have_any_suffix(write):
+    assert load_dataset(write("text,label\na,0\nb,1\n", "a.txt")).texts == ("a", "b")
+
+
+def test_iob1_is_converted(write):
+    tags = ["I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-ORG", "I-ORG"]
+    lines = [f"w{i} {tag}" for i, tag in enumerate(tags)] + ["", "w7 I-ORG", ""]
+    data = load_dataset(write("\n".join(lines), "a.conll"))
+    assert data.tags == (
+        ("B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG"), ("B-ORG",))
+
+
+@pytest.mark.parametrize(("content", "line", "reason", "cure"), [
+    ("", 1, "there are no sentences", "a token and its tag a line"),
+    ("a O\nb\n", 2, "expected a token and its tag, came 'b'", "a tab or a space"),
+    ("a O\n\tO\n", 2, "expected a token and its tag", "a tab or a space"),
+    ("a O\nb E-PER\n", 2, "expected a tag O, B-TYPE or I-TYPE .* came 'E-PER'", "BIOES"),
+    ("a O\nb B-\n", 2, "came 'B-'", "last column"),
+    ("a B-PER\n\nb O\nc I-PER\n", 4, "I-PER of 'c' follows no PER, .* line 1 begins an entity "
+     "with B-PER", "Write B-PER here"),
+    ("a B-PER\nb I-LOC\n", 2, "I-LOC of 'b' follows no LOC", "Write B-LOC here"),
+    (b"a O\nb\xe4 O\n", 2, "not UTF-8", "UTF-8"),
+])
+def test_errors_in_conll(write, content, line, reason, cure):
+    path = write(content, "a.conll")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}, line {line}: .*{reason}.*"
+                                         rf"{cure}"):
+        load_dataset(path)
+
+
+def test_a_second_file_of_entities_can_share_the_numbering(write):
+    path = write("a B-LOC\n", "a.conll")
+    names = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+    assert load_dataset(path, label_names=names).label_names == names
+    with pytest.raises(ValueError, match=r"line 1: expected a tag out of .* came 'B-LOC'"):
+        load_dataset(path, label_names=names[:3])
+    with pytest.raises(ValueError, match=r"has no splits, came 'train'.*a file of its own"):
+        load_dataset(path, split="train")
+
+
+def squad(*answers, **changes):
+    qa = {"id": "1", "question": "Who?", "answers": [
+        {"text": text, "answer_start": start} for text, start in answers]} | changes
+    return {"version": "1.1", "data": [{"title": "T", "paragraphs": [
+        {"context": "Ann saw Bo.", "qas": [qa]}]}]}
+
+
+def test_squad_by_path(write):
+    data = load_dataset(write(json.dumps(squad(("Bo", 8), ("saw Bo", 4))), "a.json", "utf-8-sig"))
+    (question,) = data
+    assert question == ("1", "Who?", "Ann saw Bo.", (("Bo", 8), ("saw Bo", 4)), "T")
+    assert data.name == "a.json" and data.left_out == 0
+    assert load_dataset(write(json.dumps(squad(("Bo", 8))), "a.data")).questions[0].id == "1"
+
+
+def test_squad_2_leaves_unanswerable_questions_out_and_says_so(write):
+    content = squad(("Bo", 8))
+    content["data"][0]["paragraphs"][0]["qas"].append(
+        {"id": "2", "question": "Where?", "answers": [], "is_impossible": True})
+    path = write(json.dumps(content), "a.json")
+    with pytest.warns(UserWarning, match=r"1 questions without an answer .* are left out, 1 stay"):
+        data = load_dataset(path)
+    assert (len(data), data.left_out) == (1, 1)
+
+
+QA = r"data\[0\]\.paragraphs\[0\]\.qas\[0\]"
+
+
+@pytest.mark.parametrize(("content", "place", "reason"), [
+    ('{"data": [\n}', "line 2", "no JSON"),
+    ("[]", "the file", "expected an object, came list"),
+    ("{}", "the file", "expected a list 'data', came NoneType"),
+    ('{"data": [{"title": "T"}]}', r"data\[0\]", "expected a list 'paragraphs'"),
+    ('{"data": []}', "the file", "no questions"),
+    (squad(("Bo", 7)), rf"{QA}\.answers\[0\]", r"expected 'Bo' at answer_start 7, came ' B'; it is "
+     "at 8"),
+    (squad(("Bob", 8)), rf"{QA}\.answers\[0\]", "it is nowhere in the context"),
+    (squad(("Bo", -3)), rf"{QA}\.answers\[0\]", "expected a number of characters from 0"),
+    (squad(("", 0)), rf"{QA}\.answers\[0\]", "expected a text as 'text', came ''"),
+    (squad(("Bo", 8), question=" "), QA, "expected a text as 'question'"),
+    (squad(("Bo", 8), id=7), QA, "expected a text as 'id', came 7"),
+    (squad(), QA, "there is no answer"),
+])
+def test_errors_in_squad_name_the_place(write, content, place, reason):
+    path = write(content if isinstance(content, str) else json.dumps(content), "a.json")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}, {place}: .*{reason}"):
+        load_dataset(path)
+
+
+def test_two_questions_of_one_id_are_refused(write):
+    content = squad(("Bo", 8))
+    content["data"] *= 2
+    with pytest.raises(ValueError, match=r"data\[1\].*the id '1' occurs twice"):
+        load_dataset(write(json.dumps(content), "a.json"))
+
+
+@pytest.mark.parametrize("name", ["course-entities", "course-questions"])
+def test_label_noise_is_for_texts(name):
+    with pytest.raises(ValueError, match="label_noise: expected 0 for"):
+        load_dataset(name, label_noise=0.2)
+
+
+def test_questions_have_no_label_names():
+    with pytest.raises(ValueError, match="label_names: expected None for questions"):
+        load_dataset("course-questions", label_names=("a", "b"))
+
+
+def test_real_entities_and_questions_go_through_the_same_call(shared_data):
+    train = load_dataset(shared_data / "wikigold_train.txt")
+    assert len(train) == 954
+    begun = collections.Counter(tag[2:] for _, tags in train for tag in tags if tag[0] == "B")
+    assert begun == {"LOC": 666, "MISC": 375, "ORG": 506, "PER": 550}
+    assert len(load_dataset(shared_data / "squad_train.json")) == 559

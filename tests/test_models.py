@@ -111,7 +111,8 @@ def test_dropout_reaches_every_dropout(name):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"task": "translation"}, r"task: expected one of \['classification'\], came 'translation'"),
+    ({"task": "translation"},
+     r"task: expected one of \['classification', 'lm', 'ner', 'qa'\], came 'translation'"),
     ({"num_labels": 1}, "num_labels: expected an integer of at least 2, came 1"),
     ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), came 1.0"),
     ({"dtype": torch.int8}, "dtype: expected a floating torch dtype"),

@@ -14,10 +14,10 @@ def data(start, stop, labels=LABELS, names=("negative", "positive")):
     return TextDataset(TEXTS[start:stop], labels[start:stop], names, "few", labels[start:stop])
 
 
-def make(top_layers=None, micro_batch=64, **options):
-    model, tokenizer = load_model(name="tiny-random", dtype=torch.float64, **options)
+def make(top_layers=None, micro_batch=64, dropout=None, **options):
+    model, tokenizer = load_model(name="tiny-random", dtype=torch.float64, dropout=dropout)
     return ClassificationTask(model, tokenizer, data(0, 5), data(5, 8), top_layers=top_layers,
-                              micro_batch=micro_batch)  # fmt: skip
+                              micro_batch=micro_batch, **options)  # fmt: skip
 
 
 def theta(task):

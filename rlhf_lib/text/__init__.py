@@ -1,21 +1,33 @@
-"""Real language models on real texts: load, encode, and train the top layers quickly."""
+"""Real language models on real texts: load, encode, and train, whole or their top layers."""
 
 from .cached import CachedTop, batches
 from .classification import ClassificationTask
-from .datasets import Splits, TextDataset, encode, load_dataset
+from .datasets import EntityDataset, QuestionDataset, Splits, TextDataset, encode, load_dataset
+from .entities import EntityTask
 from .finetune import finetune
+from .freezing import freeze
+from .lambda_path import LambdaPathFit
+from .language import LanguageModelTask
 from .models import load_model, verify_embedded
+from .questions import QuestionTask
 from .task import Task
 
 __all__ = [
     "CachedTop",
     "ClassificationTask",
+    "EntityDataset",
+    "EntityTask",
+    "LambdaPathFit",
+    "LanguageModelTask",
+    "QuestionDataset",
+    "QuestionTask",
     "Splits",
     "Task",
     "TextDataset",
     "batches",
     "encode",
     "finetune",
+    "freeze",
     "load_dataset",
     "load_model",
     "verify_embedded",

@@ -1,8 +1,8 @@
 """Fine-tune the top of a BERT on stored activations of the frozen layers below.
 
 A frozen layer gives the same output for the same sentence at every step, so it is computed once.
-What is left, k of L layers with pooler and classifier, has the loss and the gradient that the
-whole model would have, at about k/L of the price: the tests compare both to 1e-12.
+What is left, k of L layers and the head, has the loss and the gradient that the whole model would
+have, at about k/L of the price: the tests compare both to 1e-12.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class CachedTop(nn.Module):
-    """The top k layers, pooler and classifier of a BERT for sequence classification.
+    """The top k layers and the head of a BERT that classifies texts or tokens, or finds answers.
 
     The modules are the model's own, not copies: training this trains the model, which can be
     saved or evaluated as a whole at any time. Embeddings and the lower L - k layers get
@@ -28,10 +28,14 @@ class CachedTop(nn.Module):
 
         top = CachedTop(model, k=1)
         data = top.cache(encode(tokenizer, texts))
-        logits = top(data["hidden"], data["mask"])      # (n, C)
+        logits = top(data["hidden"], data["mask"])      # (n, C), or (n, T, C) of tokens
 
-    model: a `BertForSequenceClassification` or one built like it (`encoder.layer`, `pooler`,
-        `classifier`); with eager attention if it is to be differentiated twice.
+    The head is what the model has above its layers: pooler, dropout and `classifier` for texts;
+    dropout and `classifier` for tokens; `qa_outputs` for answers, C = 2: starts and ends.
+
+    model: a `BertForSequenceClassification`, `BertForTokenClassification`,
+        `BertForQuestionAnswering` or one built like them (`encoder.layer` and such a head);
+        with eager attention if it is to be differentiated twice.
     k: trained layers, 1 <= k <= L. With k = L only the embeddings are frozen.
 
     Raises TypeError for a model built otherwise and ValueError for a wrong k.
@@ -41,14 +45,12 @@ class CachedTop(nn.Module):
         super().__init__()
         prefix = getattr(model, "base_model_prefix", "")
         base = getattr(model, prefix, None)
-        pooler = getattr(base, "pooler", None)
         layers = getattr(getattr(base, "encoder", None), "layer", None)
-        classifier = getattr(model, "classifier", None)
-        if layers is None or pooler is None or not isinstance(classifier, nn.Linear):
-            raise TypeError(
-                f"model: expected a BertForSequenceClassification or one built like it (embeddings,"
-                f" encoder.layer, pooler, a linear classifier), came {type(model).__name__}. Do: "
-                f"train the whole model, or load one whose model_type is bert.")
+        # A model for answers has no classifier, one for tokens no pooler.
+        head = "qa_outputs" if hasattr(model, "qa_outputs") else "classifier"
+        pooler = None if head == "qa_outputs" else getattr(base, "pooler", None)
+        if layers is None or not isinstance(getattr(model, head, None), nn.Linear):
+            raise _not_like_bert(model)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(layers):
             raise ValueError(f"k: expected an integer from 1 to {len(layers)}, the number of layers"
                              f" of this model, came {k!r}.")
@@ -59,19 +61,40 @@ class CachedTop(nn.Module):
         stand_in.encoder = nn.Module()
         stand_in.encoder.layer = nn.ModuleDict(
             {str(i): layers[i] for i in range(self.frozen_layers, len(layers))})
-        stand_in.pooler = pooler
+        if pooler is not None:
+            stand_in.pooler = pooler
         self.add_module(prefix, stand_in)
-        self.dropout = getattr(model, "dropout", nn.Identity())
-        self.classifier = classifier
+        # BERT drops nothing before it looks for answers, whatever the model has as an attribute.
+        self.dropout = nn.Identity()
+        if head == "classifier":
+            self.dropout = getattr(model, "dropout", self.dropout)
+        self.add_module(head, getattr(model, head))
         # Inside a tuple, because a module given as an attribute would become a part of this one.
         self._lower = (base.embeddings, list(layers[:self.frozen_layers]))
-        self._top_parts = (list(stand_in.encoder.layer.values()), pooler)
+        self._top_parts = (list(stand_in.encoder.layer.values()), pooler, getattr(model, head))
         trained = {id(p) for p in self.parameters()}
         self._frozen = [(p, p.requires_grad) for p in model.parameters() if id(p) not in trained]
         for parameter, _ in self._frozen:
             parameter.requires_grad_(False)
         model.eval()
         self.eval()
+        self._compare(model)
+
+    @torch.no_grad()
+    def _compare(self, model: nn.Module) -> None:
+        """Refuse a model that has more between its layers and its logits than is known here."""
+        ids = torch.arange(1, 5, device=self._top_parts[2].weight.device)[None]
+        try:
+            logits = self(**self.cache({"input_ids": ids}))
+            whole = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+            if "start_logits" in whole:
+                whole = torch.stack((whole.start_logits, whole.end_logits), -1)
+            else:
+                whole = whole.logits
+            torch.testing.assert_close(logits, whole, rtol=1e-2, atol=1e-3)
+        except Exception as error:
+            self.unfreeze()
+            raise _not_like_bert(model) from error
 
     def unfreeze(self) -> None:
         """Give the parameters below back the `requires_grad` they came with."""
@@ -95,11 +118,11 @@ class CachedTop(nn.Module):
         if ids.ndim != 2 or len(ids) == 0:
             raise ValueError(f"encoded['input_ids']: expected a tensor (n, T) with n of at least 1,"
                              f" came shape {tuple(ids.shape)}.")
-        device = self.classifier.weight.device
-        inputs = {key: encoded[key].to(device) for key in
+        weight = self._top_parts[2].weight
+        inputs = {key: encoded[key].to(weight.device) for key in
                   ("input_ids", "token_type_ids", "position_ids") if key in encoded}
-        mask = additive_mask(encoded.get("attention_mask", torch.ones_like(ids)).to(device),
-                             self.classifier.weight.dtype)
+        mask = additive_mask(encoded.get("attention_mask", torch.ones_like(ids)).to(weight.device),
+                             weight.dtype)
         modes = [(module, module.training) for module in (embeddings, *layers)]
         hidden = []
         try:
@@ -119,17 +142,25 @@ class CachedTop(nn.Module):
         return {"hidden": torch.cat(hidden), "mask": mask, **rest}
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Logits (n, C) of cached activations (n, T, d).
+        """Logits (n, C), or (n, T, C) of tokens and answers, of cached activations (n, T, d).
 
         mask: the additive mask (n, 1, 1, T) from `cache`, or an attention mask (n, T) of ones
             for tokens and zeros for padding.
         """
         if mask.ndim == 2:
             mask = additive_mask(mask, hidden.dtype)
-        layers, pooler = self._top_parts
+        layers, pooler, head = self._top_parts
         for layer in layers:
             hidden = layer(hidden, mask)
-        return self.classifier(self.dropout(pooler(hidden)))
+        return head(self.dropout(hidden if pooler is None else pooler(hidden)))
+
+
+def _not_like_bert(model):
+    return TypeError(
+        f"model: expected a BertForSequenceClassification, BertForTokenClassification, "
+        f"BertForQuestionAnswering or one built like it (embeddings, encoder.layer, a linear "
+        f"head), came {type(model).__name__}. Do: train the whole model, or load one whose "
+        f"model_type is bert.")
 
 
 def additive_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from ..optimizer import RLHFOptimizer
+from ..penalized_adamw import PenalizedAdamW
 from ..record import Record
+from ..regularizers import Regularizer
 from ..train import train
 from .cached import batches
+from .early_stopping import stop_early
+from .masks import Masked, with_dropout
 from .task import Task
 
 METHODS = ("rlhf", "adamw")
@@ -30,13 +34,38 @@ class _Shuffled:
         return batches(self.data, self.size, self.generator)
 
 
+class _Steps:
+    """The whole training set for each step as micro-batches, of which the first few hold the
+    `size` samples of the curvature products: with dropout, both have to see one mask."""
+
+    def __init__(self, task: Task, size: int, seed: int):
+        self.task, self.size = task, size
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self):
+        order = torch.randperm(self.task.samples, generator=self.generator)
+        yield [
+            {key: value[index.to(value.device)] for key, value in self.task.training.items()}
+            for part in (order[: self.size], order[self.size :])
+            for index in part.split(self.task.micro_batch)
+            if len(index)
+        ]
+
+
 def finetune(
     task: Task,
     method: str = "rlhf",
     *,
     steps: int = 12,
     lambda_reg: float = 0.0,
-    regularizer: str = "l2sp",
+    regularizer: str | Regularizer | None = "l2sp",
+    coupled: bool = False,
+    dropout: float = 0.0,
+    patience: int | None = None,
+    keep_best: bool = False,
     damping: float = 1.0,
     max_iter: int = 10,
     lr: float | None = None,
@@ -49,46 +78,94 @@ def finetune(
 
     task: what to train; it is reset first, so that runs can be compared.
     method: "rlhf": each of the `steps` is one step on the whole training set. "adamw": each is an
-        epoch of minibatches, weight decay being `lambda_reg`.
-    lambda_reg, regularizer, damping, max_iter: see RLHFOptimizer; `options` go there, too.
+        epoch of minibatches.
+    lambda_reg, regularizer: of rlhf, see RLHFOptimizer, which also takes damping, max_iter and
+        `options`. With adamw, `lambda_reg` is its own decoupled weight decay, unless
+    coupled: adamw minimizes loss + lambda R like rlhf does; see PenalizedAdamW.
+    dropout: rate of every nn.Dropout while training; scores are without it. An rlhf step has one
+        mask for its gradient, products and line search, the next one another; an adamw step has
+        its own.
+    patience, keep_best: stop early, put the best parameters back: see `stop_early`.
     lr: default 1 for rlhf, 5e-5 for adamw.
     batch_size: of adamw. curvature_size: samples that the curvature products of a step see, drawn
         anew at each step; None takes all.
-    seed: of the order of samples. Dropout, where the module trains with it, draws from torch's
-        own generator.
+    seed: of the order of samples and of the masks. Torch's own generator is left alone.
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, came {method!r}")
     if method == "adamw" and options:
         raise TypeError(f"adamw has no option {', '.join(sorted(options))}; RLHFOptimizer may have")
+    if method == "rlhf" and coupled:
+        raise TypeError("coupled: rlhf always has the penalty in its loss; leave it out")
     task.reset()
+    loss_fn = getattr(task, "training_loss", task.loss_fn)
+    if dropout:
+        loss_fn = with_dropout(loss_fn, task.module, dropout)
     if method == "adamw":
-        optimizer = torch.optim.AdamW(
-            [p for _, p in task.trained()], lr=5e-5 if lr is None else lr, weight_decay=lambda_reg
+        decay = (lambda_reg, regularizer) if coupled else lambda_reg
+        rate = 5e-5 if lr is None else lr
+        records = _adamw(task, loss_fn, steps, rate, decay, batch_size, dropout, seed)
+    else:
+        optimizer = RLHFOptimizer(
+            task.trained(), lr=1.0 if lr is None else lr, lambda_reg=lambda_reg,
+            regularizer=regularizer, damping=damping, max_iter=max_iter,
+            count=task.count, **options,
+        )  # fmt: skip
+        records = _rlhf(task, loss_fn, steps, optimizer, curvature_size, dropout, seed)
+    if patience is not None or keep_best:
+        records = stop_early(records, task, patience=patience, keep_best=keep_best)
+    yield from records
+
+
+def _adamw(
+    task: Task, loss_fn: Callable, epochs: int, lr: float, decay: float | tuple, batch_size: int,
+    dropout: float, seed: int,
+) -> Iterator[Record]:  # fmt: skip
+    """decay: decoupled, or (lambda_reg, regularizer) of a penalty in the loss."""
+    coupled = isinstance(decay, tuple)
+    if coupled:
+        optimizer = PenalizedAdamW(
+            task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1]
         )
-        data = _Shuffled(task.training, batch_size, seed)
-        per_epoch = len(data)
-        for record in train(
-            task.loss_fn, optimizer, data, epochs=steps, evaluate=task.evaluate,
-            evaluate_every=per_epoch,
-        ):  # fmt: skip
-            if record.step % per_epoch == 0:
-                yield record.with_(step=record.step // per_epoch, extra={"steps": record.step})
-        return
-    optimizer = RLHFOptimizer(
-        task.trained(), lr=1.0 if lr is None else lr, lambda_reg=lambda_reg,
-        regularizer=regularizer, damping=damping, max_iter=max_iter, **options,
-    )  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
-    whole = [list(batches(task.training, task.micro_batch))]
+    else:
+        optimizer = torch.optim.AdamW([p for _, p in task.trained()], lr=lr, weight_decay=decay)
+    data = _Shuffled(task.training, batch_size, seed)
+    per_epoch = len(data)
+    for record in train(
+        loss_fn, optimizer, Masked(data, seed) if dropout else data, epochs=epochs,
+        evaluate=task.evaluate, evaluate_every=per_epoch, count=task.count,
+    ):  # fmt: skip
+        if record.step % per_epoch == 0:
+            penalty = optimizer.penalty_value if coupled else 0.0
+            yield record.with_(
+                step=record.step // per_epoch, penalty=penalty,
+                extra={"steps": record.step, **task.measures},
+            )
 
-    def curvature_batches(step: int):
-        index = torch.randperm(task.samples, generator=generator)[:curvature_size]
-        part = {key: value[index.to(value.device)] for key, value in task.training.items()}
-        return list(batches(part, task.micro_batch))
 
+def _rlhf(
+    task: Task, loss_fn: Callable, steps: int, optimizer: RLHFOptimizer,
+    curvature_size: int | None, dropout: float, seed: int,
+) -> Iterator[Record]:  # fmt: skip
     few = curvature_size is not None and curvature_size < task.samples
-    yield from train(
-        task.loss_fn, optimizer, whole, epochs=steps, evaluate=task.evaluate,
-        curvature_batches=curvature_batches if few else None,
-    )  # fmt: skip
+    if not dropout:
+        whole = [list(batches(task.training, task.micro_batch))]
+        generator = torch.Generator().manual_seed(seed)
+
+        def curvature_batches(step: int):
+            index = torch.randperm(task.samples, generator=generator)[:curvature_size]
+            part = {key: value[index.to(value.device)] for key, value in task.training.items()}
+            return list(batches(part, task.micro_batch))
+
+    else:
+        size = curvature_size if few else task.samples
+        whole = Masked(_Steps(task, size, seed), seed)
+
+        def curvature_batches(step: int):
+            return whole.present[: -(-size // task.micro_batch)]
+
+    for record in train(
+        loss_fn, optimizer, whole, epochs=steps, evaluate=task.evaluate,
+        curvature_batches=curvature_batches if few else None, count=task.count,
+    ):  # fmt: skip
+        yield record.with_(extra={**record.extra, **task.measures})

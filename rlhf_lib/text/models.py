@@ -1,52 +1,33 @@
-"""Load a BERT and its tokenizer: embedded, tiny and random, from a folder, or from the hub."""
+"""Load a model and its tokenizer: embedded, tiny and random, from a folder, or from the hub."""
 
 from __future__ import annotations
 
-import string
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertTokenizer,
-)
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ..quiet import quiet
+from .architectures import TASKS, configure, prepare
 from .folders import folder_of, verify_embedded
-
-TASKS = {
-    "classification": AutoModelForSequenceClassification,
-    "ner": AutoModelForTokenClassification,
-    "qa": AutoModelForQuestionAnswering,
-    "lm": AutoModelForCausalLM,
-}
-
-# Every name under which an architecture of transformers keeps a dropout rate.
-DROPOUT_FIELDS = (
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
-    "hidden_dropout", "attention_dropout", "seq_classif_dropout", "dropout",
-    "dropout_rate", "resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout",
-)
+from .tiny import PREFIX, TINY
 
 
 def load_model(task: str = "classification", name: str | Path = "minilm", *,
                num_labels: int | None = None, dtype: torch.dtype | None = None,
                dropout: float | None = None, seed: int = 0):
-    """`(model, tokenizer)` for a task, in eval mode, with double-differentiable attention.
+    """`(model, tokenizer)` for a task, in eval mode, fit to be differentiated twice.
 
-    task: a key of `TASKS`.
-    name: "minilm" (the embedded 6-layer BERT, offline, checksum verified), "tiny-random" (2
-        layers, 2,074 parameters, for tests), a local folder, or a hub id such as
-        "bert-base-uncased" (downloaded once, then read from the cache).
-    num_labels: classes C; None takes the checkpoint's own number (2 where it states none).
+    task: "classification", "ner", "qa" (answers as spans) or "lm" (causal language modelling), as
+        far as the architecture has it.
+    name: "minilm" (the embedded 6-layer BERT, offline, checksum verified), a local folder, a hub
+        id such as "bert-base-uncased" (downloaded once, then read from the cache), or for tests
+        "tiny-random" (a BERT of 2 layers and 2,074 parameters, for 32 tokens) and, for 128
+        tokens, "tiny-random-bert", "-distilbert", "-roberta", "-gpt2", "-t5", "-modernbert".
+    num_labels: classes C of classification and ner; None takes the checkpoint's own number (2
+        where it states none).
     dtype: of the parameters, torch.float32 unless given.
     dropout: a rate for every dropout of the model; None keeps the checkpoint's rates. Dropout
         acts only after `model.train()`.
@@ -54,11 +35,12 @@ def load_model(task: str = "classification", name: str | Path = "minilm", *,
         (C x 384 and C numbers): it is RANDOM until it is trained. The same seed gives the same
         head whatever the state of torch's global generator, which is left as it was.
 
-    `attn_implementation` is "eager": the fused kernels lack double backward on the CPU.
+    What the architecture needs is set here (:mod:`~rlhf_lib.text.architectures`): eager attention,
+    no compilation, a pad token, padding on the right. Tied weights are one parameter, listed once.
 
-    Raises ValueError (bad argument), RuntimeError (embedded model missing or damaged, or a
-    checkpoint that holds no weights for a part below the head), OSError (a folder or a hub
-    model that cannot be read).
+    Raises ValueError (bad argument, or a task that the architecture lacks), RuntimeError (embedded
+    model missing or damaged, or a checkpoint that holds no weights for a part below the head),
+    OSError (a folder or a hub model that cannot be read).
     """
     if task not in TASKS:
         raise ValueError(f"task: expected one of {sorted(TASKS)}, came {task!r}.")
@@ -70,27 +52,49 @@ def load_model(task: str = "classification", name: str | Path = "minilm", *,
         raise ValueError(f"dtype: expected a floating torch dtype, came {dtype!r}.")
     dtype = dtype or torch.float32
 
-    if name == "tiny-random":
-        return _tiny_random(task, num_labels or 2, dtype, dropout or 0.0, seed)
-    folder = verify_embedded() if name == "minilm" else folder_of(name)
-    with _quiet():
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        if num_labels is not None and num_labels != config.num_labels:
-            config.num_labels = num_labels
-        _set_dropout(config, dropout)
-        with _seeded(seed):
-            model, info = TASKS[task].from_pretrained(
-                folder, config=config, dtype=dtype, attn_implementation="eager",
-                local_files_only=True, use_safetensors=True, ignore_mismatched_sizes=True,
-                output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    _refuse_random_body(model, info, name)
+    if str(name).startswith(PREFIX) and not Path(name).is_dir():
+        if name not in TINY:
+            raise ValueError(f"name: expected one of {', '.join(TINY)}, came {name!r}.")
+        with _quiet():
+            config, tokenizer = TINY[name]()
+            dropout = dropout or 0.0
+            configure(config, task, num_labels, dropout)
+            with _seeded(seed):
+                model = TASKS[task].from_config(
+                    config, dtype=dtype, attn_implementation="eager")
+    else:
+        folder = verify_embedded() if name == "minilm" else folder_of(name)
+        with _quiet():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            configure(config, task, num_labels, dropout)
+            with _seeded(seed):
+                model, info = TASKS[task].from_pretrained(
+                    folder, config=config, dtype=dtype, local_files_only=True,
+                    attn_implementation="eager", use_safetensors=True,
+                    ignore_mismatched_sizes=True, output_loading_info=True)
+            tokenizer = _tokenizer(folder, task)
+        _refuse_random_body(model, info, name)
+    prepare(model, tokenizer, dropout)
+    if dtype == torch.float64:
+        with _quiet():
+            from .float64 import keep_float64  # loads two architectures that few will need
+        keep_float64(model)
     return model.eval(), tokenizer
+
+
+def _tokenizer(folder, task):
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if task == "ner" and getattr(tokenizer, "add_prefix_space", None) is False:
+        # Bytes of a word inside a sentence begin with its space; words given one by one have none.
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
+                                                  add_prefix_space=True)
+    return tokenizer
 
 
 def _refuse_random_body(model, info, name):
     """Only a head may be new: elsewhere random weights would pass for pre-trained ones."""
-    body = f"{model.base_model_prefix}."
+    prefix = model.base_model_prefix
+    body = f"{prefix}." if hasattr(model, prefix) else ("shared.", "encoder.", "decoder.")
     new = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
     lost = sorted(k for k in new if k.startswith(body) and ".pooler." not in k)
     if lost:
@@ -98,31 +102,6 @@ def _refuse_random_body(model, info, name):
             f"The model {name}: expected weights for every parameter below the head, came none "
             f"that fit for {len(lost)}, among them {', '.join(lost[:3])}. The checkpoint is "
             f"damaged or of another architecture than its config.json says.")
-
-
-def _tiny_random(task, num_labels, dtype, dropout, seed):
-    """A 2-layer BERT that spells: its 62 word pieces are letters and a little punctuation."""
-    letters = string.ascii_lowercase
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters,
-              *("##" + letter for letter in letters), *".,'!?"]
-    tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)},
-                              model_max_length=32)
-    # The usual range of 0.02 would leave a net this small almost constant.
-    config = BertConfig(vocab_size=len(pieces), hidden_size=8, num_hidden_layers=2,
-                        num_attention_heads=2, intermediate_size=16,
-                        max_position_embeddings=32, num_labels=num_labels,
-                        initializer_range=0.2)
-    _set_dropout(config, dropout)
-    with _seeded(seed):
-        model = TASKS[task].from_config(config, dtype=dtype, attn_implementation="eager")
-    return model.eval(), tokenizer
-
-
-def _set_dropout(config, rate):
-    if rate is not None:
-        for field in DROPOUT_FIELDS:
-            if hasattr(config, field):
-                setattr(config, field, rate)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
     columns must not be empty. A row's line is the one it begins on, counted from 1.
     Raises ValueError from `table_error`.
     """
-    content = _decode(path)
+    content = decode(path)
     header = content.partition("\n")[0]
     tabs = path.suffix.lower() in (".tsv", ".tab") or ("\t" in header and "," not in header)
     reader = csv.reader(io.StringIO(content, newline=""), delimiter="\t" if tabs else ",",
@@ -62,7 +62,8 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
     return names, rows
 
 
-def _decode(path: Path) -> str:
+def decode(path: Path) -> str:
+    """A file's text, UTF-8 with or without byte order mark; ValueError names the first bad line."""
     raw = path.read_bytes()
     try:
         return raw.decode("utf-8-sig")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from .cached import batches
+
+IGNORED = -100  # the label of a place that no loss looks at, as torch and transformers have it
 
 
 class Task:
@@ -17,7 +21,9 @@ class Task:
     micro_batch: most samples in one graph; bounds the memory.
 
     Attributes: model, module, training, validation, micro_batch, device, samples (of the training
-    set). A kind of task defines `loss_fn` and `correct`.
+    set), measures (what the last `evaluate` found beside losses and accuracies). A kind of task
+    defines `loss_fn` and `correct`, `count` where its loss is no mean over samples, and `assess`
+    where it has more measures.
     """
 
     def __init__(
@@ -28,6 +34,7 @@ class Task:
         self.training, self.validation = training, validation
         self.device = next(model.parameters()).device
         self.samples = len(training["labels"])
+        self.measures: dict[str, float] = {}
         self.module.eval()
         self._start = {n: p.detach().clone() for n, p in self.trained()}
 
@@ -36,8 +43,15 @@ class Task:
         raise NotImplementedError
 
     def correct(self, outputs: Tensor, batch: dict[str, Tensor]) -> int:
-        """How many samples of the batch the outputs answer correctly."""
+        """How many of the batch's `count` terms the outputs answer correctly."""
         raise NotImplementedError
+
+    def count(self, batch: dict[str, Tensor]) -> int:
+        """How many terms the mean loss of a batch has: its weight among other batches.
+
+        Here its samples. A Record's cost counts the same terms.
+        """
+        return len(batch["labels"])
 
     def trained(self) -> list[tuple[str, nn.Parameter]]:
         """(name, parameter) of all that is trained."""
@@ -55,26 +69,43 @@ class Task:
         return sum(float((p - self._start[n]).pow(2).sum()) for n, p in self.trained()) ** 0.5
 
     @torch.no_grad()
-    def score(self, data: dict[str, Tensor]) -> tuple[float, float]:
-        """(mean loss, share of correct answers) on a data set, without dropout."""
+    def outputs(self, data: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], float, Tensor]]:
+        """(batch, mean loss, outputs) batch by batch, without dropout; none with no term to it."""
         was_training = self.module.training
         self.module.eval()
-        total, loss, correct = 0, 0.0, 0
         try:
             for batch in batches(data, 2 * self.micro_batch):
-                mean, outputs = self.loss_fn(batch)
-                n = len(batch["labels"])
-                total, loss = total + n, loss + n * float(mean)
-                correct += self.correct(outputs, batch)
+                if self.count(batch):  # else the mean is NaN
+                    loss, outputs = self.loss_fn(batch)
+                    yield batch, float(loss), outputs
         finally:
             self.module.train(was_training)
-        return loss / total, correct / total
+
+    def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
+        """`loss`, the mean over all terms, and `accuracy`, the share answered correctly."""
+        total, loss, correct = 0, 0.0, 0
+        for batch, mean, outputs in self.outputs(data):
+            n = self.count(batch)
+            total, loss = total + n, loss + n * mean
+            correct += self.correct(outputs, batch)
+        return {"loss": loss / total, "accuracy": correct / total}
+
+    def score(self, data: dict[str, Tensor]) -> tuple[float, float]:
+        """(mean loss, accuracy) on a data set, without dropout."""
+        found = self.assess(data)
+        return found["loss"], found["accuracy"]
 
     def evaluate(self) -> dict[str, float]:
-        """Losses and accuracies on both sets, by the names that a Record has for them."""
-        train_loss, train_accuracy = self.score(self.training)
-        val_loss, val_accuracy = self.score(self.validation)
-        return {
-            "train_loss": train_loss, "train_accuracy": train_accuracy,
-            "val_loss": val_loss, "val_accuracy": val_accuracy,
-        }  # fmt: skip
+        """Losses and accuracies on both sets, by the names that a Record has for them.
+
+        What else `assess` finds goes to `measures`, as train_f1 and val_f1; `finetune` puts it
+        into `record.extra`.
+        """
+        found = {
+            f"{part}_{key}": value
+            for part, data in (("train", self.training), ("val", self.validation))
+            for key, value in self.assess(data).items()
+        }
+        fields = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        self.measures = {key: value for key, value in found.items() if key not in fields}
+        return {key: found[key] for key in fields}

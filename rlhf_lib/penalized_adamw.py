@@ -1,0 +1,88 @@
+"""AdamW with a penalty in the loss, where its own weight decay is none (decoupled)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from .flat import assign, check_params, flatten, unflatten
+from .penalty import Regularizer
+from .regularizers import check_lambda, make_regularizer
+
+
+class PenalizedAdamW(torch.optim.AdamW):
+    """Adam on task loss + lambda R(theta), for any regularizer of the library.
+
+    AdamW's decay shortens the weights by lr * decay at each step, beside Adam's own step; an L2
+    penalty adds to the gradient, which Adam then divides by the root of its mean square, so that
+    weights with large gradients feel less of it (Loshchilov and Hutter, 2019, section 2).
+
+    Smooth penalties, and the group lasso with its minimum-norm subgradient (no exact zeros), add
+    their gradient before the step. L1, elastic net and L1-SP are left out of Adam's means and
+    applied after its step by their prox with the step length that Adam gives to each weight,
+    lr / (sqrt(v) + eps): zeros are exact, and a point where nothing moves is a stationary point of
+    the whole objective (Yun, Lozano and Yang, 2021, "Adaptive proximal gradient methods for
+    structured neural networks").
+
+    Args:
+        params: parameters or (name, parameter) pairs, one group.
+        lr, betas, eps: as in torch.optim.AdamW.
+        lambda_reg: weight of the penalty.
+        regularizer: as in RLHFOptimizer; the SP kinds pull to the values at construction.
+
+    Attributes:
+        penalty_value: lambda R at the parameters before the last step.
+    """
+
+    def __init__(
+        self, params: Iterable, lr: float = 1e-3, *, lambda_reg: float = 0.0,
+        regularizer: str | Regularizer | None = "l2",
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+    ):  # fmt: skip
+        named = [p if isinstance(p, tuple) else ("", p) for p in params]
+        self._trained = check_params(p for _, p in named)
+        # Also for None and lambda 0: then this is torch's Adam.
+        penalty = make_regularizer(regularizer) if check_lambda(lambda_reg) else None
+        self.regularizer = penalty and penalty.bind(named, [lambda_reg] * len(named))
+        self.penalty_value = 0.0
+        super().__init__(self._trained, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
+
+    def penalty(self) -> float:
+        """lambda R(theta) at the present parameters."""
+        return 0.0 if self.regularizer is None else float(self.regularizer.value())
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One step on the gradients in ``.grad``, which have to be those of the task loss."""
+        penalty = self.regularizer
+        if penalty is None:
+            return super().step(closure)
+        if closure is not None:
+            raise TypeError("PenalizedAdamW.step() takes no closure: call backward() before it")
+        self.penalty_value = self.penalty()
+        by_prox = penalty.separable and not penalty.smooth
+        if not by_prox:
+            extra = unflatten(penalty.gradient(), self._trained)
+            for p, more in zip(self._trained, extra, strict=True):
+                p.grad = more.clone() if p.grad is None else p.grad + more
+        super().step()
+        if by_prox:
+            theta = flatten(p.detach() for p in self._trained)
+            assign(self._trained, penalty.prox(theta, self._step_lengths()))
+        return None
+
+    def _step_lengths(self) -> Tensor:
+        """Adam's step length for each entry, shape (n,); 0 for one that had no gradient yet."""
+        group = self.param_groups[0]
+        pieces = []
+        for p in self._trained:
+            state = self.state[p]
+            if not state:
+                pieces.append(torch.zeros_like(p))
+                continue
+            seen = 1 - group["betas"][1] ** float(state["step"])
+            root = (state["exp_avg_sq"] / seen).sqrt()
+            pieces.append(group["lr"] / (root + group["eps"]))
+        return flatten(pieces)

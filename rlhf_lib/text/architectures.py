@@ -1,0 +1,94 @@
+"""What each architecture needs before it can be differentiated twice, and on padded batches.
+
+Found from the model's own configuration, so it holds for an embedded model, a folder and the hub:
+
+- dropout: every architecture has its own names for the rates;
+- attention: "eager", because the fused kernels lack double backward on the CPU;
+- compilation (ModernBERT) off: a compiled graph has no double backward;
+- a pad token (GPT-2 has none), and padding on the right, where positions and causal masks
+  leave the other tokens as they are;
+- `padding_idx` off: autograd drops the gradient of that row, although the loss depends on it
+  wherever the pad token is fed unmasked, so gradient and loss would not belong together.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+TASKS = {
+    "classification": AutoModelForSequenceClassification,
+    "ner": AutoModelForTokenClassification,
+    "qa": AutoModelForQuestionAnswering,
+    "lm": AutoModelForCausalLM,
+}
+
+
+def tasks_of(config) -> list[str]:
+    """Keys of `TASKS` that the architecture of this configuration can do.
+
+    An encoder has no "lm": it reads both sides of a token, so it would see what it is to predict.
+    """
+    found = [task for task, auto in TASKS.items() if type(config) in auto._model_mapping]
+    encoder = type(config) in AutoModelForMaskedLM._model_mapping
+    if "lm" in found and encoder and not getattr(config, "is_decoder", False):
+        found.remove("lm")
+    return found
+
+
+def configure(config, task: str, num_labels: int | None, dropout: float | None) -> None:
+    """Set a configuration for a task, in place, before the model is made of it.
+
+    Raises ValueError where the architecture cannot do the task.
+    """
+    able = tasks_of(config)
+    if task not in able:
+        raise ValueError(
+            f"task: {config.model_type} has {', '.join(able)}, came {task!r}. Do: take one of "
+            f"these, or another architecture (for lm a decoder such as gpt2)."
+        )
+    if task == "qa":
+        num_labels = 2  # start and end, whatever the checkpoint was trained for before
+    if num_labels is not None and num_labels != config.num_labels:
+        config.num_labels = num_labels
+    for field, value in vars(config).items():
+        # Where a rate is None another field is meant, and that is set as well.
+        rate = "dropout" in field or field.endswith("pdrop")
+        if rate and dropout is not None and isinstance(value, float | int | None):
+            setattr(config, field, dropout)
+    if getattr(config, "reference_compile", False) is not False:
+        config.reference_compile = False
+    if task != "lm" and hasattr(config, "use_cache"):
+        config.use_cache = False  # keys and values are kept for writing on, which no head does
+
+
+def prepare(model: nn.Module, tokenizer, dropout: float | None = None) -> None:
+    """Fit a loaded model and its tokenizer to each other, in place.
+
+    Raises ValueError for a tokenizer with neither a pad token nor an end token to stand in.
+    """
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ValueError(
+                f"the tokenizer of this {model.config.model_type}: expected a pad token or an end "
+                f"token to pad with, came neither. Do: set tokenizer.pad_token to one of its "
+                f"tokens, tokenizer.save_pretrained(folder), and load the folder."
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.padding_side = "right"
+    accepted = inspect.signature(model.forward).parameters
+    tokenizer.model_input_names = [n for n in tokenizer.model_input_names if n in accepted]
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.padding_idx = None
+        if isinstance(module, nn.Dropout) and dropout is not None:
+            module.p = dropout  # GPT-2's heads have rates that no field of the config names

@@ -1,0 +1,196 @@
+"""Find named entities: a tag for each word, from its first sub-word piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .cached import CachedTop
+from .conll import EntityDataset
+from .metrics import entity_scores
+from .task import IGNORED, Task
+
+
+class EntityTask(Task):
+    """Tag words in the scheme BIO: the whole model, or its top layers on cached activations.
+
+    A word is scored at the first of its sub-word pieces (Devlin et al., 2019, section 5.3); other
+    pieces, [CLS], [SEP] and padding carry the label -100, which the loss leaves out. The loss is
+    the mean over scored words, and batches are weighted by how many they have (`count`), so that
+    a short sentence's words weigh as much as a long one's.
+
+    A sentence of more than `max_length` pieces goes in windows of whole words that overlap; each
+    of its words is scored in exactly one of them, where it has more context, so that none is
+    lost. A word for which the tokenizer has no piece at all (a lone zero-width space) stands as
+    the unknown token.
+
+    A Record's accuracy is the share of words tagged correctly, most of them O; precision, recall
+    and F1 of entities (see `entity_scores`) are in its `extra` as val_f1, train_f1, and so on.
+
+    model, tokenizer: as `load_model("ner", num_labels=len(data.label_names))` gives them.
+    training, validation: EntityDatasets with the same label_names.
+    top_layers: k >= 1 trains the top k layers and the classifier on activations that are computed
+        once, here; None trains all parameters.
+    max_length: most pieces of a window, [CLS] and [SEP] among them.
+    overlap: words that a window shares with the one before; fewer where it is shorter than twice
+        that.
+    micro_batch: most windows in one graph; bounds the memory.
+
+    The dicts of tensors hold, beside what the model takes, `labels` (n, T), `words` (n, T), which
+    word of its sentence a scored piece begins, -1 elsewhere, and `sentence` (n,), its number.
+
+    Raises ValueError for label_names that differ between the sets or are not as many as the
+    model's outputs, for a sentence without words, and for a tokenizer that cannot tell which
+    piece is of which word.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer,
+        training: EntityDataset,
+        validation: EntityDataset,
+        *,
+        top_layers: int | None = None,
+        max_length: int = 64,
+        overlap: int = 8,
+        micro_batch: int = 64,
+    ):
+        self.label_names, self.tokenizer = training.label_names, tokenizer
+        if validation.label_names != self.label_names:
+            raise ValueError(
+                f"{validation.name} has other label_names than {training.name}: load it with "
+                "label_names=training.label_names"
+            )
+        if model.config.num_labels != len(self.label_names):
+            raise ValueError(
+                f"{training.name} has {len(self.label_names)} tags, the model "
+                f"{model.config.num_labels} outputs: load it with "
+                f"num_labels={len(self.label_names)}"
+            )
+        if not tokenizer.is_fast:
+            raise ValueError(
+                "tokenizer: expected a fast one, which knows the word of each piece, came "
+                f"{type(tokenizer).__name__}"
+            )
+        self.max_length = min(max_length, tokenizer.model_max_length)
+        self.overlap = overlap
+        module = model if top_layers is None else CachedTop(model, top_layers)
+        self.device, self.module = next(model.parameters()).device, module
+        super().__init__(
+            model, module, self.encode(training), self.encode(validation), micro_batch=micro_batch
+        )
+
+    def encode(self, data: EntityDataset) -> dict[str, Tensor]:
+        """A data set as this task takes it, for `assess` and `predict`."""
+        sentences, sizes = self._pieces(data)
+        cut = [(number, *window) for number, tokens in enumerate(sentences)
+               for window in self._windows([sizes[token] for token in tokens])]  # fmt: skip
+        encoded = self.tokenizer(
+            [sentences[number][start:stop] for number, start, stop, _, _ in cut],
+            is_split_into_words=True, truncation=True, max_length=self.max_length,
+            padding="longest", return_tensors="pt",
+        )  # fmt: skip
+        words = torch.full_like(encoded["input_ids"], -1)
+        labels = torch.full_like(words, IGNORED)
+        for i, (number, start, _, first, last) in enumerate(cut):
+            before = None
+            for place, word in enumerate(encoded.word_ids(i)):
+                if word is not None and word != before and first <= start + word < last:
+                    words[i, place] = start + word
+                    labels[i, place] = self.label_names.index(data.tags[number][start + word])
+                before = word
+        scored = int((words >= 0).sum())
+        if scored != sum(map(len, sentences)):
+            raise ValueError(f"{data.name}: {sum(map(len, sentences))} words, but a piece for "
+                             f"{scored} only. Do: raise max_length.")  # fmt: skip
+        tensors = {**encoded, "labels": labels, "words": words,
+                   "sentence": torch.tensor([number for number, *_ in cut])}  # fmt: skip
+        tensors = {key: value.to(self.device) for key, value in tensors.items()}
+        return self.module.cache(tensors) if isinstance(self.module, CachedTop) else tensors
+
+    def _pieces(self, data) -> tuple[list[list[str]], dict[str, int]]:
+        """The sentences, and how many pieces each word has: none is left without."""
+        if not len(data):
+            raise ValueError(f"{data.name}: expected at least one sentence, came none.")
+        for i, tokens in enumerate(data.tokens):
+            if not tokens:
+                raise ValueError(f"{data.name}: sentence {i} has no words. Do: leave it out.")
+        unique = sorted({token for tokens in data.tokens for token in tokens})
+        ids = self.tokenizer([[token] for token in unique], is_split_into_words=True,
+                             add_special_tokens=False)["input_ids"]  # fmt: skip
+        sizes = {token: len(pieces) for token, pieces in zip(unique, ids, strict=True)}
+        unknown = self.tokenizer.unk_token
+        empty = [token for token, size in sizes.items() if not size]
+        if empty and unknown is None:
+            raise ValueError(f"{data.name}: the tokenizer has no piece for the word {empty[0]!r} "
+                             "and no unknown token. Do: replace that word.")  # fmt: skip
+        sentences = [[token if sizes[token] else unknown for token in tokens]
+                     for tokens in data.tokens]  # fmt: skip
+        return sentences, {**sizes, unknown: 1}
+
+    def _windows(self, sizes: list[int]) -> Iterator[tuple[int, int, int, int]]:
+        """(start, stop) of each window of words, and of those that are scored in it."""
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add()
+        start, first = 0, 0
+        while True:
+            stop, used = start, 0
+            while stop < len(sizes) and (stop == start or used + sizes[stop] <= room):
+                used += sizes[stop]
+                stop += 1
+            if stop == len(sizes):
+                yield start, stop, first, stop
+                return
+            shared = min(self.overlap, (stop - start - 1) // 2)
+            last = stop - shared // 2
+            if last > first:
+                yield start, stop, first, last
+            start, first = stop - shared, last
+
+    def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(mean cross-entropy over scored words, logits of shape (n, T, C)) of a batch."""
+        inputs = {k: v for k, v in batch.items() if k not in ("labels", "words", "sentence")}
+        logits = self.module(**inputs)
+        logits = logits if isinstance(logits, Tensor) else logits.logits
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED
+        )
+        return loss, logits
+
+    def count(self, batch: dict[str, Tensor]) -> int:
+        """How many words of the batch are scored."""
+        return int((batch["labels"] != IGNORED).sum())
+
+    def correct(self, outputs: Tensor, batch: dict[str, Tensor]) -> int:
+        """How many scored words have their largest logit at their tag."""
+        return int((outputs.argmax(2) == batch["labels"]).sum())
+
+    def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
+        """`loss` and `accuracy` of words; `precision`, `recall` and `f1` of entities."""
+        total, loss, correct, seen = 0, 0.0, 0, []
+        for batch, mean, outputs in self.outputs(data):
+            n = self.count(batch)
+            total, loss = total + n, loss + n * mean
+            correct += self.correct(outputs, batch)
+            seen.append((batch, outputs.argmax(2)))
+        truth = self._sentences((batch, batch["labels"]) for batch, _ in seen)
+        scores = entity_scores(truth, self._sentences(seen))
+        return {"loss": loss / total, "accuracy": correct / total, **scores}
+
+    def predict(self, data: dict[str, Tensor]) -> list[list[str]]:
+        """The likeliest tag of each word, sentence by sentence, of data from `encode`."""
+        return self._sentences((b, outputs.argmax(2)) for b, _, outputs in self.outputs(data))
+
+    def _sentences(self, batches) -> list[list[str]]:
+        """Tags of sentences from (batch, tag numbers (n, T)); windows are put together again."""
+        tags = {}
+        for batch, numbers in batches:
+            rows, places = (batch["words"] >= 0).nonzero(as_tuple=True)
+            for sentence, word, number in zip(
+                batch["sentence"][rows].tolist(), batch["words"][rows, places].tolist(),
+                numbers[rows, places].tolist(), strict=True,
+            ):  # fmt: skip
+                tags.setdefault(sentence, {})[word] = self.label_names[number]
+        return [[found[word] for word in sorted(found)] for _, found in sorted(tags.items())]

@@ -1,0 +1,50 @@
+"""Freeze parts of a model: what is not trained cannot overfit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import nn
+
+PARTS: dict[str, Callable[[str], bool]] = {
+    "embeddings": lambda name: "embed" in name or name.startswith("shared.")
+    or any(word in name for word in ("wte.", "wpe.")),
+    "encoder": lambda name: any(word in name for word in ("encoder.", ".layer.", ".h.")),
+    "biases": lambda name: name.endswith("bias"),
+    "normalizations": lambda name: "norm" in name.lower() or "ln_" in name,
+    "weights": lambda name: not name.endswith("bias") and not is_head(name),
+    "body": lambda name: not is_head(name),
+}
+
+
+def is_head(name: str) -> bool:
+    """Whether a parameter belongs to what a task puts on top of the pre-trained model."""
+    heads = ("classifier", "pre_classifier", "score", "qa_outputs", "lm_head", "cls.")
+    return name.startswith(heads)
+
+
+def freeze(module: nn.Module, parts: Iterable[str]) -> list[str]:
+    """Train everything in `module` except these parts; returns the names of what is frozen.
+
+    parts: of "embeddings", "encoder" (its layers), "biases", "normalizations", "weights" (leaves
+        the biases and the head: Ben Zaken, Goldberg and Ravfogel, 2022, "BitFit"), "body" (leaves
+        the head alone). Nothing freezes nothing, so that a later call undoes an earlier one.
+
+    Raises ValueError for an unknown part, one that the module has not, or if nothing is left.
+    """
+    parts = list(parts)
+    for part in parts:
+        if part not in PARTS:
+            raise ValueError(f"freeze: expected parts out of {sorted(PARTS)}, came {part!r}")
+    names = [name for name, _ in module.named_parameters()]
+    frozen = [name for name in names if any(PARTS[part](name) for part in parts)]
+    for part in parts:
+        if not any(PARTS[part](name) for name in names):
+            raise ValueError(
+                f"freeze: {type(module).__name__} has no {part} among its {len(names)} parameters"
+            )
+    if len(frozen) == len(names):
+        raise ValueError(f"freeze: {' and '.join(parts)} is everything; leave something to train")
+    for name, p in module.named_parameters():
+        p.requires_grad_(name not in frozen)
+    return frozen

@@ -1,0 +1,88 @@
+"""A task's fits along a path of lambdas: what `select_lambda` needs to choose one for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..optimizer import RLHFOptimizer
+from ..train import train
+from .cached import batches
+from .task import Task
+
+
+class LambdaPathFit:
+    """The `fit` of `select_lambda` for a task: RLHF steps at each lambda, from large to small.
+
+        task = ClassificationTask(model, tokenizer, reviews, reviews, top_layers=1)
+        fit = LambdaPathFit(task, steps=3)
+        select_lambda(fit, task.training["labels"], [1.0, 0.3, 0.1])
+
+    Folds are parts of the task's *training* data; its validation data is not looked at. Each path
+    begins at the task's starting point with a fresh optimizer; the next lambda goes on from the
+    weights (and the damping) that the last one ended with. The "SP" penalties pull to the task's
+    start throughout.
+
+    task: any Task; its weights are back at their start after each path. Samples are its rows: rows
+        that belong together (windows of one text) may come into different folds.
+    steps: RLHF steps at each lambda. first_steps: at the largest, which begins at the start;
+        default the same.
+    regularizer, damping, max_iter: see RLHFOptimizer; `options` go there, too.
+    curvature_size: samples that the curvature products of a step see, drawn anew at each step by
+        the seed; None takes all.
+
+    Each score has "loss" and "accuracy" on the left-out samples, "train_loss", "distance" from the
+    start (2-norm), and "cost", in gradients of the path's training samples since its beginning.
+    """
+
+    def __init__(
+        self, task: Task, *, regularizer: str = "l2sp", steps: int = 4,
+        first_steps: int | None = None, damping: float = 1.0, max_iter: int = 10,
+        curvature_size: int | None = 64, **options,
+    ):  # fmt: skip
+        first_steps = steps if first_steps is None else first_steps
+        if min(steps, first_steps) < 1:
+            raise ValueError(f"expected at least one step, got {min(steps, first_steps)}")
+        self.task, self.steps, self.first_steps = task, steps, first_steps
+        self.curvature_size = curvature_size
+        self.options = {
+            "regularizer": regularizer, "damping": damping, "max_iter": max_iter, **options,
+        }  # fmt: skip
+
+    def __call__(
+        self, train_index: Tensor, validation_index: Tensor, lambdas: list[float], seed: int
+    ) -> Iterator[dict[str, float]]:
+        """Yield the scores of each lambda in turn."""
+        task = self.task
+        training, left_out = (_rows(task.training, i) for i in (train_index, validation_index))
+        whole = [list(batches(training, task.micro_batch))]
+        generator, n = torch.Generator().manual_seed(seed), len(train_index)
+
+        def curvature_batches(step: int):
+            index = torch.randperm(n, generator=generator)[: self.curvature_size]
+            return list(batches(_rows(training, index), task.micro_batch))
+
+        few = self.curvature_size is not None and self.curvature_size < n
+        task.reset()
+        optimizer = RLHFOptimizer(task.trained(), lambda_reg=lambdas[0], **self.options)
+        try:
+            for i, value in enumerate(lambdas):
+                for group in optimizer.param_groups:
+                    group["lambda_reg"] = value
+                *_, last = train(
+                    task.loss_fn, optimizer, whole, epochs=self.steps if i else self.first_steps,
+                    curvature_batches=curvature_batches if few else None,
+                )  # fmt: skip
+                loss, accuracy = task.score(left_out)
+                yield {
+                    "loss": loss, "accuracy": accuracy, "train_loss": task.score(training)[0],
+                    "distance": task.distance(), "cost": last.cost / n,
+                }  # fmt: skip
+        finally:
+            task.reset()
+
+
+def _rows(data: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    return {key: value[index.to(value.device)] for key, value in data.items()}

@@ -1,0 +1,101 @@
+"""Causal language modelling: predict each token of a text from those before it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .task import IGNORED, Task
+from .texts import TextDataset
+
+
+class LanguageModelTask(Task):
+    """Fine-tune a causal language model on texts; their labels, if they have any, are not used.
+
+    The loss is the mean cross-entropy of the next token (in nats) over all predicted tokens, and
+    batches are weighted by how many they have (`count`). A text's first token is not predicted.
+    Longer texts go in blocks of `max_length` tokens of which each begins with the last token of
+    the one before, so that every other token is predicted once, from its own block. Padding is
+    never scored.
+
+    A Record's accuracy is the share of next tokens that have the largest logit; the perplexity,
+    exp(loss), is in its `extra` as val_perplexity and train_perplexity.
+
+    model, tokenizer: as `load_model("lm", ...)` gives them: any causal model of transformers. A
+        tokenizer without a padding token pads with its end-of-text token.
+    training, validation: data sets of texts.
+    max_length: most tokens of a block.
+    micro_batch: most blocks in one graph; bounds the memory (the logits are n x T x vocabulary).
+
+    Raises ValueError for a text with fewer than two tokens: there is nothing to predict in it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer,
+        training: TextDataset,
+        validation: TextDataset,
+        *,
+        max_length: int = 64,
+        micro_batch: int = 16,
+    ):
+        if max_length < 2:
+            raise ValueError(f"max_length: expected at least 2, came {max_length!r}")
+        self.tokenizer, self.max_length = tokenizer, min(max_length, tokenizer.model_max_length)
+        self.device = next(model.parameters()).device
+        super().__init__(
+            model, model, self.encode(training), self.encode(validation), micro_batch=micro_batch
+        )
+
+    def encode(self, data: TextDataset) -> dict[str, Tensor]:
+        """A data set as this task takes it: `input_ids`, `attention_mask`, `labels`, (n, T)."""
+        blocks = []
+        for i, ids in enumerate(self.tokenizer(list(data.texts), verbose=False)["input_ids"]):
+            if len(ids) < 2:
+                raise ValueError(
+                    f"{data.name}: text {i}, {data.texts[i]!r}, has {len(ids)} tokens, and none to "
+                    "predict. Do: leave it out."
+                )
+            step = self.max_length - 1
+            blocks += [ids[k : k + step + 1] for k in range(0, len(ids) - 1, step)]
+        longest = max(map(len, blocks))
+        padding = self.tokenizer.pad_token_id
+        if padding is None:  # any id would do: padding is neither seen nor scored
+            padding = self.tokenizer.eos_token_id or 0
+        ids = torch.full((len(blocks), longest), padding)
+        mask = torch.zeros_like(ids)
+        for i, block in enumerate(blocks):
+            ids[i, : len(block)] = torch.tensor(block)
+            mask[i, : len(block)] = 1
+        tensors = {"input_ids": ids, "attention_mask": mask,
+                   "labels": ids.masked_fill(mask == 0, IGNORED)}  # fmt: skip
+        return {key: value.to(self.device) for key, value in tensors.items()}
+
+    def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(mean cross-entropy of the next token, logits of shape (n, T, V)) of a batch."""
+        logits = self.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        ).logits
+        loss = nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED
+        )
+        return loss, logits
+
+    def count(self, batch: dict[str, Tensor]) -> int:
+        """How many tokens of the batch are predicted."""
+        return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+    def correct(self, outputs: Tensor, batch: dict[str, Tensor]) -> int:
+        """How many predicted tokens have the largest logit."""
+        return int((outputs[:, :-1].argmax(2) == batch["labels"][:, 1:]).sum())
+
+    def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
+        """`loss` and `accuracy` of the next token, and `perplexity`."""
+        found = super().assess(data)
+        try:
+            return {**found, "perplexity": math.exp(found["loss"])}
+        except OverflowError:
+            return {**found, "perplexity": math.inf}
