@@ -1,0 +1,179 @@
+"""One safetensors file for a pruned, quantized or distilled model, and the model back from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..quiet import quiet
+from .packing import pack, unpack
+from .units import KINDS, find_units, resize
+from .weights import is_quantized, refuse_masks
+
+_FORMAT = "rlhf_lib.compress 1"
+
+
+@torch.no_grad()
+def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
+    """Write all parameters and buffers to one file; returns its size in bytes.
+
+    packed: a tensor with many zeros is kept as a bit for each entry and its other entries, and
+        integers of fewer than 8 bits in as many bits, wherever that is smaller. False: as it is.
+
+    A table or matrix that is tied to another is written once. Raises ValueError for a model under
+    pruning masks.
+    """
+    refuse_masks(model)
+    state, seen = {}, set()
+    for name, tensor in model.state_dict().items():
+        place = id(tensor) if is_quantized(tensor) else (tensor.data_ptr(), tensor.shape)
+        if tensor.numel() and place in seen:
+            continue
+        seen.add(place)
+        state[name] = tensor.detach()
+    bits = {}
+    metadata = {"format": _FORMAT}
+    if any(is_quantized(t) for t in state.values()):
+        for name, tensor in state.items():
+            kind = getattr(tensor, "target_dtype", None)
+            if kind not in (None, torch.int8):
+                module, _, weight = name.rpartition(".")
+                bits[f"{module}._{weight}_qdata"] = int(str(kind).removeprefix("torch.int"))
+        with quiet():
+            from torchao.prototype.safetensors.safetensors_support import (
+                flatten_tensor_state_dict,
+            )
+        state, quantized = flatten_tensor_state_dict(state)
+        metadata["quantized"] = json.dumps(quantized)
+    tensors, forms = {}, {}
+    for name, tensor in state.items():
+        smaller = pack(tensor.cpu(), bits.get(name)) if packed else None
+        if smaller is None:
+            tensors[name] = tensor.contiguous()
+        else:
+            parts, forms[name] = smaller
+            tensors |= {f"{name}:{key}": part for key, part in parts.items()}
+    metadata["packed"] = json.dumps(forms)
+    save_file(tensors, path, metadata=metadata)
+    return Path(path).stat().st_size
+
+
+@torch.no_grad()
+def load(path: str | Path, model: nn.Module) -> nn.Module:
+    """Put what :func:`save` wrote into a model of the original architecture; returns the model.
+
+    The model is changed in place to fit: layers that the file lacks go, matrices take its heads
+    and neurons, weights its integers. Outputs are bit by bit those of the model that was saved.
+
+    Raises ValueError for a file of another origin or that does not fit, naming the first tensor.
+    """
+    refuse_masks(model)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a whole safetensors file, got {error}") from None
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path}: expected a file by compress.save, got the format "
+            f"{metadata.get('format')!r}: read others with load_model or load_state_dict"
+        )
+    for name, how in json.loads(metadata["packed"]).items():
+        parts = {key: tensors.pop(f"{name}:{key}") for key in ("mask", "values")
+                 if f"{name}:{key}" in tensors}
+        tensors[name] = unpack(parts, how)
+    if "quantized" in metadata:
+        with quiet():
+            from torchao.prototype.safetensors.safetensors_support import (
+                unflatten_tensor_state_dict,
+            )
+        tensors, _ = unflatten_tensor_state_dict(tensors, json.loads(metadata["quantized"]))
+    device = next(model.parameters()).device
+    _drop_layers(model, tensors)
+    _resize(model, tensors)
+    tied = _check(model, tensors, path)
+    # Assigned and not copied: a quantized weight has no place in a float parameter.
+    found = {name: tensor.to(device) for name, tensor in tensors.items()}
+    model.load_state_dict(found, strict=False, assign=True)
+    for name, source in tied.items():
+        module, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(module), attribute, model.get_parameter(source))
+    for p in model.parameters():
+        if is_quantized(p):
+            p.requires_grad_(False)
+    return model
+
+
+def _drop_layers(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Cut every list of layers to those of which the file knows something."""
+    for name, layers in model.named_modules():
+        if not isinstance(layers, nn.ModuleList) or not len(layers):
+            continue
+        prefix = f"{name}."
+        known = {key[len(prefix):].split(".")[0] for key in tensors if key.startswith(prefix)}
+        if 0 < len(known) < len(layers):
+            set_layers(model, name, layers[: len(known)])
+
+
+def set_layers(model: nn.Module, name: str, layers: nn.ModuleList) -> None:
+    """Give a model another list of layers, and its config their number."""
+    model.set_submodule(name, layers)
+    config = getattr(model, "config", None)
+    for attribute in ("num_hidden_layers", "n_layers", "n_layer"):
+        if attribute in vars(config or object):
+            setattr(config, attribute, len(layers))
+
+
+def _resize(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Shrink linear layers to the file's shapes, and tell attention how many heads it has."""
+    for name, module in model.named_modules():
+        weight = tensors.get(f"{name}.weight")
+        if isinstance(module, nn.Linear) and weight is not None and weight.ndim == 2:
+            old, new = module.weight.shape, weight.shape
+            if old != new and new[0] <= old[0] and new[1] <= old[1]:
+                rows = module.weight[: new[0], : new[1]]
+                resize(module, rows, None if module.bias is None else module.bias[: new[0]])
+    for kind in KINDS:
+        try:
+            units = find_units(model, kind)
+        except TypeError:
+            continue
+        for unit in units:
+            unit.count_heads()
+
+
+def _check(model: nn.Module, tensors: dict[str, Tensor], path) -> dict[str, str]:
+    """Which names of the model are tied to which of the file; all others have to be there."""
+    owner, tied = {}, {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if name in tensors:
+            owner.setdefault(id(p), name)
+    state = model.state_dict()
+    everything = dict(model.named_parameters(remove_duplicate=False))
+    for name, tensor in state.items():
+        if name in tensors and tensors[name].shape != tensor.shape:
+            raise ValueError(
+                f"{path}: expected {name} of shape {tuple(tensor.shape)}, as in this "
+                f"{type(model).__name__}, got {tuple(tensors[name].shape)}: load it into a model "
+                "of the architecture it was saved from"
+            )
+        if name not in tensors:
+            if id(everything.get(name)) not in owner:
+                raise ValueError(
+                    f"{path}: expected {name}, which this {type(model).__name__} has, got none: "
+                    "load it into a model of the architecture it was saved from"
+                )
+            tied[name] = owner[id(everything[name])]
+    extra = sorted(tensors.keys() - state.keys())
+    if extra:
+        raise ValueError(
+            f"{path}: holds {len(extra)} tensors that this {type(model).__name__} has no place "
+            f"for, among them {extra[0]}: load it into one of the architecture it was saved from"
+        )
+    return tied

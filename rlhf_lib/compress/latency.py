@@ -1,0 +1,58 @@
+"""How long models take, measured side by side."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one call.
+
+    Attributes:
+        wall, cpu: medians of wall time and of the process's CPU time (all its threads).
+        low, high: quartiles of the CPU time.
+    """
+
+    wall: float
+    cpu: float
+    low: float
+    high: float
+
+
+@torch.inference_mode()
+def latency(
+    calls: dict[str, Callable[[], object]], *, repeats: int = 15, warmup: int = 2
+) -> dict[str, Latency]:
+    """Median seconds of each call, taken in turn, so that a busy spell hits all of them alike.
+
+    calls: functions without arguments, such as ``lambda: model(**encoded)``, by name. On a machine
+        with other work compare CPU times, as ratios.
+    repeats: measured rounds, 2 at least. warmup: rounds before, not measured.
+    """
+    if repeats < 2 or warmup < 0 or not calls:
+        raise ValueError(
+            f"expected calls, repeats >= 2 and warmup >= 0, got {len(calls)}, {repeats}, {warmup}"
+        )
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    cpu: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(-warmup, repeats):
+        for name, call in calls.items():
+            started, burnt = time.perf_counter(), time.process_time()
+            call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            burnt = time.process_time() - burnt
+            if turn >= 0:
+                wall[name].append(time.perf_counter() - started)
+                cpu[name].append(burnt)
+    result = {}
+    for name in calls:
+        low, middle, high = statistics.quantiles(cpu[name], n=4, method="inclusive")
+        result[name] = Latency(statistics.median(wall[name]), middle, low, high)
+    return result

@@ -1,0 +1,69 @@
+"""What it would cost to set a weight to zero: magnitude, and LeCun's curvature-aware saliency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..curvature import HessianOperator
+from ..flat import unflatten
+from ..objective import TaskLoss
+from ..preconditioners import (
+    empirical_fisher_diagonal,
+    gauss_newton_diagonal,
+    hutchinson_diagonal,
+)
+
+CURVATURES = ("ggn", "hessian", "fisher")
+
+
+def saliencies(
+    modules: dict[str, nn.Module], by: str, task: TaskLoss | None, *, curvature: str = "ggn",
+    samples: int = 10, generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Scores of every weight, like the weights; the least are pruned first.
+
+    "magnitude": theta_i^2, the order of |theta_i|.
+    "obd": (1/2) h_ii theta_i^2, what a quadratic model with a diagonal matrix at a minimum says the
+        loss rises by (LeCun, Denker and Solla, 1990, equation 5). h is the diagonal of the
+        Gauss-Newton matrix, exactly ("ggn"), of the empirical Fisher matrix ("fisher"), or of the
+        Hessian, estimated by ``samples`` products ("hessian"); negative estimates count as 0.
+    """
+    weights = [module.weight for module in modules.values()]
+    squares = [w.detach().square() for w in weights]
+    if by == "magnitude":
+        return dict(zip(modules, squares, strict=True))
+    if curvature not in CURVATURES:
+        raise ValueError(f"curvature: expected one of {CURVATURES}, got {curvature!r}")
+    frozen = [w for w in weights if not w.requires_grad]
+    for w in frozen:  # their curvature counts although they are not trained
+        w.requires_grad_(True)
+    try:
+        if curvature == "hessian":
+            operator = HessianOperator(task, weights, keep_graph=False)
+            h = hutchinson_diagonal(operator, samples=samples, generator=generator)
+        else:
+            ggn = curvature == "ggn"
+            h = (gauss_newton_diagonal if ggn else empirical_fisher_diagonal)(task, weights)
+    finally:
+        for w in frozen:
+            w.requires_grad_(False)
+    pieces = unflatten(h.clamp_(min=0), weights)
+    return {
+        name: piece.view_as(square) * square / 2
+        for name, piece, square in zip(modules, pieces, squares, strict=True)
+    }
+
+
+def task_loss(loss_fn: Callable | None, batches, by: str) -> TaskLoss | None:
+    """The loss that ``by`` asks for. Raises ValueError where it is missing."""
+    if by == "magnitude":
+        return None
+    if loss_fn is None:
+        raise ValueError(
+            f"by={by!r} looks at the loss: pass loss_fn=, which returns (mean loss, outputs) of a "
+            "batch, and batches=, as a task's loss_fn and batches(task.training, 32)"
+        )
+    return loss_fn if isinstance(loss_fn, TaskLoss) else TaskLoss(loss_fn, batches)

@@ -1,0 +1,369 @@
+"""Pruning: masks, saliencies against the true diagonal and closed forms, units really taken out."""
+
+import copy
+
+import pytest
+import torch
+from cases import (
+    LABELS,
+    TEXTS,
+    classification,
+    close,
+    cross_entropy_on,
+    few_cases,
+    mlp,
+    randn,
+    spd,
+    tiny_bert,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from rlhf_lib.compress import (
+    keep_masks,
+    make_permanent,
+    optimal_brain_surgeon,
+    prune,
+    sparsity,
+)
+from rlhf_lib.compress.saliency import saliencies
+from rlhf_lib.compress.surgeon import input_second_moments, layer_surgery
+from rlhf_lib.compress.units import find_units, gate_saliencies
+from rlhf_lib.compress.weights import masked, weight_modules
+from rlhf_lib.objective import TaskLoss
+from rlhf_lib.text import encode, load_model
+
+fractions = st.floats(0, 0.95)
+
+
+@pytest.fixture
+def bert():
+    model, tokenizer = load_model(name="tiny-random", dtype=torch.float64)
+    return model, encode(tokenizer, TEXTS, max_length=10)
+
+
+def loss_fn_of(model):
+    def loss_fn(batch):
+        logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        return nn.functional.cross_entropy(logits, batch["labels"]), logits
+
+    return loss_fn
+
+
+@few_cases
+@given(fraction=fractions, per_tensor=st.booleans(), seed=st.integers(0, 99))
+def test_masks_drop_the_least_scores_and_the_right_number(fraction, per_tensor, seed):
+    scores = {"a": randn(7, 5, seed=seed).abs(), "b": randn(11, seed=seed + 100).abs()}
+    masks = keep_masks(scores, fraction, per_tensor=per_tensor)
+    groups = [["a"], ["b"]] if per_tensor else [["a", "b"]]
+    for names in groups:
+        score = torch.cat([scores[n].reshape(-1) for n in names])
+        keep = torch.cat([masks[n].reshape(-1) for n in names])
+        assert int((~keep).sum()) == round(fraction * len(score))
+        if keep.any() and not keep.all():
+            assert score[~keep].max() <= score[keep].min()
+
+
+def test_equal_scores_still_give_the_right_number():
+    assert int((~keep_masks({"a": torch.ones(10)}, 0.3)["a"]).sum()) == 3
+
+
+def test_magnitude_masks_of_a_whole_bert(bert):
+    model, _ = bert
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    keep = prune(model, 0.6)
+    weights = torch.cat([before[n].abs().reshape(-1) for n in keep])
+    gone = torch.cat([~k.reshape(-1) for k in keep.values()])
+    assert int(gone.sum()) == round(0.6 * len(weights))
+    assert weights[gone].max() <= weights[~gone].min()
+    assert sparsity(model).zeros == int(gone.sum())
+    assert not any("embeddings" in n or "LayerNorm" in n or n.endswith("bias") for n in keep)
+    make_permanent(model)
+    for name, p in model.named_parameters():
+        expected = before[name] * keep[name] if name in keep else before[name]
+        assert torch.equal(p, expected) and p.requires_grad
+
+
+def test_embeddings_are_pruned_when_asked(bert):
+    keep = prune(bert[0], 0.5, embeddings=True, per_layer=True)
+    assert sum("embeddings" in n for n in keep) == 3
+    assert all(int((~k).sum()) == round(0.5 * k.numel()) for k in keep.values())
+
+
+def test_zeros_stay_zero_while_training_goes_on_and_more_can_be_pruned(bert):
+    model, encoded = bert
+    keep = prune(model, 0.5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(**encoded).logits, LABELS).backward()
+        optimizer.step()
+    weights = {n: m.weight for n, m in weight_modules(model).items()}
+    assert all(bool((weights[n] == 0)[~k].all()) for n, k in keep.items())
+    assert sparsity(model).zeros == sum(int((~k).sum()) for k in keep.values())
+    more = prune(model, 0.7)
+    assert all(not bool((more[n] & ~keep[n]).any()) for n in keep)
+    assert sparsity(model).share == pytest.approx(0.7, abs=1e-3)
+    assert not masked(make_permanent(model))
+    copy.deepcopy(model)
+
+
+def test_a_failed_call_leaves_the_masks_as_they_were(bert):
+    model, _ = bert
+    prune(model, 0.5)
+    with pytest.raises(ZeroDivisionError):
+        prune(model, 0.7, by="obd", loss_fn=lambda batch: 1 / 0, batches=[torch.ones(2)])
+    assert masked(model) and sparsity(model).share == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_matrix_tied_to_an_embedding_is_left_out():
+    net = nn.Module()
+    net.table, net.hidden, net.head = nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9)
+    net.head.weight = net.table.weight
+    assert set(weight_modules(net)) == {"hidden.weight"}
+    assert len(weight_modules(net, embeddings=True)) == 2
+
+
+def test_obd_on_a_quadratic_is_half_the_true_diagonal_times_the_square():
+    """Least squares: the Hessian in every row of W is X'X / n."""
+    X, Y = randn(20, 6), randn(20, 3, seed=1)
+    net = nn.Linear(6, 3, bias=False).double()
+
+    def loss_fn(batch):
+        out = net(batch[0])
+        return (out - batch[1]).square().sum(1).mean() / 2, out
+
+    h = (X.T @ X / len(X)).diagonal()
+    expected = h * net.weight.detach() ** 2 / 2
+    task = TaskLoss(loss_fn, [(X[:8], Y[:8]), (X[8:], Y[8:])])
+    got = saliencies(weight_modules(net), "obd", task)["weight"]
+    close(got, expected)
+    # Products with random signs have other rows' entries as noise: many of them come near.
+    many = saliencies(
+        weight_modules(net), "obd", task, curvature="hessian", samples=400,
+        generator=torch.Generator().manual_seed(0),
+    )["weight"]  # fmt: skip
+    assert float((many - expected).abs().max()) < 0.15 * float(expected.max())
+
+
+def test_obd_scores_of_bert_are_those_of_the_dense_gauss_newton_matrix():
+    tiny = tiny_bert()
+    task = TaskLoss(tiny.closure)
+    modules = weight_modules(tiny.model)
+    got = saliencies(modules, "obd", task)
+    diagonal, offset = tiny.gauss_newton.diagonal(), 0
+    for name, p in tiny.model.named_parameters():
+        if name in modules:
+            h = diagonal[offset : offset + p.numel()].view_as(p)
+            close(got[name], h * p.detach() ** 2 / 2)
+        offset += p.numel()
+
+
+def test_obd_sees_frozen_weights_and_leaves_them_frozen(bert):
+    model, encoded = bert
+    free = copy.deepcopy(model)
+    model.requires_grad_(False)
+    data = {**encoded, "labels": LABELS}
+    keep = prune(model, 0.5, by="obd", loss_fn=loss_fn_of(model), batches=[data])
+    expected = prune(free, 0.5, by="obd", loss_fn=loss_fn_of(free), batches=[data])
+    assert all(torch.equal(keep[n], expected[n]) for n in keep)
+    assert not any(p.requires_grad for p in make_permanent(model).parameters())
+
+
+@few_cases
+@given(seed=st.integers(0, 999), count=st.integers(0, 7))
+def test_the_surgeons_rise_on_a_quadratic_is_the_sum_of_saliencies(seed, count):
+    H, start = spd(8, seed=seed), randn(8, seed=seed + 1)
+    theta, order, cost = optimal_brain_surgeon(start, H, count)
+    step = theta - start
+    rise = torch.tensor(sum(cost), dtype=torch.float64)
+    close(step @ H @ step / 2, rise)
+    assert int((theta == 0).sum()) == count == len(set(order))
+    # Given what is gone, no other values of the rest do better.
+    left = [i for i in range(8) if i not in order]
+    expected = torch.linalg.solve(H[left][:, left], (H @ start)[left])
+    close(theta[left], expected)
+
+
+def test_the_surgeon_beats_magnitude_and_diagonal_where_weights_lean_on_one_another():
+    H = torch.tensor([[1.0, 0.95, 0.0], [0.95, 1.0, 0.0], [0.0, 0.0, 0.3]], dtype=torch.float64)
+    start = torch.tensor([1.0, 1.0, 1.5], dtype=torch.float64)
+    theta, order, cost = optimal_brain_surgeon(start, H, 1)
+    assert order == [0]
+    close(cost[0], (1 - 0.95**2) / 2)
+    close(theta, torch.tensor([0.0, 1.95, 1.5], dtype=torch.float64))
+
+
+def test_layer_surgery_is_the_least_squares_fit_where_the_zeros_come_first():
+    X, W = randn(30, 6), randn(6, 6, seed=2)
+    gone = torch.ones(6, 6, dtype=torch.bool).tril(-1)  # row r loses its first r weights
+    got, keep = layer_surgery(W, X.T @ X / 30, 0.0, gone, block=4)
+    assert torch.equal(keep, ~gone)
+    for r, row in enumerate(keep):
+        fit = torch.linalg.lstsq(X[:, row], (X @ W[r])[:, None]).solution[:, 0]
+        expected = torch.zeros(6, dtype=torch.float64).masked_scatter(row, fit)
+        close(got[r], expected, atol=1e-10)
+
+
+def test_one_weight_less_is_the_surgeons_own_first_step():
+    """In the last place but none before it, where columns to the right are all there are."""
+    H, w = spd(5), torch.tensor([[0.01, 3.0, 3.0, 3.0, 3.0]], dtype=torch.float64)
+    got, keep = layer_surgery(w, H, 0.2)
+    theta, order, _ = optimal_brain_surgeon(w[0], H, 1)
+    assert order == [0] and int((~keep).sum()) == 1
+    close(got[0], theta)
+
+
+@few_cases
+@given(seed=st.integers(0, 999), fraction=fractions)
+def test_layer_surgery_never_beats_the_fit_and_beats_zeros_on_average(seed, fraction):
+    X, W = randn(60, 12, seed=seed) @ spd(12, seed=seed), randn(40, 12, seed=seed + 1)
+    got, keep = layer_surgery(W, X.T @ X / 60, fraction, block=4)
+    assert bool((got[~keep] == 0).all())
+    assert int((~keep).sum()) == 3 * round(fraction * 160)
+    for row, w, new in zip(keep, W, got, strict=True):
+        fit = torch.linalg.lstsq(X[:, row], (X @ w)[:, None]).solution[:, 0]
+        least = float((X @ w - X[:, row] @ fit).norm())
+        assert float((X @ (w - new)).norm()) >= least * (1 - 1e-9) - 1e-9
+    assert float((X @ (W - got).T).norm()) <= float((X @ (W * ~keep).T).norm())
+
+
+def test_second_moments_are_those_of_the_layers_inputs():
+    net = mlp(3, 5, 3)
+    inputs, labels = classification(10)
+    task = TaskLoss(cross_entropy_on(net), [(inputs[:4], labels[:4]), (inputs[4:], labels[4:])])
+    moments = input_second_moments({"last": net[2]}, task, damping=0.0)
+    hidden = net[1](net[0](inputs)).detach()
+    close(moments["last"], hidden.T @ hidden / 10, rtol=1e-8)
+
+
+def test_obs_keeps_a_layers_outputs_better_than_zeros_alone(bert):
+    model, encoded = bert
+    data = {**encoded, "labels": LABELS}
+    reference = model(**encoded).logits.detach()
+    gone = {}
+    for by in ("magnitude", "obs"):
+        pruned = copy.deepcopy(model)
+        prune(pruned, 0.4, by=by, per_layer=True, loss_fn=loss_fn_of(pruned), batches=[data])
+        gone[by] = float((pruned(**encoded).logits.detach() - reference).norm())
+        assert sparsity(pruned).share == pytest.approx(0.4, abs=0.01)
+    assert gone["obs"] < 0.9 * gone["magnitude"]
+
+
+@pytest.mark.parametrize("kind", ["heads", "neurons"])
+def test_removing_units_equals_closing_their_gates(bert, kind):
+    model, encoded = bert
+    units = find_units(model, kind)
+    closed = copy.deepcopy(model)
+    kept = prune(model, 0.45, structured=kind)
+    assert any(len(kept[u.name]) < u.count for u in find_units(closed, kind))
+    for unit in find_units(closed, kind):
+        gate = torch.zeros(unit.count, dtype=torch.float64)
+        gate[kept[unit.name]] = 1.0
+        gate = gate.repeat_interleave(unit.size)
+        unit.outward.register_forward_pre_hook(lambda m, x, gate=gate: (x[0] * gate,))
+    close(model(**encoded).logits, closed(**encoded).logits, rtol=1e-10)
+    for unit in units:
+        width = len(kept[unit.name]) * unit.size
+        assert unit.outward.weight.shape[1] == unit.outward.in_features == width
+        assert all(len(part.weight) == part.out_features == width for part in unit.inward)
+        if kind == "heads":
+            assert unit.attention.num_attention_heads == len(kept[unit.name])
+
+
+def test_units_of_distilbert_and_roberta_go_too():
+    from transformers import (
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+        RobertaConfig,
+        RobertaForSequenceClassification,
+    )
+
+    small = {"vocab_size": 30, "attn_implementation": "eager"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        distil = DistilBertForSequenceClassification(
+            DistilBertConfig(dim=8, n_layers=2, n_heads=4, hidden_dim=16, **small)
+        )
+        roberta = RobertaForSequenceClassification(RobertaConfig(
+            hidden_size=8, num_hidden_layers=2, num_attention_heads=4, intermediate_size=16,
+            max_position_embeddings=40, **small,
+        ))  # fmt: skip
+    ids = torch.arange(2, 14).view(2, 6)
+    for model in (distil.eval(), roberta.eval()):
+        before = sum(p.numel() for p in model.parameters())
+        prune(model, 0.5, structured="heads")
+        prune(model, 0.5, structured="neurons")
+        assert model(input_ids=ids).logits.shape == (2, 2)
+        # Half of 2 layers' attention, 4 d^2 + 3 d of 4 d^2 + 4 d, and of 2 feed-forward parts.
+        assert before - sum(p.numel() for p in model.parameters()) == 16 * 17 + 2 * 4 * 8 * 4 + 24
+
+
+def test_gate_saliencies_are_half_the_dense_curvature_in_the_gates(bert):
+    """J'H_L J in the gates by torch's own Jacobian through a hand-written gate."""
+    model, encoded = bert
+    units = find_units(model, "heads")
+    data = {**encoded, "labels": LABELS}
+    pieces = [{k: v[s] for k, v in data.items()} for s in (slice(0, 2), slice(2, 5))]
+    got = torch.cat(gate_saliencies(units, TaskLoss(loss_fn_of(model), pieces)))
+
+    def logits(gates):
+        handles = []
+        for unit, gate in zip(units, gates.split([u.count for u in units]), strict=True):
+            wide = gate.repeat_interleave(unit.size)
+            hook = unit.outward.register_forward_pre_hook(lambda m, x, g=wide: (x[0] * g,))
+            handles.append(hook)
+        try:
+            return model(**encoded).logits
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    ones = torch.ones(len(got), dtype=torch.float64)
+    J = torch.autograd.functional.jacobian(logits, ones)
+    p = logits(ones).detach().softmax(1)
+    inner = (torch.diag_embed(p) - p[:, :, None] * p[:, None, :]) / len(p)
+    close(got, torch.einsum("ncg,ncd,ndg->g", J, inner, J) / 2)
+
+
+def test_a_layer_keeps_its_best_unit(bert):
+    model, encoded = bert
+    with torch.no_grad():  # the second layer would lose everything
+        model.bert.encoder.layer[1].output.dense.weight.mul_(1e-6)
+        model.bert.encoder.layer[1].intermediate.dense.weight.mul_(1e-6)
+    kept = prune(model, 0.9, structured="neurons")
+    assert sorted(map(len, kept.values())) == [1, 2]
+    assert bool(model(**encoded).logits.isfinite().all())
+
+
+def test_errors_say_what_to_do(bert):
+    model, _ = bert
+    with pytest.raises(ValueError, match="by: expected one of"):
+        prune(model, 0.5, by="size")
+    for fraction in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="0 <= fraction < 1"):
+            prune(model, fraction)
+    with pytest.raises(ValueError, match="pass loss_fn="):
+        prune(model, 0.5, by="obd")
+    with pytest.raises(ValueError, match="structured: expected one of"):
+        prune(model, 0.5, structured="layers")
+    with pytest.raises(ValueError, match="can go, got 0"):
+        prune(model, 0.8, structured="heads")
+    with pytest.raises(ValueError, match="prunes single weights"):
+        prune(model, 0.2, by="obs", structured="heads")
+    with pytest.raises(TypeError, match="BERT, RoBERTa or DistilBERT"):
+        prune(mlp(3, 4, 2), 0.5, structured="neurons")
+    with pytest.raises(ValueError, match="with weight matrices"):
+        prune(nn.LayerNorm(3), 0.5)
+    with pytest.raises(ValueError, match="positive definite"):
+        optimal_brain_surgeon(torch.ones(2), -torch.eye(2), 1)
+    with pytest.raises(ValueError, match="expected theta"):
+        optimal_brain_surgeon(torch.ones(2), torch.eye(3), 1)
+    with pytest.raises(ValueError, match="count: expected 0 to 2"):
+        optimal_brain_surgeon(torch.ones(2), torch.eye(2), 3)
+    with pytest.raises(ValueError, match="curvature: expected one of"):
+        prune(model, 0.5, by="obd", curvature="dense", loss_fn=lambda b: None, batches=[LABELS])
+    prune(model, 0.5)
+    with pytest.raises(ValueError, match="make_permanent"):
+        prune(model, 0.5, structured="neurons")
