@@ -64,6 +64,18 @@ def test_reference_stays_when_runs_come_and_go():
     assert trace(figure, "AdamW, tuned")["mode"] == "lines"
 
 
+def test_a_reference_may_follow_the_controls():
+    figure = curves(reference={"AdamW": lambda values: ([0, 1], [values["noise"], 0.5])})
+    figure.begin(None)
+    assert trace(figure, "AdamW").get("y", []) == []
+    figure.draw(records(), {"noise": 0.2})
+    assert trace(figure, "AdamW")["y"] == [0.2, 0.5]
+    figure.begin("noise = 0.2")
+    figure.draw(records(), {"noise": 0.4})
+    assert trace(figure, "AdamW")["y"] == [0.4, 0.5]
+    assert "noise = 0.2" in figure.ghosts
+
+
 def test_ghosts_keep_the_latest_runs_and_their_data():
     figure = curves()
     figure.keep = 2

@@ -36,8 +36,10 @@ FLOORS = {
 }
 # It looks at every floor, and none of them imports it.
 OUTSIDE_THE_FLOORS = {"doctor.py"}
-# Imported inside a function, when workers are asked for.
-WHEN_CALLED = {"select_lambda.py": {"joblib"}}
+# Imported inside a function, when workers or scikit-learn's data are asked for.
+WHEN_CALLED = {
+    "select_lambda.py": {"joblib"}, "nb16_digits.py": {"sklearn"}, "nb16_lambda.py": {"sklearn"},
+}  # fmt: skip
 
 
 def imports(path):

@@ -18,13 +18,15 @@ from rlhf_lib.panels.figure import DASHES, GREY, PALETTE, Figure
 MARK_SYMBOLS = ["x", "star", "diamond", "square", "cross", "triangle-up"]
 
 Getter = str | Callable[[Any], float | None]
+Points = tuple[Sequence[float], Sequence[float]]
 
 
 class Curves(Figure):
     """Lines over the steps of a run, one for each entry of `series`.
 
     `series` maps a name to an attribute of a record or to a function of it; None, NaN
-    and infinite values are left out. `reference` maps a name to fixed `(xs, ys)`.
+    and infinite values are left out. `reference` maps a name to fixed `(xs, ys)`, or to a
+    function of the controls' values that gives them for the run that is drawn.
     `marker_at_min` names a series whose least value gets a star. Ranges are in data
     units, also with `y_log=True`.
     """
@@ -34,7 +36,7 @@ class Curves(Figure):
         series: Mapping[str, Getter],
         x: Getter = "step",
         *,
-        reference: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+        reference: Mapping[str, Points | Callable[[Mapping[str, Any]], Points]] | None = None,
         marker_at_min: str | None = None,
         **axes: Any,
     ):
@@ -42,10 +44,14 @@ class Curves(Figure):
         if marker_at_min is not None and marker_at_min not in series:
             raise ValueError(f"marker_at_min={marker_at_min!r} is not one of {list(series)}")
         self._x, self._series, self._least = _getter(x), [], None
-        for i, (name, (xs, ys)) in enumerate((reference or {}).items()):
+        self._moving: list[tuple[Any, Callable[[Mapping[str, Any]], Points]]] = []
+        for i, (name, points) in enumerate((reference or {}).items()):
             line = {"color": GREY, "width": 1.5, "dash": DASHES[-1 - i % len(DASHES)]}
-            points = {"x": _numbers(xs), "y": _numbers(ys)}
-            self.fix(go.Scatter(**points, name=name, mode="lines", line=line))
+            trace = go.Scatter(name=name, mode="lines", line=line)
+            if callable(points):
+                self._moving.append((self.follow(trace), points))
+            else:
+                self.fix(_fill(trace, points))
         for i, (name, y) in enumerate(series.items()):
             line = {"color": PALETTE[i % len(PALETTE)], "dash": DASHES[i % len(DASHES)]}
             trace = self.follow(
@@ -59,6 +65,8 @@ class Curves(Figure):
                 self._least = self.follow(least)
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        for trace, points in self._moving:
+            _fill(trace, points(values) if records else ((), ()))
         for trace, y in self._series:
             points = [(_finite(self._x(r)), _finite(y(r))) for r in records]
             points = [p for p in points if None not in p]
@@ -198,6 +206,11 @@ def _finite(value: Any) -> float | None:
 
 def _numbers(values: Any) -> list[float | None]:
     return [_finite(v) for v in values]
+
+
+def _fill(trace: Any, points: Points) -> Any:
+    xs, ys = points
+    return trace.update(x=_numbers(xs), y=_numbers(ys))
 
 
 def _place(trace: Any, points: Sequence[tuple[float, float]]) -> None:
