@@ -10,16 +10,42 @@ from .feedback import almost, attempted, correct, require
 from .goals import goal
 from .register import exercise
 
+SETTING = {"labels": "20 % wrong", "frozen": "5 of 6 layers", "method": "RLHF"}
 
-@goal("10.hold")
+
+@goal("10.hold", curvature="Gauss-Newton G", **SETTING)
 def hold(records, values):
     """A validation loss that ends below 0.62 and within 0.05 of the least that the run has had."""
+    _held(records, values)
+    return correct("The penalty, not the moment of stopping, keeps the validation loss down.")
+
+
+@goal("10.hessian", curvature="Hessian H", **SETTING)
+def hessian(records, values):
+    """The same with the Hessian in place of the Gauss-Newton matrix."""
+    _held(records, values)
+    solves = [r.reason for r in records[1:]]
+    met = solves.count("negative_curvature")
+    return correct(
+        f"{met} of {len(solves)} solves met negative curvature, and damping, penalty and line "
+        "search kept the steps going down all the same."
+    )
+
+
+def _held(records, values):
     losses = [r.val_loss for r in records]
     end, rise = losses[-1], losses[-1] - min(losses)
+    met = sum(r.reason == "negative_curvature" for r in records[1:])
     require(
-        values["centre"] != "zero" or (end < 0.62 and rise < 0.05),
+        not values["penalty"].startswith(("L2 to zero", "L1 to zero"))
+        or (end < 0.62 and rise < 0.05),
         f"The validation loss ends at {end:.2f}. A penalty centred at zero pulls the pre-trained "
         "weights away, whatever the data say: centre it where they are.",
+    )
+    require(
+        rise < 0.05 or 2 * met <= len(records),
+        f"It ends {rise:.2f} above its least value, and {met} of {len(records) - 1} solves ended "
+        "at negative curvature with a step that was hardly solved for: start with more damping μ.",
     )
     require(
         rise < 0.05,
@@ -31,7 +57,6 @@ def hold(records, values):
         f"It is held, but at {end:.2f}: so close to where it began that little was learnt. "
         "Take a smaller λ, or less damping at the start.",
     )
-    return correct("The penalty, not the moment of stopping, keeps the validation loss down.")
 
 
 @exercise("10.closure")

@@ -75,10 +75,10 @@ SERIES = (
     ),
     Notebook(
         "10", "bert", "BERT",
-        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 45, 45,
+        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 50, 45,
     ),
     Notebook(
-        "11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself"
+        "11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 35
     ),
     Notebook(
         "12", "regularizers", "Regularizers",
@@ -86,7 +86,7 @@ SERIES = (
     ),
     Notebook(
         "13", "tasks_and_models", "Tasks and models",
-        "use it for named entities and question answering, and for other transformers",
+        "use it for named entities and question answering, and for other transformers", 35, 35,
     ),
     Notebook("14", "smaller_models", "Smaller models", "prune, quantize, distil"),
     Notebook("15", "cost_and_scale", "Cost and scale", "predict the cost before paying it"),

@@ -4,9 +4,13 @@ import torch
 from answers import Shown, record
 
 
-def held(lambda_reg, losses, centre="the pre-trained weights"):
-    values = {"lambda_reg": lambda_reg, "damping": 1.0, "max_iter": 8, "centre": centre}
-    return Shown([record(val_loss=loss) for loss in losses], values)
+def held(lambda_reg, losses, curvature="Gauss-Newton G", reason="converged", **others):
+    values = {
+        "lambda_reg": lambda_reg, "damping": 1.0, "max_iter": 8, "curvature": curvature,
+        "penalty": "L2 to pre-trained", "labels": "20 % wrong",
+        "frozen": "5 of 6 layers", "method": "RLHF", "solver": "conjugate gradients",
+    }  # fmt: skip
+    return Shown([record(val_loss=loss, reason=reason) for loss in losses], values | others)
 
 
 def closure(model, x, y):
@@ -40,13 +44,22 @@ def moved(gradient, theta, v, eps):
     return (ahead - gradient(theta - 2 * eps * v)) / (2 * eps)
 
 
-SOLUTIONS = {"10.hold": held(0.5, [0.69, 0.575, 0.596])}
+SOLUTIONS = {
+    "10.hold": held(0.5, [0.69, 0.575, 0.596]),
+    "10.hessian": held(0.5, [0.69, 0.57, 0.572], "Hessian H"),
+}
 
 MISTAKES = {
     "10.hold": [
         (held(0.0, [0.69, 0.596, 0.778]), "on its way up"),
         (held(5.0, [0.69, 0.67, 0.66]), "little was learnt"),
-        (held(0.5, [0.69, 0.69, 0.694], "zero"), "centred at zero"),
+        (held(0.5, [0.69, 0.69, 0.694], penalty="L2 to zero"), "centred at zero"),
+        (held(0.1, [0.69, 0.58, 0.70], penalty="L1 to zero, the article's"), "centred at zero"),
+    ],
+    "10.hessian": [
+        (held(0.5, [0.69, 0.55, 0.63], "Hessian H", "negative_curvature"), "more damping"),
+        (held(0.0, [0.69, 0.60, 0.72], "Hessian H"), "on its way up"),
+        (held(5.0, [0.69, 0.67, 0.66], "Hessian H"), "little was learnt"),
     ],
     "10.closure": [
         (with_backward, "No backward"),

@@ -17,10 +17,10 @@ RLHF = {"damping": 1.0, "max_iter": 8, "curvature_size": 32}
 GRID = {
     "adamw": ("lr", (2e-5, 5e-5, 1e-4)),
     "l2sp": ("lambda_reg", (0.05, 0.2, 0.5)),
-    "l1": ("lambda_reg", (1e-7, 1e-6, 1e-5)),
-    "l1sp": ("lambda_reg", (1e-6, 1e-5, 1e-4)),
+    "l1": ("lambda_reg", (1e-6, 1e-5)),
+    "l1sp": ("lambda_reg", (1e-5, 1e-4)),
 }
-CHOSEN: dict[str, float] = {}
+CHOSEN = {"adamw": 2e-5, "l2sp": 0.2, "l1": 1e-5, "l1sp": 1e-5}
 ARTICLE = 1e-4  # the article's lambda for its L1
 
 
@@ -28,7 +28,7 @@ def runs():
     for method, (_, values) in GRID.items():
         for value in values:
             yield {"method": method, "value": value, "seed": TUNING_SEED}
-    for method, seed in itertools.product(CHOSEN, SEEDS):
+    for seed, method in itertools.product(SEEDS, CHOSEN):
         yield {"method": method, "value": CHOSEN[method], "seed": seed}
     for seed in SEEDS:
         yield {"method": "l1", "value": ARTICLE, "seed": seed}

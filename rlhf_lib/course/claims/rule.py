@@ -1,0 +1,121 @@
+"""From numbers to a verdict: what a claim needs, stated once for all claims.
+
+A comparison is a list of *benefits*, one for each seed: positive where that seed speaks for the
+claim. Its 95 % interval is Student's, mean ± t s / √n (two-sided, n - 1 degrees of freedom).
+
+- The interval lies above 0: **for** the claim. Below 0: **against** it. Around 0: **open**.
+- A claim is *supported* if all its comparisons are for it; *not supported* if one is against it and
+  none for it; everything else *depends*, on what the comparisons differ in or on more seeds.
+
+The intervals are not corrected for being many. What is counted, not measured (bytes, a derivative
+that is zero), is exact: its interval is the number itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SUPPORTED, NOT_SUPPORTED, DEPENDS = "supported", "not supported", "depends"
+NOT_TESTED, NOT_RECORDED = "not tested", "not recorded yet"
+FOR, AGAINST, OPEN = "for", "against", "open"
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One test of a claim.
+
+    Attributes:
+        about: what is compared with what, on what, at equal what.
+        benefits: one number for each seed, positive where it speaks for the claim.
+        unit: of the benefits.
+        exact: counted, not measured.
+        of: what the benefits are one each of: "seeds", or the "rounds" of a benchmark.
+    """
+
+    about: str
+    benefits: tuple[float, ...]
+    unit: str
+    exact: bool = False
+    of: str = "seeds"
+
+    @property
+    def mean(self) -> float:
+        """Mean benefit."""
+        return sum(self.benefits) / len(self.benefits)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean benefit."""
+        return (self.mean, self.mean) if self.exact else interval(self.benefits)
+
+    @property
+    def says(self) -> str:
+        """"for", "against" or "open", by the interval alone."""
+        low, high = self.interval
+        return FOR if low > 0 else AGAINST if high < 0 else OPEN
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        if self.exact:
+            return f"{self.about}: {self.mean:.3g} {self.unit}, counted: {self.says}"
+        return (
+            f"{self.about}: {self.mean:+.3g} [{low:+.3g}, {high:+.3g}] {self.unit}, "
+            f"{len(self.benefits)} {self.of}: {self.says}"
+        )
+
+
+def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """Student's interval of the mean of independent values; all numbers for fewer than two.
+
+    Raises ValueError for no values.
+    """
+    n = len(values)
+    if n == 0:
+        raise ValueError("expected at least one value, got none")
+    if n == 1 or not all(map(math.isfinite, values)):
+        return -math.inf, math.inf
+    mean = sum(values) / n
+    deviation = math.sqrt(sum((x - mean) ** 2 for x in values) / (n - 1))
+    half = student(level, n - 1) * deviation / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def verdict(comparisons: Iterable[Comparison]) -> str:
+    """The word for a claim, from its comparisons alone; without any, it is not tested."""
+    said = [c.says for c in comparisons]
+    if not said:
+        return NOT_TESTED
+    if all(word == FOR for word in said):
+        return SUPPORTED
+    return NOT_SUPPORTED if AGAINST in said and FOR not in said else DEPENDS
+
+
+def student(level: float, freedom: int) -> float:
+    """t with P(|T| <= t) = level for Student's T (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < level:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """P(|T| <= t)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    if freedom % 2:
+        term, total = cosine, 0.0
+        for k in range(1, freedom - 1, 2):
+            total += term
+            term *= cosine**2 * (k + 1) / (k + 2)
+        return 2 / math.pi * (angle + sine * total)
+    term, total = 1.0, 0.0
+    for k in range(0, freedom, 2):
+        total += term
+        term *= cosine**2 * (k + 1) / (k + 2)
+    return sine * total

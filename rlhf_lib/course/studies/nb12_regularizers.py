@@ -1,0 +1,263 @@
+"""Every regularizer against overfitting, at one tuning budget: RLHF and AdamW on 200 sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from rlhf_lib import text
+from rlhf_lib.flat import assign, flatten
+from rlhf_lib.text.freezing import freeze
+from rlhf_lib.text.measures import brier_score, calibration_error, measure_weights, outputs_of
+
+from . import Study, data_file
+
+SENTENCES, SELECTION, TEST, STEPS = 200, 100, 300, {"rlhf": 5, "adamw": 6}
+SEEDS = (0, 1, 2, 3, 4)
+TUNING_SEED = 100
+# Share of wrong training labels by data set.
+DATA = {"reviews-20": 0.2, "sst2": 0.0, "reviews-40": 0.4, "reviews-0": 0.0}
+RLHF = {"damping": 0.1, "max_iter": 8, "solver": "auto", "curvature_size": 32}
+LR = 1e-4
+# Three values each: of lambda, or of what else the method has.
+GRID: dict[str, tuple] = {
+    "rlhf none": (0.03, 0.1, 0.3),
+    "rlhf l1": (1e-5, 1e-4, 1e-3),
+    "rlhf l2": (1e-4, 1e-3, 1e-2),
+    "rlhf elastic-net": (1e-5, 1e-4, 1e-3),
+    "rlhf pseudo-huber": (1e-5, 1e-4, 1e-3),
+    "rlhf l2sp": (0.1, 0.3, 1.0),
+    "rlhf l1sp": (3e-4, 1e-3, 3e-3),
+    "rlhf group-lasso": (1e-5, 1e-4, 1e-3),
+    "adamw none": (5e-5, 1e-4, 2e-4),
+    "adamw decay": (0.1, 1.0, 10.0),
+    "adamw dropout": (0.1, 0.3, 0.5),
+    "adamw smoothing": (0.1, 0.2, 0.4),
+    "adamw freezing": ("encoder", "weights", "body"),
+    "adamw l2sp": (0.1, 0.3, 1.0),
+    "adamw l1sp": (1e-5, 1e-4, 1e-3),
+}
+# What is left free is small and takes longer steps.
+FROZEN_LR = {"encoder": 3e-4, "weights": 1e-3, "body": 1e-2}
+# Early stopping takes the runs without a penalty, at their step of least selection loss.
+STOPPED = {"rlhf stopped": "rlhf none", "adamw stopped": "adamw none"}
+METHODS = (*GRID, *STOPPED)
+# The value of least selection loss in the recorded runs of the tuning seed: `choose` finds it.
+CHOSEN: dict[str, dict[str, float | str]] = {
+    "reviews-20": {
+        "rlhf none": 0.1,
+        "rlhf l1": 0.0001,
+        "rlhf l2": 0.0001,
+        "rlhf elastic-net": 1e-05,
+        "rlhf pseudo-huber": 1e-05,
+        "rlhf l2sp": 0.3,
+        "rlhf l1sp": 0.001,
+        "rlhf group-lasso": 0.001,
+        "adamw none": 5e-05,
+        "adamw decay": 10.0,
+        "adamw dropout": 0.3,
+        "adamw smoothing": 0.4,
+        "adamw freezing": "encoder",
+        "adamw l2sp": 0.1,
+        "adamw l1sp": 0.0001,
+        "rlhf stopped": 0.03,
+        "adamw stopped": 0.0001,
+    },
+    "sst2": {
+        "rlhf none": 0.03,
+        "rlhf l1": 0.0001,
+        "rlhf l2": 0.0001,
+        "rlhf elastic-net": 0.0001,
+        "rlhf pseudo-huber": 1e-05,
+        "rlhf l2sp": 0.1,
+        "rlhf l1sp": 0.001,
+        "rlhf group-lasso": 0.0001,
+        "adamw none": 5e-05,
+        "adamw decay": 10.0,
+        "adamw dropout": 0.3,
+        "adamw smoothing": 0.2,
+        "adamw freezing": "encoder",
+        "adamw l2sp": 0.1,
+        "adamw l1sp": 1e-05,
+        "rlhf stopped": 0.3,
+        "adamw stopped": 0.0001,
+    },
+    "reviews-40": {
+        "rlhf none": 0.3,
+        "rlhf l1": 0.001,
+        "rlhf l2": 0.001,
+        "rlhf elastic-net": 0.001,
+        "rlhf pseudo-huber": 0.001,
+        "rlhf l2sp": 0.3,
+        "rlhf l1sp": 0.003,
+        "rlhf group-lasso": 1e-05,
+        "adamw none": 5e-05,
+        "adamw decay": 10.0,
+        "adamw dropout": 0.3,
+        "adamw smoothing": 0.4,
+        "adamw freezing": "encoder",
+        "adamw l2sp": 0.1,
+        "adamw l1sp": 1e-05,
+        "rlhf stopped": 0.03,
+        "adamw stopped": 0.0002,
+    },
+    "reviews-0": {
+        "rlhf none": 0.03,
+        "rlhf l1": 1e-05,
+        "rlhf l2": 0.01,
+        "rlhf elastic-net": 0.001,
+        "rlhf pseudo-huber": 0.0001,
+        "rlhf l2sp": 0.3,
+        "rlhf l1sp": 0.001,
+        "rlhf group-lasso": 1e-05,
+        "adamw none": 5e-05,
+        "adamw decay": 10.0,
+        "adamw dropout": 0.5,
+        "adamw smoothing": 0.2,
+        "adamw freezing": "encoder",
+        "adamw l2sp": 0.1,
+        "adamw l1sp": 0.0001,
+        "rlhf stopped": 0.03,
+        "adamw stopped": 0.0002,
+    },
+}  # fmt: skip
+
+
+def runs() -> Iterator[dict[str, Any]]:
+    for data in DATA:
+        for method, values in GRID.items():
+            for value in values:
+                yield {"method": method, "data": data, "value": value, "seed": TUNING_SEED}
+    for data, chosen in CHOSEN.items():
+        for seed in SEEDS:
+            seen = []
+            for method, value in chosen.items():
+                run_of = STOPPED.get(method, method)
+                if (run_of, value) not in seen:
+                    seen.append((run_of, value))
+                    yield {"method": run_of, "data": data, "value": value, "seed": seed}
+
+
+def choose(recorded: list[dict[str, Any]]) -> dict[str, dict[str, float | str]]:
+    """The value of least selection loss, by data set and method, out of the tuning runs.
+
+    recorded: the runs of the record. The loss is that at the end of the run, and for early
+    stopping the least one on the way.
+    """
+    found: dict[str, dict[str, float | str]] = {}
+    for data in DATA:
+        for method in METHODS:
+            moment = "best" if method in STOPPED else "end"
+            losses = {
+                r["settings"]["value"]: r["result"][moment]["val_loss"] for r in recorded
+                if r["settings"]["seed"] == TUNING_SEED and r["settings"]["data"] == data
+                and r["settings"]["method"] == STOPPED.get(method, method)
+            }  # fmt: skip
+            if losses:
+                found.setdefault(data, {})[method] = min(losses, key=losses.__getitem__)
+    return found
+
+
+class _SelectionOnly(text.ClassificationTask):
+    """The training set is scored at the end alone, to save a third of an epoch at each step."""
+
+    def evaluate(self) -> dict[str, float]:
+        loss, accuracy = self.score(self.validation)
+        return {"val_loss": loss, "val_accuracy": accuracy}
+
+
+@lru_cache(maxsize=1)
+def _task(data: str, seed: int) -> tuple[_SelectionOnly, dict]:
+    """The task with the selection set for validation, and the test set."""
+    if data == "sst2":
+        whole = text.load_dataset(data_file("sst2_train.csv"))
+        drawn = whole.subset(SENTENCES + SELECTION, seed=seed)
+        training, selection = _split(drawn, SENTENCES, seed)
+        test = text.load_dataset(
+            data_file("sst2_validation.csv"), label_names=whole.label_names
+        ).subset(TEST, seed=0)
+    else:
+        both = text.load_dataset("course-reviews")
+        training = both.train.subset(SENTENCES, seed=seed)
+        selection, test = _split(both.validation, SELECTION, seed)
+    training = training.with_label_noise(DATA[data], seed=seed)
+    model, tokenizer = text.load_model("classification", seed=seed)
+    options = {"top_layers": 1, "max_length": 28 if data == "sst2" else 20}
+    task = _SelectionOnly(model, tokenizer, training, selection, **options)
+    unseen = text.ClassificationTask(model, tokenizer, training, test, **options).validation
+    return task, unseen
+
+
+def _split(data: text.TextDataset, n: int, seed: int):
+    """n rows and the others; no text is in both."""
+    first = data.subset(n, seed=seed)
+    mine = set(first.texts)
+    return first, data.take([i for i, t in enumerate(data.texts) if t not in mine])
+
+
+def options_of(method: str, value: float | str) -> dict[str, Any]:
+    """What `finetune` gets for a method of GRID at one of its values."""
+    optimizer, kind = method.split()
+    if optimizer == "rlhf":
+        if kind == "none":
+            return RLHF | {"damping": value}
+        few = {"max_iter": 4} if kind == "group-lasso" else {}  # each iteration takes a whole prox
+        return RLHF | {"regularizer": kind, "lambda_reg": value} | few
+    if kind in ("l2sp", "l1sp"):
+        return {"lr": LR, "regularizer": kind, "lambda_reg": value, "coupled": True}
+    return {
+        "none": {"lr": value}, "decay": {"lr": LR, "lambda_reg": value},
+        "dropout": {"lr": LR, "dropout": value}, "smoothing": {"lr": LR},
+        "freezing": {"lr": FROZEN_LR.get(value, LR)},
+    }[kind]  # fmt: skip
+
+
+def run(settings: dict[str, Any]) -> dict[str, Any]:
+    """Selection loss at each step; losses, calibration and weights at the end and at the best."""
+    method, value = settings["method"], settings["value"]
+    optimizer = method.split()[0]
+    task, unseen = _task(settings["data"], settings["seed"])
+    freeze(task.module, [value] if method == "adamw freezing" else [])
+    task.label_smoothing = value if method == "adamw smoothing" else 0.0
+    records = text.finetune(
+        task, optimizer, steps=STEPS[optimizer], seed=settings["seed"], **options_of(method, value)
+    )
+    params = [p for _, p in task.trained()]
+    steps, best, theta = [], None, None
+    for r in records:
+        steps.append({
+            "step": r.step, "val_loss": r.val_loss, "val_accuracy": r.val_accuracy,
+            "cost": r.cost / SENTENCES,
+        })  # fmt: skip
+        if best is None or r.val_loss < best["val_loss"]:
+            best, theta = steps[-1], flatten(p.detach() for p in params).clone()
+    end = _measure(task, unseen) | steps[-1]
+    assign(params, theta)
+    best = _measure(task, unseen) | best
+    freeze(task.module, [])
+    task.reset()
+    return {"steps": [_short(s) for s in steps], "end": _short(end), "best": _short(best)}
+
+
+def _measure(task, unseen) -> dict[str, float]:
+    logits, labels = outputs_of(task, unseen), unseen["labels"]
+    train_loss, train_accuracy = task.score(task.training)
+    test_loss, test_accuracy = task.score(unseen)
+    return {
+        "train_loss": train_loss, "train_accuracy": train_accuracy, "test_loss": test_loss,
+        "test_accuracy": test_accuracy, "ece": calibration_error(logits, labels),
+        "brier": brier_score(logits, labels), **measure_weights(task),
+    }  # fmt: skip
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
+STUDY = Study(
+    about=f"Regularizers at three tuning runs each, RLHF and AdamW, {SENTENCES} sentences, the top "
+    "layer of MiniLM.",
+    runs=runs, run=run, files=("sst2_train.csv", "sst2_validation.csv"),
+    small={"method": "adamw none", "data": "reviews-20", "value": 1e-4, "seed": TUNING_SEED},
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""The ledger: complete claims, sources that exist, and verdicts that follow from the numbers."""
+
+import copy
+import json
+import math
+
+import pytest
+from scipy import stats
+
+from rlhf_lib.course import SERIES
+from rlhf_lib.course.claims import CLAIMS, Comparison, interval, judge, ledger, student, verdict
+from rlhf_lib.course.claims.claim import LIVE, PROJECT, load
+from rlhf_lib.course.claims.convergence import TRAINING
+from rlhf_lib.course.claims.cost import PRODUCTS
+
+BY_NAME = {claim.name: claim for claim in CLAIMS}
+WORDS = {"supported", "not supported", "depends", "not tested", "not recorded yet"}
+
+
+def plain(*benefits, exact=False):
+    return Comparison("a test", benefits, "nats", exact=exact)
+
+
+FOR, AGAINST, OPEN = plain(1.0, 1.1, 0.9), plain(-1.0, -1.1, -0.9), plain(1.0, -1.1, 0.2)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 30, 201])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_students_quantile_is_scipys(freedom, level):
+    assert student(level, freedom) == pytest.approx(stats.t.ppf((1 + level) / 2, freedom), rel=1e-9)
+
+
+def test_the_interval_is_scipys():
+    values = [0.3, -0.1, 0.25, 0.9, 0.4]
+    expected = stats.t.interval(0.95, 4, sum(values) / 5, stats.sem(values))
+    assert interval(values) == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_seed_and_numbers_that_are_not_finite_say_nothing():
+    assert interval([1.0]) == interval([1.0, math.inf]) == (-math.inf, math.inf)
+    assert plain(1.0).says == "open" and plain(1.0, exact=True).says == "for"
+    with pytest.raises(ValueError, match="at least one"):
+        interval([])
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "word"),
+    [
+        ([], "not tested"), ([FOR, FOR], "supported"), ([AGAINST], "not supported"),
+        ([AGAINST, OPEN], "not supported"), ([OPEN], "depends"), ([FOR, OPEN], "depends"),
+        ([FOR, AGAINST], "depends"),
+    ],
+)  # fmt: skip
+def test_the_word_follows_from_the_intervals_alone(comparisons, word):
+    assert verdict(comparisons) == word
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.name)
+def test_a_claim_has_all_its_fields(claim):
+    for field in ("name", "words", "test", "data", "baselines"):
+        assert len(getattr(claim, field)) > 5, field
+    names = {notebook.name for notebook in SERIES}
+    assert claim.shown_in and set(claim.shown_in) <= names
+    assert claim.sources
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.name)
+def test_its_sources_exist_and_say_how_they_were_made(claim):
+    for source in claim.sources:
+        if source.file == LIVE:
+            continue
+        document = load(source.file)
+        assert document is not None, source.file
+        if source.file.startswith("notebooks/recorded"):
+            assert {"command", "device", "date", "version", "runs"} <= set(document)
+        else:
+            assert {"date", "device", "versions"} <= set(document)
+
+
+def test_names_are_different():
+    assert len(BY_NAME) == len(CLAIMS)
+
+
+@pytest.fixture(scope="module")
+def today():
+    return {judged.claim.name: judged for judged in ledger()}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_its_verdict_is_the_rules(today, name):
+    judged = today[name]
+    assert judged.verdict in WORDS
+    if judged.comparisons:
+        assert judged.verdict == verdict(judged.comparisons)
+        assert all(len(c.benefits) > 1 or c.exact for c in judged.comparisons)
+        assert all(map(math.isfinite, (b for c in judged.comparisons for b in c.benefits)))
+    else:
+        assert judged.verdict == "not recorded yet" and judged.missing
+    assert judged.claim.words in str(judged) and judged.verdict in str(judged)
+
+
+def planted(file, change):
+    """The file with other numbers in it."""
+    document = copy.deepcopy(load(file))
+    change(document)
+    return {file: document}
+
+
+def test_other_curves_change_the_verdict_on_speed():
+    claim = BY_NAME["faster than Adam"]
+
+    def slower(factor):
+        def change(document):
+            for task in document["tasks"]:
+                for method in task["methods"]:
+                    if method["method"] == "AdamW":
+                        for run in method["runs"]:
+                            run["train_loss"] = [factor * loss for loss in run["train_loss"]]
+        return change
+
+    digits = "notebooks/recorded/nb16_digits.json"
+
+    def objective(factor):
+        def change(document):
+            for run in document["runs"]:
+                if run["settings"]["method"] == "Adam":
+                    run["result"]["objective"][-1] *= factor
+        return change
+
+    better = planted(TRAINING, slower(1e3)) | planted(digits, objective(10))
+    worse = planted(TRAINING, slower(1e-3)) | planted(digits, objective(0.1))
+    assert judge(claim, better).verdict == "supported"
+    assert judge(claim, worse).verdict == "not supported"
+
+
+def test_a_dear_product_makes_cost_the_obstacle():
+    def change(document):
+        for problem in document["problems"]:
+            for result in problem["results"]:
+                for timing in result["timings"]["cpu-1"].values():
+                    timing["least"] *= 100
+                    timing["most"] *= 100
+
+    claim = BY_NAME["cost is the obstacle"]
+    assert judge(claim).verdict == "depends"
+    assert judge(claim, planted(PRODUCTS, change)).verdict == "supported"
+
+
+def test_models_that_all_learn_make_the_method_general():
+    claim, file = BY_NAME["every pre-trained model"], "notebooks/recorded/nb16_models.json"
+
+    def mend(document):
+        for run in document["runs"]:
+            run["result"] = {"product_error": 1e-12, "train_loss": [1.0, 0.5 + 0.01 * len(run)]}
+
+    def spoil(document):
+        for run in document["runs"]:
+            run["result"] = {"product_error": 0.1, "train_loss": [1.0, 0.5]}
+
+    assert judge(claim).verdict == "depends"
+    assert judge(claim, planted(file, mend)).verdict == "supported"
+    assert judge(claim, planted(file, spoil)).verdict == "not supported"
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.name)
+def test_what_is_not_recorded_is_said_and_raises_nothing(claim, monkeypatch):
+    monkeypatch.setattr("rlhf_lib.course.claims.claim.load", lambda file: None)
+    judged = judge(claim)
+    assert judged.verdict == "not recorded yet" and judged.comparisons == ()
+
+
+@pytest.mark.parametrize(
+    "file", sorted({s.file for c in CLAIMS for s in c.sources if "recorded" in s.file})
+)
+def test_a_record_that_has_only_begun_raises_nothing(file):
+    document = load(file) or {}
+    for claim in CLAIMS:
+        judge(claim, {file: document | {"runs": []}})
+
+
+def test_records_are_small_and_have_a_run_on_each_line():
+    for path in (PROJECT / "notebooks" / "recorded").glob("nb*.json"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") == len(json.loads(text)["runs"]) + 1
+        assert len(text) < 500_000
