@@ -228,6 +228,28 @@ def vector_bytes(parameters: int, size: int = 4) -> int:
     return parameters * size
 
 
+def all_reduce_seconds(size: int, workers: int, bandwidth: float, latency: float = 0.0) -> float:
+    """Seconds to add up a vector over workers in a ring: each sends 2 (W - 1) / W of it.
+
+    No algorithm sends less (Patarasuk and Yuan, 2009, section 3). It nears twice the vector as the
+    workers grow in number, so that the time does not fall with them.
+
+    Args:
+        size: bytes of the vector. workers: W, 1 needs nothing. bandwidth: bytes a second that each
+            worker sends. latency: seconds of one of the 2 (W - 1) messages.
+
+    Raises:
+        ValueError: sizes that are not whole numbers of at least 1, or a bandwidth that is not > 0.
+    """
+    _positive("size", size)
+    _positive("workers", workers)
+    if not bandwidth > 0 or not latency >= 0:
+        raise ValueError(
+            f"expected bandwidth > 0 and latency >= 0, got {bandwidth} and {latency}"
+        )
+    return 2 * (workers - 1) * (size / workers / bandwidth + latency)
+
+
 def _positive(name: str, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"expected {name} to be a whole number of at least 1, got {value!r}")

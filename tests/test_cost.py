@@ -12,7 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from rlhf_lib.cost import PASSES, Transformer, Work, dense_hessian_bytes, vector_bytes
+from rlhf_lib.cost import (
+    PASSES,
+    Transformer,
+    Work,
+    all_reduce_seconds,
+    dense_hessian_bytes,
+    vector_bytes,
+)
 from rlhf_lib.course.costs import Bench
 
 TINY = Transformer(16, 2, 2, 32, vocabulary=40, positions=16)
@@ -158,6 +165,17 @@ def test_attention_grows_with_the_square_of_the_tokens():
 
     head = 2 * 16 * (16 + 2)  # pooler and classifier see one token, whatever T
     assert beyond_linear(64) + head == pytest.approx(4 * (beyond_linear(32) + head))
+
+
+def test_an_all_reduce_sends_nearly_twice_the_vector():
+    assert all_reduce_seconds(1000, 1, 10.0) == 0
+    assert all_reduce_seconds(1000, 2, 10.0) == pytest.approx(100)
+    assert all_reduce_seconds(1000, 10, 10.0) == pytest.approx(180)
+    assert all_reduce_seconds(1000, 4, 10.0, latency=2.0) == pytest.approx(150 + 12)
+    assert all_reduce_seconds(1000, 10**6, 10.0) < 200
+    for wrong in ((0, 2, 1.0), (10, 0, 1.0), (10, 2, 0.0), (10, 2, 1.0, -1.0)):
+        with pytest.raises(ValueError, match="expected"):
+            all_reduce_seconds(*wrong)
 
 
 def test_work_adds_up():

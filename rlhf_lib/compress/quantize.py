@@ -32,7 +32,9 @@ def quantize(
     embeddings: the tables of embeddings, too (one scale for each token, or group).
 
     On a CPU without VNNI torchao's dynamic kernel could overflow; weights and activations get 7
-    bits there, so results differ a little from one kind of machine to another.
+    bits there, so results differ a little from one kind of machine to another. And without a fast
+    integer product, as on such a CPU, dynamic=True can take many times as long as the floats:
+    measure with :func:`latency` before you ship it, and take dynamic=False for small files.
 
     Raises ValueError for settings that do not go together, masks left by pruning, a model that is
     quantized already, is not in float32, or has nothing to quantize.

@@ -83,14 +83,22 @@ SERIES = (
     Notebook(
         "12", "regularizers", "Regularizers",
         "choose among L1, L2, elastic net, penalties towards the start, dropout and stopping early",
+        35, 35,
     ),
     Notebook(
         "13", "tasks_and_models", "Tasks and models",
         "use it for named entities and question answering, and for other transformers", 35, 35,
     ),
-    Notebook("14", "smaller_models", "Smaller models", "prune, quantize, distil"),
-    Notebook("15", "cost_and_scale", "Cost and scale", "predict the cost before paying it"),
-    Notebook("16", "reading_the_article", "Reading the article", "judge a claim by evidence"),
+    Notebook(
+        "14", "smaller_models", "Smaller models", "prune, quantize, distil, and say what it saves",
+        35, 45,
+    ),
+    Notebook(
+        "15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45,
+    ),
+    Notebook(
+        "16", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 45,
+    ),
 )
 
 BY_NUMBER = {notebook.number: notebook for notebook in SERIES}

@@ -175,7 +175,7 @@ DROPOUT_AND_L2_HELP_LITTLE = Claim(
     words="For large pre-trained models dropout and L2 penalties have a limited effect.",
     test="Each leaves more than half of the rise of the test loss that early stopping avoids.",
     data=SMALL,
-    baselines="AdamW without them, at its best step and at its last; three values each, chosen "
+    baselines="AdamW without them, at its best step and at its last; five values each, chosen "
     "with a seed of its own",
     shown_in=("12_regularizers",),
     sources=(

@@ -33,7 +33,7 @@ def curvature_of_l1(document) -> list[Comparison]:
 
 def step_of_each_matrix(document) -> list[Comparison]:
     """How far (H_kk + mu I)^-1 g_k, matrix by matrix, is from Newton's damped step."""
-    gains = tuple(math.log10(CLOSE / _apart(seed)) for seed in SEEDS)
+    gains = tuple(math.log10(CLOSE / apart(seed)) for seed in SEEDS)
     return [
         Comparison(
             f"a step by one inverse for each matrix, within {CLOSE:.0%} of Newton's", gains,
@@ -43,7 +43,7 @@ def step_of_each_matrix(document) -> list[Comparison]:
 
 
 @cache
-def _apart(seed: int, damping: float = 1.0) -> float:
+def apart(seed: int, damping: float = 1.0) -> float:
     """Relative distance of the two steps for a small network; moduli of eigenvalues in both."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(40, 4, generator=generator, dtype=torch.float64)

@@ -20,23 +20,23 @@ TUNING_SEED = 100
 DATA = {"reviews-20": 0.2, "sst2": 0.0, "reviews-40": 0.4, "reviews-0": 0.0}
 RLHF = {"damping": 0.1, "max_iter": 8, "solver": "auto", "curvature_size": 32}
 LR = 1e-4
-# Three values each: of lambda, or of what else the method has.
+# Five values each: of lambda, or of what else the method has.
 GRID: dict[str, tuple] = {
-    "rlhf none": (0.03, 0.1, 0.3),
-    "rlhf l1": (1e-5, 1e-4, 1e-3),
-    "rlhf l2": (1e-4, 1e-3, 1e-2),
-    "rlhf elastic-net": (1e-5, 1e-4, 1e-3),
-    "rlhf pseudo-huber": (1e-5, 1e-4, 1e-3),
-    "rlhf l2sp": (0.1, 0.3, 1.0),
-    "rlhf l1sp": (3e-4, 1e-3, 3e-3),
-    "rlhf group-lasso": (1e-5, 1e-4, 1e-3),
-    "adamw none": (5e-5, 1e-4, 2e-4),
-    "adamw decay": (0.1, 1.0, 10.0),
-    "adamw dropout": (0.1, 0.3, 0.5),
-    "adamw smoothing": (0.1, 0.2, 0.4),
-    "adamw freezing": ("encoder", "weights", "body"),
-    "adamw l2sp": (0.1, 0.3, 1.0),
-    "adamw l1sp": (1e-5, 1e-4, 1e-3),
+    "rlhf none": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "rlhf l1": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3),
+    "rlhf l2": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+    "rlhf elastic-net": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3),
+    "rlhf pseudo-huber": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3),
+    "rlhf l2sp": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "rlhf l1sp": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "rlhf group-lasso": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3),
+    "adamw none": (2e-5, 5e-5, 1e-4, 2e-4, 5e-4),
+    "adamw decay": (0.1, 1.0, 10.0, 30.0, 100.0),
+    "adamw dropout": (0.1, 0.2, 0.3, 0.5, 0.7),
+    "adamw smoothing": (0.05, 0.1, 0.2, 0.4, 0.6),
+    "adamw freezing": ("encoder", "weights", "body", "biases", "normalizations"),
+    "adamw l2sp": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "adamw l1sp": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3),
 }
 # What is left free is small and takes longer steps.
 FROZEN_LR = {"encoder": 3e-4, "weights": 1e-3, "body": 1e-2}
@@ -258,7 +258,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 
 STUDY = Study(
-    about=f"Regularizers at three tuning runs each, RLHF and AdamW, {SENTENCES} sentences, the top "
+    about=f"Regularizers at five tuning runs each, RLHF and AdamW, {SENTENCES} sentences, the top "
     "layer of MiniLM.",
     runs=runs, run=run, files=("sst2_train.csv", "sst2_validation.csv"),
     small={"method": "adamw none", "data": "reviews-20", "value": 1e-4, "seed": TUNING_SEED},

@@ -169,7 +169,7 @@ def kinds() -> dict[str, torch.nn.Module]:
     compress.prune(both, 0.5, structured="neurons", per_layer=True)
     made["both 0.5"] = both
     made["2 layers"] = compress.student_of(model, 2)
-    return made | {f"bits {how}": quantized(model, how) for how in ("8 dynamic", "8", "8 table")}
+    return made | {f"bits {how}": quantized(model, how) for how in BITS}
 
 
 def fused(model: torch.nn.Module) -> torch.nn.Module:

@@ -1,0 +1,76 @@
+"""Answers to the exercises of notebook 14."""
+
+import torch
+from answers import Shown, record
+from torch.nn.functional import cross_entropy, kl_div
+
+
+def after(megabytes, accuracy, *, way="bits", tables=True):
+    last = {"megabytes": megabytes, "accuracy": accuracy, "whole": 0.86, "megabytes_whole": 90.9}
+    return Shown([record(extra=last)], {"way": way, "tables": tables})
+
+
+def cut(W1, b1, W2, keep):
+    return W1[keep], b1[keep], W2[:, keep]
+
+
+def silenced(W1, b1, W2, keep):
+    mask = torch.zeros_like(b1)
+    mask[keep] = 1
+    return W1 * mask[:, None], b1 * mask, W2 * mask
+
+
+def distilled(student, teacher, labels, T, alpha, *, power=2, hot=True, reverse=False, times=1,
+              swap=False):
+    p, q = (student / T).log_softmax(1), (teacher / (T if hot else 1)).log_softmax(1)
+    if reverse:
+        p, q = q, p
+    soft = times * kl_div(p, q, reduction="batchmean", log_target=True)
+    if swap:
+        alpha = 1 - alpha
+    return alpha * T**power * soft + (1 - alpha) * cross_entropy(student, labels)
+
+
+def wrong(**options):
+    return lambda *arguments: distilled(*arguments, **options)
+
+
+def centred(z):
+    return z - z.mean(1, keepdim=True)
+
+
+SOLUTIONS = {"14.small": after(11.7, 0.85)}
+
+MISTAKES = {
+    "14.small": [
+        (after(62.1, 0.85, way="by curvature"), "no fraction"),
+        (after(58.7, 0.86, tables=False), "still in floats"),
+        (after(23.1, 0.86), "fewer bits"),
+        (after(6.1, 0.58), "too few bits"),
+    ],
+    "14.neurons": [
+        (silenced, "take them out"),
+        (lambda W1, b1, W2, k: (W1[torch.tensor([1, 3, 4])], b1[k], W2[:, k]), "neurons to keep"),
+        (lambda W1, b1, W2, k: (W1[k], b1, W2[:, k]), "b1 is still whole"),
+        (lambda W1, b1, W2, k: (W1[k], b1[k], W2), "W2 is still whole"),
+        (lambda W1, b1, W2, k: W1[k], "three tensors"),
+    ],
+    "14.distillation": [
+        (wrong(power=0), "T² is missing"),
+        (wrong(power=1), "T stands where"),
+        (wrong(reverse=True), "other way round"),
+        (wrong(hot=False), "divided by T, too"),
+        (wrong(swap=True), "exchanged"),
+        (wrong(times=1 / 3), "divides by the classes"),
+        (wrong(times=5), "sum over samples"),
+        (lambda s, t, y, T, a: distilled(s, t, y, T, a) - (1 - a) * cross_entropy(s, y),
+         "part is missing"),
+    ],
+    "14.limit": [
+        (lambda z, v: (z - v).square().sum(1).mean() / 8, "mean away first"),
+        (lambda z, v: (centred(z) - centred(v)).square().sum(1).mean() / 4, "½ is missing"),
+        (lambda z, v: (centred(z) - centred(v)).square().sum(1).mean() / 2, "number of classes"),
+        (lambda z, v: (centred(z) - centred(v)).square().sum() / 8, "over the samples"),
+        (lambda z, v: (centred(z) - centred(v)).norm(dim=1).mean() / 8, "its square"),
+    ],
+}  # fmt: skip
