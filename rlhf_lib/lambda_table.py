@@ -40,9 +40,9 @@ def standard_error(seeds: Sequence[int], scores: Sequence[float]) -> float:
     mean square of these. It does *not* shrink with the number of seeds: they deal the same
     samples anew, and no new sample comes in. NaN with fewer than two folds.
 
-    It is too small all the same: the K training sets share most of their samples, so that the
-    scores of the folds are correlated, and no estimate from one round of K folds is unbiased
-    (Bengio and Grandvalet, 2004).
+    It is usually too small all the same: the K training sets share most of their samples, so that
+    the scores of the folds are correlated, and no estimate from one round of K folds is unbiased
+    for all data (Bengio and Grandvalet, 2004).
     """
     squares = []
     for seed in dict.fromkeys(seeds):

@@ -173,3 +173,31 @@ def test_the_loss_stays_the_same_after_an_evaluation(top_layers):
     before = task.loss_fn(task.training)[0].item()
     task.evaluate()
     assert [task.loss_fn(task.training)[0].item() for _ in range(2)] == [before, before]
+
+
+FAMILIES = ["bert", "distilbert", "roberta", "gpt2", "t5", "modernbert"]
+COMPANY = {
+    "none": (), "a short one": ("ok",), "an empty one": ("",),
+    "a lone space": (" ",), "one that is cut": ("never again " * 40,),
+    "all of them": ("ok", "", " ", "never again " * 40),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("company", COMPANY)
+@pytest.mark.parametrize("family", [*(f"{f} whole" for f in FAMILIES), "bert cached"])
+def test_other_texts_do_not_change_a_texts_loss(family, company):
+    """Whatever stands beside it in the batch: shorter, empty, or so long that it is cut."""
+    name, how = family.split()
+    texts = (*TEXTS[:3], *COMPANY[company])
+    model, tokenizer = load_model(name=f"tiny-random-{name}", dtype=torch.float64)
+    labels = (*LABELS[:3], *(0,) * len(COMPANY[company]))
+    given = TextDataset(texts, labels, ("negative", "positive"), "company", labels)
+    task = ClassificationTask(
+        model, tokenizer, given, data(5, 8), max_length=60,
+        top_layers=1 if how == "cached" else None,
+    )  # fmt: skip
+    with torch.no_grad():
+        _, together = task.loss_fn(task.training)
+        for i in range(3):
+            alone = {**encode(tokenizer, texts[i : i + 1], max_length=60)}
+            close(together[i], model(**alone).logits[0], rtol=1e-10, atol=1e-12)

@@ -28,7 +28,7 @@ def transfer(records, values):
         f"{last.val_loss:.3f}: λ = {value:g} lets the weights go too far. Take a larger one.",
     )
     return correct(
-        "A λ of about a tenth to a third of sentiment's: each task has to be asked for its own."
+        "A smaller λ than that of sentiment: each task has to be asked for its own."
     )
 
 

@@ -34,7 +34,7 @@ def listens(measure: str, sign: float, unit: str):
     """A student of two layers with a teacher and without: document -> comparisons."""
 
     def compare(document: dict) -> list[Comparison]:
-        taught, alone = _both(document, ("teacher", 2), ("labels", 2))
+        taught, alone = _both(document, ("teacher", 2), ("labels alone", 2))
         gains = tuple(sign * (a[measure] - b[measure]) for a, b in zip(taught, alone, strict=True))
         about = f"two layers, with a teacher against labels alone, validation {measure}"
         return [Comparison(about, gains, unit)]
