@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import index
 from types import MappingProxyType
 
 PASSES = ("forward", "gradient", "set-up", "Hv", "Gv")
@@ -70,6 +71,9 @@ class Work:
 
     __rmul__ = __mul__
 
+    def __radd__(self, other) -> Work:
+        return self if other == 0 else NotImplemented  # so that sum() works
+
     @property
     def numbers(self) -> tuple[float, ...]:
         """In the order of the attributes."""
@@ -97,7 +101,9 @@ class Transformer:
 
     def __post_init__(self):
         for field in fields(self):
-            _positive(field.name, getattr(self, field.name))
+            # As Python's own integers, which n^2 does not overflow.
+            value = _positive(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         if self.hidden % self.heads:
             raise ValueError(
                 f"expected heads to divide hidden = {self.hidden}, got heads = {self.heads}"
@@ -200,8 +206,7 @@ class Transformer:
         return {key: size * value for key, value in held.items()}
 
     def _tokens(self, batch: int, tokens: int) -> int:
-        _positive("batch", batch)
-        _positive("tokens", tokens)
+        batch, tokens = _positive("batch", batch), _positive("tokens", tokens)
         if tokens > self.positions:
             raise ValueError(f"expected at most positions = {self.positions} tokens, got {tokens}")
         return batch * tokens
@@ -218,14 +223,12 @@ class Transformer:
 
 def dense_hessian_bytes(parameters: int, size: int = 4) -> int:
     """Bytes of the matrix of second derivatives: n^2 numbers of ``size`` bytes."""
-    _positive("parameters", parameters)
-    return parameters**2 * size
+    return _positive("parameters", parameters) ** 2 * size
 
 
 def vector_bytes(parameters: int, size: int = 4) -> int:
     """Bytes of one vector as long as the parameters, such as a product Hv."""
-    _positive("parameters", parameters)
-    return parameters * size
+    return _positive("parameters", parameters) * size
 
 
 def all_reduce_seconds(size: int, workers: int, bandwidth: float, latency: float = 0.0) -> float:
@@ -250,9 +253,11 @@ def all_reduce_seconds(size: int, workers: int, bandwidth: float, latency: float
     return 2 * (workers - 1) * (size / workers / bandwidth + latency)
 
 
-def _positive(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+def _positive(name: str, value: int) -> int:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or index(value) < 1:
         raise ValueError(f"expected {name} to be a whole number of at least 1, got {value!r}")
+    return index(value)
 
 
 def _product(what: str) -> None:

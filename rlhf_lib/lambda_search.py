@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import index
 from typing import Any
 
 from torch import Tensor
@@ -79,7 +80,7 @@ def checked(
     fit, labels_or_n, lambdas, seeds, rule, metric, maximize, warm_start
 ) -> tuple[Tensor, LambdaSearch, list[int]]:
     """Labels, search and seeds, or a ValueError that says what is wrong with them."""
-    lambdas, seeds = [float(value) for value in lambdas], list(seeds)
+    lambdas, seeds = [float(value) for value in lambdas], [index(seed) for seed in seeds]
     if not lambdas:
         raise ValueError("expected at least one lambda, got none")
     for value in lambdas:

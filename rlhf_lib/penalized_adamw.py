@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .flat import assign, check_params, flatten, unflatten
 from .penalty import Regularizer
-from .regularizers import check_lambda, make_regularizer
+from .regularizers import check_has_penalty, make_regularizer
 
 
 class PenalizedAdamW(torch.optim.AdamW):
@@ -41,13 +41,34 @@ class PenalizedAdamW(torch.optim.AdamW):
         regularizer: str | Regularizer | None = "l2",
         betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
     ):  # fmt: skip
+        params = list(params)
+        if any(isinstance(p, dict) for p in params):
+            raise TypeError(
+                "expected parameters or (name, parameter) pairs in one group, got dicts: a penalty "
+                "with a weight for each group is RLHFOptimizer's"
+            )
         named = [p if isinstance(p, tuple) else ("", p) for p in params]
         self._trained = check_params(p for _, p in named)
-        # Also for None and lambda 0: then this is torch's Adam.
-        penalty = make_regularizer(regularizer) if check_lambda(lambda_reg) else None
+        check_has_penalty(lambda_reg, regularizer)
+        # At lambda 0 this is torch's Adam.
+        penalty = make_regularizer(regularizer) if lambda_reg else None
         self.regularizer = penalty and penalty.bind(named, [lambda_reg] * len(named))
         self.penalty_value = 0.0
         super().__init__(self._trained, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
+        if self.regularizer is not None and self.regularizer.center is not None:
+            # Among what is saved: a run that goes on pulls to where the first one began.
+            self.param_groups[0]["center"] = self.regularizer.center
+
+    def __getstate__(self) -> dict:
+        # torch's own leaves out what a subclass has, so that a deepcopy could not step.
+        return dict(self.__dict__)
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """As torch's; an SP penalty then pulls to the saved centre."""
+        super().load_state_dict(state_dict)
+        center = self.param_groups[0].get("center")
+        if self.regularizer is not None and center is not None:
+            self.regularizer.center = center.to(self._trained[0])
 
     def penalty(self) -> float:
         """lambda R(theta) at the present parameters."""

@@ -409,3 +409,65 @@ def test_latency_takes_turns_and_takes_medians():
         compress.latency(calls, repeats=1)
     with pytest.raises(ValueError, match="expected calls"):
         compress.latency({})
+
+
+# What a review found.
+
+
+def test_layers_that_share_one_module_come_back(tmp_path):
+    def make():
+        layer = nn.Linear(4, 4)
+        model = nn.Module()
+        model.layers = nn.ModuleList([layer, nn.ReLU(), layer])
+        model.forward = lambda x: model.layers[2](model.layers[1](model.layers[0](x)))
+        return model
+
+    model, x = make(), torch.randn(3, 4)
+    compress.save(model, tmp_path / "shared")
+    back = compress.load(tmp_path / "shared", make())
+    assert len(back.layers) == 3 and torch.equal(back.forward(x), model.forward(x))
+
+
+@pytest.mark.parametrize("tie", ["one module under two names", "a transposed view"])
+def test_tied_in_other_ways_is_saved_and_comes_back(tie, tmp_path):
+    def make():
+        if tie == "one module under two names":
+            norm = nn.BatchNorm1d(4)
+            return nn.ModuleDict({"a": norm, "b": norm})
+        a, b = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        b.weight = nn.Parameter(a.weight.data.t())
+        return nn.ModuleDict({"a": a, "b": b})
+
+    model = make()
+    compress.save(model, tmp_path / "tied")
+    back = compress.load(tmp_path / "tied", make())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+
+
+def test_a_student_of_a_decoder_finds_its_cached_keys():
+    model, tokenizer = load_model("lm", "tiny-random-gpt2")
+    student = compress.student_of(model, which=[1])
+    ids = encode(tokenizer, ["what a film"])["input_ids"]
+    with torch.no_grad():
+        cached = student(input_ids=ids, use_cache=True).logits
+        plain = student(input_ids=ids, use_cache=False).logits
+    close(cached, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_what_would_stay_in_floats_or_come_apart_is_not_quantized():
+    with pytest.raises(ValueError, match="Conv1D"):
+        compress.quantize(load_model("lm", "tiny-random-gpt2")[0])
+    table, head = nn.Embedding(6, 8), nn.Linear(8, 6, bias=False)
+    head.weight = table.weight
+    with pytest.raises(ValueError, match="tied"):
+        compress.quantize(nn.Sequential(table, head), embeddings=True)
+
+
+def test_a_teacher_cannot_read_cached_activations():
+    model, tokenizer = load_model(name="tiny-random")
+    labels = tuple(LABELS.tolist())
+    data = TextDataset(tuple(TEXTS), labels, ("no", "yes"), "few", labels)
+    task = ClassificationTask(model, tokenizer, data, data, top_layers=1)
+    with pytest.raises(ValueError, match="logits"):
+        next(compress.distill(model, copy.deepcopy(model), task, steps=1))

@@ -367,3 +367,29 @@ def test_errors_say_what_to_do(bert):
     prune(model, 0.5)
     with pytest.raises(ValueError, match="make_permanent"):
         prune(model, 0.5, structured="neurons")
+
+
+# What a review found.
+
+
+def test_tied_weights_are_masked_wherever_they_are_used():
+    model, tokenizer = load_model("lm", "tiny-random-gpt2")
+    ids = encode(tokenizer, ["what a film"])["input_ids"]
+    prune(model, 0.5, embeddings=True)
+    table, head = model.transformer.wte, model.lm_head
+    assert torch.equal(table.weight, head.weight) and table.weight_orig is head.weight_orig
+    with torch.no_grad():
+        masked = model(input_ids=ids, use_cache=False).logits
+        permanent = make_permanent(model)(input_ids=ids, use_cache=False).logits
+    close(masked, permanent, rtol=0, atol=0)
+    assert model.transformer.wte.weight is model.lm_head.weight
+
+
+@pytest.mark.parametrize("again", [{"fraction": 0.6, "per_layer": True}, {"fraction": 0.3}])
+def test_what_is_pruned_stays_pruned(again):
+    model, _ = load_model(name="tiny-random")
+    with torch.no_grad():  # so that one layer loses most
+        next(m for m in model.modules() if isinstance(m, nn.Linear)).weight *= 0.01
+    first = prune(model, 0.5)
+    second = prune(model, again.pop("fraction"), **again)
+    assert all(not bool((second[name] & ~mask).any()) for name, mask in first.items())

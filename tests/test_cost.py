@@ -3,6 +3,7 @@
 import itertools
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from cases import few_cases
@@ -201,3 +202,9 @@ def test_work_adds_up():
 def test_errors_say_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_numpys_integers_will_do_and_do_not_overflow():
+    shape = Transformer(*map(np.int64, (12288, 96, 96, 49152)))
+    assert dense_hessian_bytes(np.int64(shape.parameters)) == 4 * shape.parameters**2 > 2**63
+    assert sum([Work(flops=1.0), Work(flops=2.0)]).flops == 3.0

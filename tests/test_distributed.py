@@ -190,6 +190,15 @@ def test_a_scalar_beside_a_vector_keeps_double_precision(alone, value, dtype):
     assert scalar == pytest.approx(value, rel=1e-14)
 
 
+def test_what_is_not_finite_is_called_so(alone):
+    net, loss_fn, batches, _ = rank_cases.problem(torch.float64)
+    with torch.no_grad():
+        next(net.parameters()).view(-1)[0] = float("nan")
+    optimizer = RLHFOptimizer(net.parameters(), process_group=alone)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        optimizer.step(loss_fn, batches=batches)
+
+
 def test_without_torchrun_the_error_says_how_to_start(monkeypatch):
     for key in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(key, raising=False)

@@ -244,3 +244,8 @@ def test_a_loss_over_no_words_is_no_part_of_any_other():
     value = TaskLoss(task.loss_fn, parts, count=task.count).value()
     assert math.isfinite(value) and value == pytest.approx(task.loss_fn(parts[1])[0].item())
     assert task.score(nothing)[0] == pytest.approx(value)
+
+
+def test_a_negative_overlap_is_refused():
+    with pytest.raises(ValueError, match="overlap: expected at least 0"):
+        make(overlap=-5)

@@ -1,5 +1,7 @@
 """Early stopping, dropout, label smoothing, freezing and penalties in `finetune`."""
 
+import copy
+
 import pytest
 import torch
 from cases import at, close, dense_gauss_newton, flat, mlp, randn, spd
@@ -14,7 +16,7 @@ from rlhf_lib.objective import TaskLoss
 from rlhf_lib.penalized_adamw import PenalizedAdamW
 from rlhf_lib.record import Record
 from rlhf_lib.regularizers import KINDS, L1, L2SP, ElasticNet
-from rlhf_lib.text import finetune
+from rlhf_lib.text import finetune, load_model
 from rlhf_lib.text.early_stopping import stop_early
 from rlhf_lib.text.freezing import freeze
 from rlhf_lib.text.masks import Drawn, Masked, dropout_at, with_dropout
@@ -454,3 +456,97 @@ def test_the_penalty_of_the_library_can_be_given_as_an_object():
     list(finetune(task, "adamw", steps=2, **ADAMW | {"lr": 1e-3}))
     assert near < task.distance()
     assert strong.center is None  # the optimizer binds a copy
+
+
+# What a review found.
+
+
+def test_what_was_frozen_after_training_is_put_back_too():
+    task = make()
+    start = {n: p.detach().clone() for n, p in task.module.named_parameters()}
+    list(finetune(task, "adamw", steps=1, **ADAMW))
+    freeze(task.module, ["body"])
+    moved = task.distance()
+    task.reset()
+    assert moved > 0 and task.distance() == 0
+    assert all(torch.equal(p, start[n]) for n, p in task.module.named_parameters())
+    freeze(task.module, [])
+    task.reset()
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "gpt2", "t5", "modernbert"])
+def test_parts_are_found_in_every_family(family):
+    model, _ = load_model(name=f"tiny-random-{family}")
+    names = [name for name, _ in model.named_parameters()]
+    body = freeze(model, ["body"])
+    heads = [name for name in names if name not in body]
+    assert heads and not any("layer" in n or "block" in n or ".h." in n for n in heads)
+    weights = freeze(model, ["weights"])
+    assert not set(weights) & set(heads) and not any(n.endswith("bias") for n in weights)
+    tables = freeze(model, ["embeddings"])
+    assert tables and not set(tables) & set(heads)
+    layers = freeze(model, ["encoder"])
+    assert layers and not set(layers) & set(heads) and not set(layers) & set(
+        n for n in tables if "relative" not in n
+    )  # fmt: skip
+    if family == "t5":
+        assert any("decoder.block" in n for n in layers)
+
+
+def test_the_centre_of_a_penalty_is_saved_with_adam():
+    start = randn(4)
+    p = nn.Parameter(start.clone())
+    optimizer = PenalizedAdamW([p], lr=0.1, lambda_reg=0.5, regularizer="l2sp")
+    for _ in range(3):
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+    again = nn.Parameter(p.detach().clone())
+    other = PenalizedAdamW([again], lr=0.1, lambda_reg=0.5, regularizer="l2sp")
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # torch shares its tensors
+    assert other.penalty() == optimizer.penalty() > 0
+    for one, parameter in ((optimizer, p), (other, again)):
+        parameter.grad = torch.ones_like(parameter)
+        one.step()
+    assert torch.equal(p, again)
+
+
+def test_a_copied_adam_can_step_and_groups_are_refused():
+    p = nn.Parameter(randn(4))
+    optimizer = PenalizedAdamW([p], lr=0.1, lambda_reg=0.5, regularizer="l1sp")
+    twin = copy.deepcopy(optimizer)
+    (q,) = twin.param_groups[0]["params"]
+    for one, parameter in ((optimizer, p), (twin, q)):
+        parameter.grad = torch.ones_like(parameter)
+        one.step()
+    assert torch.equal(p, q)
+    with pytest.raises(TypeError, match="one group"):
+        PenalizedAdamW([{"params": [p]}], lambda_reg=0.5)
+
+
+def test_a_lambda_without_a_penalty_is_refused_by_adam_too():
+    with pytest.raises(ValueError, match="no effect"):
+        PenalizedAdamW([nn.Parameter(randn(2))], lambda_reg=0.1, regularizer=None)
+    with pytest.raises(ValueError, match="no effect"):
+        next(finetune(make(), "adamw", coupled=True, lambda_reg=0.5, regularizer=None))
+
+
+def test_the_penalty_at_the_start_is_that_of_the_start():
+    task = make()
+    options = {"lambda_reg": 0.5, "regularizer": "l2", "steps": 1}
+    by_adam = next(finetune(task, "adamw", coupled=True, **options))
+    by_rlhf = next(finetune(task, "rlhf", **options))
+    assert by_adam.step == 0 and by_adam.penalty > 0
+    assert by_adam.penalty == pytest.approx(by_rlhf.penalty or by_adam.penalty, rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_is_never_the_best():
+    few = Few([float("nan"), 0.5, 0.7])
+    *_, best = stop_early(few.records(), few)
+    assert best.val_loss == 0.5 and few.p.item() == 1.0 and best.cost == 2.0
+
+
+@pytest.mark.parametrize("wrong", [{"curvature_size": 0}, {"curvature_size": -1},
+                                   {"batch_size": 0}])
+def test_sizes_that_are_no_sizes_are_refused(wrong):
+    with pytest.raises(ValueError, match="at least 1"):
+        next(finetune(make(), "adamw" if "batch_size" in wrong else "rlhf", **wrong))

@@ -6,7 +6,7 @@ from test_tasks import data, make, theta
 
 from rlhf_lib.regularizers import L2SP
 from rlhf_lib.select_lambda import select_lambda
-from rlhf_lib.text import ClassificationTask, finetune, load_model
+from rlhf_lib.text import ClassificationTask, EntityTask, finetune, load_dataset, load_model
 from rlhf_lib.text.lambda_path import LambdaPathFit
 
 REST = 15  # steps after which a strongly penalized model has come to rest
@@ -72,3 +72,17 @@ def test_select_lambda_takes_it_and_every_run_is_the_same():
 def test_no_steps_are_refused():
     with pytest.raises(ValueError, match="at least one step, got 0"):
         LambdaPathFit(whole(), steps=0)
+
+
+def test_batches_are_weighted_as_the_task_counts_them():
+    splits = load_dataset("course-entities")
+    few = splits.train.take([0, 1, 2, 3, 4])
+    model, tokenizer = load_model("ner", "tiny-random-bert", num_labels=9, dtype=torch.float64)
+    losses = []
+    for micro_batch in (2, 5):  # ragged by windows, and by words
+        task = EntityTask(model, tokenizer, few, few, max_length=128, micro_batch=micro_batch)
+        fit = LambdaPathFit(task, steps=1, curvature_size=None, max_iter=3)
+        index = torch.arange(task.samples)
+        (score,) = fit(index, index, [0.1], 0)
+        losses.append(score["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)

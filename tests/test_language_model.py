@@ -117,3 +117,8 @@ def test_a_text_with_nothing_to_predict_is_refused(task):
         task.encode(data("abc", one))
     with pytest.raises(ValueError, match="max_length: expected at least 2"):
         make(max_length=1)
+
+
+def test_no_texts_are_refused(task):
+    with pytest.raises(ValueError, match="at least one text"):
+        task.encode(data())

@@ -235,3 +235,12 @@ def test_what_cannot_be_asked_is_refused(task, questions, message):
 def test_data_of_another_task_are_refused(task):
     with pytest.raises(ValueError, match=re.escape("use this one's encode")):
         task.predict(make().training)
+
+
+def test_spaces_around_an_answer_do_not_hide_it():
+    context = "the cat sat here"
+    places = []
+    for text, start in (("cat", 4), (" cat", 3), ("cat ", 7 - 3), (" cat ", 3)):
+        task = make((Question("q", "who", context, (Answer(text, start),)),))
+        places.append(task.training["labels"].tolist())
+    assert all(place == places[0] for place in places) and places[0][0][0] > 0

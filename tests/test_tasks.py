@@ -201,3 +201,10 @@ def test_other_texts_do_not_change_a_texts_loss(family, company):
         for i in range(3):
             alone = {**encode(tokenizer, texts[i : i + 1], max_length=60)}
             close(together[i], model(**alone).logits[0], rtol=1e-10, atol=1e-12)
+
+
+def test_sets_with_other_classes_are_refused():
+    model, tokenizer = load_model(name="tiny-random")
+    turned = data(5, 8, names=("positive", "negative"))
+    with pytest.raises(ValueError, match="load it with label_names"):
+        ClassificationTask(model, tokenizer, data(0, 5), turned)

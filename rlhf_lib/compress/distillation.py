@@ -24,6 +24,11 @@ class Distillation(Task):
         self, student: nn.Module, teacher: nn.Module | Tensor, training: dict[str, Tensor],
         validation: dict[str, Tensor], *, temperature: float, alpha: float, micro_batch: int = 64,
     ):  # fmt: skip
+        if isinstance(teacher, nn.Module) and "hidden" in training:
+            raise ValueError(
+                "expected inputs that the teacher reads, got cached activations (top_layers=...): "
+                "give its logits (n, C) instead, or a task of whole models"
+            )
         super().__init__(student, student, training, validation, micro_batch=micro_batch)
         self.temperature, self.alpha = temperature, alpha
         if isinstance(teacher, nn.Module):
@@ -37,7 +42,7 @@ class Distillation(Task):
             raise ValueError(
                 f"expected the teacher's logits of {self.samples} samples, got {len(teacher)}"
             )
-        self.training = {**training, "teacher": teacher.detach()}
+        self.training = {**training, "teacher": teacher.detach().to(self.device)}
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy on the labels, logits of shape (n, C)): what scores show."""

@@ -29,15 +29,11 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
     pruning masks.
     """
     refuse_masks(model)
-    state, seen = {}, set()
-    for name, tensor in model.state_dict().items():
-        place = id(tensor) if is_quantized(tensor) else (tensor.data_ptr(), tensor.shape)
-        if tensor.numel() and place in seen:
-            continue
-        seen.add(place)
-        state[name] = tensor.detach()
+    owners = _owners(model)
+    state = {n: t.detach() for n, t in model.state_dict().items() if owners.get(n, n) == n}
     bits = {}
-    metadata = {"format": _FORMAT}
+    lengths = {n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    metadata = {"format": _FORMAT, "layers": json.dumps(lengths)}
     if any(is_quantized(t) for t in state.values()):
         for name, tensor in state.items():
             kind = getattr(tensor, "target_dtype", None)
@@ -50,17 +46,33 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
             )
         state, quantized = flatten_tensor_state_dict(state)
         metadata["quantized"] = json.dumps(quantized)
-    tensors, forms = {}, {}
+    tensors, forms, used = {}, {}, set()
     for name, tensor in state.items():
         smaller = pack(tensor.cpu(), bits.get(name)) if packed else None
         if smaller is None:
-            tensors[name] = tensor.contiguous()
+            whole = tensor.contiguous()
+            # Parameters of their own over one memory: safetensors wants each in its own.
+            shared = whole.numel() and whole.data_ptr() in used
+            tensors[name] = whole.clone() if shared else whole
+            used.add(whole.data_ptr())
         else:
             parts, forms[name] = smaller
             tensors |= {f"{name}:{key}": part for key, part in parts.items()}
     metadata["packed"] = json.dumps(forms)
     save_file(tensors, path, metadata=metadata)
     return Path(path).stat().st_size
+
+
+def _owners(model: nn.Module) -> dict[str, str]:
+    """The first name of each parameter and buffer, by all of its names."""
+    first: dict[int, str] = {}
+    found = {}
+    for name, tensor in (
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ):
+        found[name] = first.setdefault(id(tensor), name)
+    return found
 
 
 @torch.no_grad()
@@ -70,7 +82,8 @@ def load(path: str | Path, model: nn.Module) -> nn.Module:
     The model is changed in place to fit: layers that the file lacks go, matrices take its heads
     and neurons, weights its integers. Outputs are bit by bit those of the model that was saved.
 
-    Raises ValueError for a file of another origin or that does not fit, naming the first tensor.
+    Raises ValueError for a file of another origin or that does not fit, naming the first tensor;
+    the model may then be cut already, so make a fresh one.
     """
     refuse_masks(model)
     try:
@@ -95,7 +108,8 @@ def load(path: str | Path, model: nn.Module) -> nn.Module:
             )
         tensors, _ = unflatten_tensor_state_dict(tensors, json.loads(metadata["quantized"]))
     device = next(model.parameters()).device
-    _drop_layers(model, tensors)
+    for name, length in json.loads(metadata["layers"]).items():
+        _drop_layers(model, name, length)
     _resize(model, tensors)
     tied = _check(model, tensors, path)
     # Assigned and not copied: a quantized weight has no place in a float parameter.
@@ -103,27 +117,31 @@ def load(path: str | Path, model: nn.Module) -> nn.Module:
     model.load_state_dict(found, strict=False, assign=True)
     for name, source in tied.items():
         module, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(module), attribute, model.get_parameter(source))
+        there, _, kept = source.rpartition(".")
+        setattr(model.get_submodule(module), attribute, getattr(model.get_submodule(there), kept))
     for p in model.parameters():
         if is_quantized(p):
             p.requires_grad_(False)
     return model
 
 
-def _drop_layers(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Cut every list of layers to those of which the file knows something."""
-    for name, layers in model.named_modules():
-        if not isinstance(layers, nn.ModuleList) or not len(layers):
-            continue
-        prefix = f"{name}."
-        known = {key[len(prefix):].split(".")[0] for key in tensors if key.startswith(prefix)}
-        if 0 < len(known) < len(layers):
-            set_layers(model, name, layers[: len(known)])
+def _drop_layers(model: nn.Module, name: str, length: int) -> None:
+    """Cut a list of layers to the length that the saved model's list had."""
+    try:
+        layers = model.get_submodule(name)
+    except AttributeError:
+        return  # another architecture: its first tensor will be named
+    if isinstance(layers, nn.ModuleList) and length < len(layers):
+        set_layers(model, name, layers[:length])
 
 
 def set_layers(model: nn.Module, name: str, layers: nn.ModuleList) -> None:
     """Give a model another list of layers, and its config their number."""
     model.set_submodule(name, layers)
+    for i, layer in enumerate(layers):
+        for module in layer.modules():  # by it a decoder finds its place among cached keys
+            if isinstance(getattr(module, "layer_idx", None), int):
+                module.layer_idx = i
     config = getattr(model, "config", None)
     for attribute in ("num_hidden_layers", "n_layers", "n_layer"):
         if attribute in vars(config or object):
@@ -151,11 +169,14 @@ def _resize(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 def _check(model: nn.Module, tensors: dict[str, Tensor], path) -> dict[str, str]:
     """Which names of the model are tied to which of the file; all others have to be there."""
     owner, tied = {}, {}
-    for name, p in model.named_parameters(remove_duplicate=False):
+    everything = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    for name, tensor in everything.items():
         if name in tensors:
-            owner.setdefault(id(p), name)
+            owner.setdefault(id(tensor), name)
     state = model.state_dict()
-    everything = dict(model.named_parameters(remove_duplicate=False))
     for name, tensor in state.items():
         if name in tensors and tensors[name].shape != tensor.shape:
             raise ValueError(

@@ -33,8 +33,8 @@ def prune(
 ) -> dict[str, Tensor]:
     """Take the least salient weights out of a model, in place. Biases and LayerNorm stay.
 
-    fraction: share of all weights (or units) that are gone afterwards, those pruned before
-        included; 0 <= fraction < 1.
+    fraction: share of all weights that are gone afterwards, those pruned before included (what is
+        gone stays gone); of units, the share of those still there; 0 <= fraction < 1.
     by: "magnitude"; "obd", (1/2) h_ii theta_i^2 with a diagonal of the curvature of the loss
         (LeCun, Denker and Solla, 1990); "obs", the optimal brain surgeon layer by layer, with the
         mean squared change of a layer's outputs for the loss: its Hessian, the second moments of
@@ -69,11 +69,13 @@ def prune(
     if by == "obs" and embeddings:
         raise ValueError("by='obs' works on the inputs of linear layers: leave embeddings out")
     task = task_loss(loss_fn, batches, by)
-    masks = {id(m): m.weight_mask.bool() for m in masked(model)}
+    under_masks = [(m, m.weight_mask.bool()) for m in masked(model)]
     make_permanent(model)
+    # By parameter, since a tied one has several modules, and each computes with it.
+    masks = {id(m.weight): mask for m, mask in under_masks}
     try:
         modules = weight_modules(model, embeddings=embeddings)
-        gone = {n: ~masks[id(m)] for n, m in modules.items() if id(m) in masks}
+        gone = {n: ~masks[id(m.weight)] for n, m in modules.items() if id(m.weight) in masks}
         if by == "obs":
             keep = _operate(modules, task, fraction, gone, damping)
         else:
@@ -83,11 +85,14 @@ def prune(
             for name, mask in gone.items():  # what is gone goes first
                 scores[name] = scores[name].masked_fill(mask, -1.0)
             keep = keep_masks(scores, fraction, per_tensor=per_layer)
-        masks |= {id(modules[name]): mask for name, mask in keep.items()}
+            for name, mask in gone.items():  # and does not come back at a smaller fraction
+                keep[name] &= ~mask
+        masks |= {id(modules[name].weight): mask for name, mask in keep.items()}
     finally:
-        for module in model.modules():
-            if id(module) in masks:
-                _mask(module, masks[id(module)])
+        for module in list(model.modules()):
+            mask = masks.get(id(module._parameters.get("weight")))
+            if mask is not None:
+                _mask(module, mask)
     return keep
 
 

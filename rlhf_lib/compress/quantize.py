@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import torch
 from torch import nn
@@ -36,8 +37,9 @@ def quantize(
     integer product, as on such a CPU, dynamic=True can take many times as long as the floats:
     measure with :func:`latency` before you ship it, and take dynamic=False for small files.
 
-    Raises ValueError for settings that do not go together, masks left by pruning, a model that is
-    quantized already, is not in float32, or has nothing to quantize.
+    Raises ValueError for settings that do not go together, masks left by pruning, and a model that
+    is quantized already, is not in float32, has nothing to quantize, keeps matrices in other
+    modules than linear layers (GPT-2), or ties one to be quantized to another module.
     """
     if bits not in BITS:
         raise ValueError(f"bits: expected one of {BITS}, got {bits!r}")
@@ -53,8 +55,9 @@ def quantize(
         raise ValueError("expected a float model, got one that is quantized already")
     kinds = (nn.Linear, nn.Embedding) if embeddings else (nn.Linear,)
     chosen = [m for m in model.modules() if isinstance(m, kinds)]
-    if not chosen:
+    if not any(isinstance(m, nn.Linear) for m in chosen):
         raise ValueError(f"expected a model with linear layers, got {type(model).__name__}")
+    _refuse_other_matrices(model, chosen)
     for module in chosen:
         if module.weight.dtype != torch.float32:
             raise ValueError(
@@ -88,3 +91,24 @@ def quantize(
         if embeddings:
             quantize_(model, weights, filter_fn=lambda m, name: isinstance(m, nn.Embedding))
     return model
+
+
+def _refuse_other_matrices(model: nn.Module, chosen: list[nn.Module]) -> None:
+    """Raise ValueError where a part would stay in floats, or come apart, without a word."""
+    having = [m for m in model.modules() if m._parameters.get("weight") is not None]
+    other = {
+        type(m).__name__ for m in having
+        if m.weight.ndim > 1 and not isinstance(m, nn.Linear | nn.Embedding)
+    }  # fmt: skip
+    if other:
+        raise ValueError(
+            f"expected matrices in linear layers, got {', '.join(sorted(other))} in this "
+            f"{type(model).__name__}, which torchao would leave in floats: take an architecture "
+            "of linear layers"
+        )
+    owners = Counter(id(m.weight) for m in having)
+    if any(owners[id(m.weight)] > 1 for m in chosen):
+        raise ValueError(
+            "expected weights of one module each, got a matrix or table that is tied to another "
+            "one: integers would untie them; with embeddings=False tables are left alone"
+        )

@@ -27,8 +27,8 @@ class ClassificationTask(Task):
     max_length: longer texts are cut to this many tokens.
     micro_batch: most samples in one graph; bounds the memory.
 
-    Raises ValueError where a data set has more classes than the model, and for a share of
-    smoothing outside [0, 1).
+    Raises ValueError where the data sets have other classes than each other, or more than the
+    model, and for a share of smoothing outside [0, 1).
     """
 
     def __init__(
@@ -49,6 +49,11 @@ class ClassificationTask(Task):
                 f"label_smoothing: expected a share in [0, 1), came {label_smoothing!r}"
             )
         self.label_smoothing = label_smoothing
+        if validation.label_names != training.label_names:
+            raise ValueError(
+                f"{validation.name} has the classes {validation.label_names}, {training.name} "
+                f"{training.label_names}: load it with label_names=training.label_names"
+            )
         classes = model.config.num_labels
         for data in (training, validation):
             if len(data.label_names) > classes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -19,22 +20,23 @@ def stop_early(
     records: of a run that trains `task`, as `finetune` gives them. Those without val_loss pass.
     patience: stop after this many Records in a row without a new least val_loss; None: never.
     keep_best: at the end restore the parameters of the least val_loss, and yield one Record more
-        that describes them: its step and losses are those of the best one, its cost, seconds and
-        products those of the whole run, its reason "best", and extra["end"] has the losses and
-        accuracies where the run had come to. So both are reported.
+        that describes them: its step and losses are those of the best one, its cost and seconds
+        those of the whole run, its reason "best", and extra["end"] has the losses and accuracies
+        where the run had come to. So both are reported. A loss that is not finite is never best.
 
     The validation set has then chosen, so its loss is too good by choice: measure on a third set
     (Prechelt, 1998, has the rules and what they cost).
     """
     if patience is not None and (isinstance(patience, bool) or patience < 1):
         raise ValueError(f"patience: expected an integer of at least 1 or None, came {patience!r}")
-    best = last = saved = None
+    best = last = final = saved = None
     waited = 0
     for record in records:
+        final = record
         if record.val_loss is not None:
             last = record
             waited += 1
-            if best is None or record.val_loss < best.val_loss:
+            if math.isfinite(record.val_loss) and (best is None or record.val_loss < best.val_loss):
                 best, waited = record, 0
                 if keep_best:
                     saved = flatten(p.detach() for _, p in task.trained()).clone()
@@ -48,5 +50,5 @@ def stop_early(
     end = {name: getattr(last, name) for name in (
         "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")}  # fmt: skip
     yield best.with_(
-        reason="best", cost=last.cost, seconds=last.seconds, extra={**best.extra, "end": end}
+        reason="best", cost=final.cost, seconds=final.seconds, extra={**best.extra, "end": end}
     )

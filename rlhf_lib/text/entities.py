@@ -75,6 +75,8 @@ class EntityTask(Task):
                 "tokenizer: expected a fast one, which knows the word of each piece, came "
                 f"{type(tokenizer).__name__}"
             )
+        if overlap < 0:
+            raise ValueError(f"overlap: expected at least 0 words, came {overlap!r}")
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = overlap
         module = model if top_layers is None else CachedTop(model, top_layers)

@@ -82,9 +82,9 @@ def finetune(
     lambda_reg, regularizer: of rlhf, see RLHFOptimizer, which also takes damping, max_iter and
         `options`. With adamw, `lambda_reg` is its own decoupled weight decay, unless
     coupled: adamw minimizes loss + lambda R like rlhf does; see PenalizedAdamW.
-    dropout: rate of every nn.Dropout while training; scores are without it. An rlhf step has one
-        mask for its gradient, products and line search, the next one another; an adamw step has
-        its own.
+    dropout: rate of every nn.Dropout while training (T5 keeps the rate of its attention as a
+        number, which stays); scores are without it. An rlhf step has one mask for its gradient,
+        products and line search, the next one another; an adamw step has its own.
     patience, keep_best: stop early, put the best parameters back: see `stop_early`.
     lr: default 1 for rlhf, 5e-5 for adamw.
     batch_size: of adamw. curvature_size: samples that the curvature products of a step see, drawn
@@ -93,6 +93,9 @@ def finetune(
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, came {method!r}")
+    for name, size in (("curvature_size", curvature_size), ("batch_size", batch_size)):
+        if size is not None and (isinstance(size, bool) or size < 1):
+            raise ValueError(f"{name}: expected a number of samples of at least 1, came {size!r}")
     if method == "adamw" and options:
         raise TypeError(f"adamw has no option {', '.join(sorted(options))}; RLHFOptimizer may have")
     if method == "rlhf" and coupled:
@@ -136,7 +139,10 @@ def _adamw(
         evaluate=task.evaluate, evaluate_every=per_epoch, count=task.count,
     ):  # fmt: skip
         if record.step % per_epoch == 0:
-            penalty = optimizer.penalty_value if coupled else 0.0
+            # As everywhere: that before the step; at the start, that of the start.
+            penalty = 0.0
+            if coupled:
+                penalty = optimizer.penalty_value if record.step else optimizer.penalty()
             yield record.with_(
                 step=record.step // per_epoch, penalty=penalty,
                 extra={"steps": record.step, **task.measures},

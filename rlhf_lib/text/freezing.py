@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 PARTS: dict[str, Callable[[str], bool]] = {
-    "embeddings": lambda name: "embed" in name or name.startswith("shared.")
-    or any(word in name for word in ("wte.", "wpe.")),
-    "encoder": lambda name: any(word in name for word in ("encoder.", ".layer.", ".h.")),
+    "embeddings": lambda name: "embed" in name
+    or any(f".{word}." in f".{name}" for word in ("shared", "wte", "wpe")),
+    "encoder": lambda name: any(
+        f".{word}." in f".{name}" for word in ("layer", "layers", "block", "h")
+    ),
     "biases": lambda name: name.endswith("bias"),
     "normalizations": lambda name: "norm" in name.lower() or "ln_" in name,
     "weights": lambda name: not name.endswith("bias") and not is_head(name),
@@ -19,16 +21,20 @@ PARTS: dict[str, Callable[[str], bool]] = {
 
 def is_head(name: str) -> bool:
     """Whether a parameter belongs to what a task puts on top of the pre-trained model."""
-    heads = ("classifier", "pre_classifier", "score", "qa_outputs", "lm_head", "cls.")
+    heads = (
+        "classifier", "pre_classifier", "score", "qa_outputs", "lm_head", "cls.", "head.",
+        "classification_head.",
+    )  # fmt: skip
     return name.startswith(heads)
 
 
 def freeze(module: nn.Module, parts: Iterable[str]) -> list[str]:
     """Train everything in `module` except these parts; returns the names of what is frozen.
 
-    parts: of "embeddings", "encoder" (its layers), "biases", "normalizations", "weights" (leaves
-        the biases and the head: Ben Zaken, Goldberg and Ravfogel, 2022, "BitFit"), "body" (leaves
-        the head alone). Nothing freezes nothing, so that a later call undoes an earlier one.
+    parts: of "embeddings", "encoder" (all layers, a decoder's too), "biases", "normalizations",
+        "weights" (leaves the biases and the head: Ben Zaken, Goldberg and Ravfogel, 2022,
+        "BitFit"), "body" (leaves the head alone). Nothing freezes nothing, so that a later call
+        undoes an earlier one.
 
     Raises ValueError for an unknown part, one that the module has not, or if nothing is left.
     """

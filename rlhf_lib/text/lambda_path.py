@@ -65,20 +65,24 @@ class LambdaPathFit:
             return list(batches(_rows(training, index), task.micro_batch))
 
         few = self.curvature_size is not None and self.curvature_size < n
+        loss_fn = getattr(task, "training_loss", task.loss_fn)
+        terms = sum(task.count(batch) for batch in whole[0])
         task.reset()
-        optimizer = RLHFOptimizer(task.trained(), lambda_reg=lambdas[0], **self.options)
+        optimizer = RLHFOptimizer(
+            task.trained(), lambda_reg=lambdas[0], count=task.count, **self.options
+        )
         try:
             for i, value in enumerate(lambdas):
                 for group in optimizer.param_groups:
                     group["lambda_reg"] = value
                 *_, last = train(
-                    task.loss_fn, optimizer, whole, epochs=self.steps if i else self.first_steps,
-                    curvature_batches=curvature_batches if few else None,
+                    loss_fn, optimizer, whole, epochs=self.steps if i else self.first_steps,
+                    curvature_batches=curvature_batches if few else None, count=task.count,
                 )  # fmt: skip
                 loss, accuracy = task.score(left_out)
                 yield {
                     "loss": loss, "accuracy": accuracy, "train_loss": task.score(training)[0],
-                    "distance": task.distance(), "cost": last.cost / n,
+                    "distance": task.distance(), "cost": last.cost / terms,
                 }  # fmt: skip
         finally:
             task.reset()

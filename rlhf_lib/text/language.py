@@ -52,6 +52,8 @@ class LanguageModelTask(Task):
 
     def encode(self, data: TextDataset) -> dict[str, Tensor]:
         """A data set as this task takes it: `input_ids`, `attention_mask`, `labels`, (n, T)."""
+        if not len(data):
+            raise ValueError(f"{data.name}: expected at least one text, came none.")
         blocks = []
         for i, ids in enumerate(self.tokenizer(list(data.texts), verbose=False)["input_ids"]):
             if len(ids) < 2:

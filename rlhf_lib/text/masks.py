@@ -81,7 +81,11 @@ def with_dropout(loss_fn: Callable, module: nn.Module, rate: float) -> Callable:
     def masked(batch: Drawn):
         devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
         with dropout_at(module, rate), torch.random.fork_rng(devices=list(devices)):
-            torch.manual_seed(batch.seed)
+            # Not torch.manual_seed, which would reach the generators of devices not in use, too.
+            torch.default_generator.manual_seed(batch.seed)
+            for device in devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(batch.seed)
             return loss_fn(batch)
 
     return masked

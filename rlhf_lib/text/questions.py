@@ -120,7 +120,9 @@ class QuestionTask(Task):
     def _label(self, spans: Tensor, ids: Tensor, question: Question) -> tuple[int, int]:
         """First and last token of the answer in a window, or twice the place of [CLS]."""
         answer = question.answers[0]
-        start, stop = answer.start, answer.start + len(answer.text)
+        # No token holds the space around an answer.
+        start = answer.start + len(answer.text) - len(answer.text.lstrip())
+        stop = start + len(answer.text.strip())
         meets = (spans[:, 0] < stop) & (spans[:, 1] > start)
         places = meets.nonzero().flatten().tolist()
         if places and spans[places[0], 0] <= start and spans[places[-1], 1] >= stop:

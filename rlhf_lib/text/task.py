@@ -36,7 +36,8 @@ class Task:
         self.samples = len(training["labels"])
         self.measures: dict[str, float] = {}
         self.module.eval()
-        self._start = {n: p.detach().clone() for n, p in self.trained()}
+        # Of all, since what is frozen may be trained later (see `freeze`).
+        self._start = {n: p.detach().clone() for n, p in self.module.named_parameters()}
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean loss over the batch, the outputs that it is a function of)."""
@@ -59,14 +60,15 @@ class Task:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Put the trained parameters back to where they were when the task was made."""
-        for name, p in self.trained():
+        """Put all parameters of the module back to where they were when the task was made."""
+        for name, p in self.module.named_parameters():
             p.copy_(self._start[name])
 
     @torch.no_grad()
     def distance(self) -> float:
-        """2-norm of how far the trained parameters are from where they started."""
-        return sum(float((p - self._start[n]).pow(2).sum()) for n, p in self.trained()) ** 0.5
+        """2-norm of how far the module's parameters are from where they started."""
+        moved = (p - self._start[name] for name, p in self.module.named_parameters())
+        return sum(float(d.pow(2).sum()) for d in moved) ** 0.5
 
     @torch.no_grad()
     def outputs(self, data: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], float, Tensor]]:
