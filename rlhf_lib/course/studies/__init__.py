@@ -7,6 +7,7 @@ what is missing of it and writes `notebooks/recorded/NAME.json`. A test runs a s
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import pkgutil
 from collections.abc import Callable, Iterable
@@ -49,6 +50,18 @@ def study(name: str) -> Study:
     if name not in names():
         raise ValueError(f"expected one of the studies {', '.join(names())}, got {name!r}")
     return importlib.import_module(f"{__name__}.{name}").STUDY
+
+
+def short(value: Any) -> Any:
+    """Floats to five digits, what is not finite as None (JSON has no such number); also inside
+    dicts and lists."""
+    if isinstance(value, dict):
+        return {key: short(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [short(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return value
 
 
 def data_file(name: str) -> Path:

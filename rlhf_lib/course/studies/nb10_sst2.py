@@ -7,7 +7,7 @@ from typing import Any
 
 from rlhf_lib import text
 
-from . import Study, data_file
+from . import Study, data_file, short
 
 SENTENCES, NOISE, STEPS = 400, 0.2, 8
 SEEDS = (0, 1, 2)
@@ -66,13 +66,9 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
             "distance": task.distance(), "damping": r.damping, "rho": r.rho,
             "products": r.products,
         }  # fmt: skip
-        steps.append({k: _short(v) for k, v in row.items()})
+        steps.append(short(row))
     zeros = sum(int((p == 0).sum()) for _, p in task.trained())
     return {"steps": steps, "zeros": zeros, "weights": sum(p.numel() for _, p in task.trained())}
-
-
-def _short(value):
-    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 STUDY = Study(

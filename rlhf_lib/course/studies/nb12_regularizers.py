@@ -11,7 +11,7 @@ from rlhf_lib.flat import assign, flatten
 from rlhf_lib.text.freezing import freeze
 from rlhf_lib.text.measures import brier_score, calibration_error, measure_weights, outputs_of
 
-from . import Study, data_file
+from . import Study, data_file, short
 
 SENTENCES, SELECTION, TEST, STEPS = 200, 100, 300, {"rlhf": 5, "adamw": 6}
 SEEDS = (0, 1, 2, 3, 4)
@@ -238,8 +238,8 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     freeze(task.module, [])
     task.reset()
     # By column: 515 runs of dicts would be too large a file.
-    columns = {key: [_short(s)[key] for s in steps] for key in ("val_loss", "val_accuracy", "cost")}
-    return {"steps": columns, "end": _short(end), "best": _short(best)}
+    columns = {key: [s[key] for s in steps] for key in ("val_loss", "val_accuracy", "cost")}
+    return short({"steps": columns, "end": end, "best": best})
 
 
 def _measure(task, unseen) -> dict[str, float]:
@@ -251,10 +251,6 @@ def _measure(task, unseen) -> dict[str, float]:
         "test_accuracy": test_accuracy, "ece": calibration_error(logits, labels),
         "brier": brier_score(logits, labels), **measure_weights(task),
     }  # fmt: skip
-
-
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}
 
 
 STUDY = Study(

@@ -10,7 +10,7 @@ from rlhf_lib import text
 from rlhf_lib.text.entities import EntityTask
 from rlhf_lib.text.questions import QuestionTask
 
-from . import Study
+from . import Study, short
 
 LAMBDAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 SEEDS = (0, 1, 2)
@@ -58,17 +58,11 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     ))  # fmt: skip
     last = records[-1]
     terms = sum(task.count(batch) for batch in text.batches(task.training, task.micro_batch))
-    return {
-        "train_loss": [_short(r.train_loss) for r in records],
-        "val_loss": [_short(r.val_loss) for r in records],
-        "val_accuracy": _short(last.val_accuracy),
-        "val_f1": _short(last.extra.get("val_f1", last.val_accuracy)),
-        "distance": _short(task.distance()), "cost": _short(last.cost / terms),
-    }  # fmt: skip
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+    return short({
+        "train_loss": [r.train_loss for r in records], "val_loss": [r.val_loss for r in records],
+        "val_accuracy": last.val_accuracy, "val_f1": last.extra.get("val_f1", last.val_accuracy),
+        "distance": task.distance(), "cost": last.cost / terms,
+    })  # fmt: skip
 
 
 STUDY = Study(
