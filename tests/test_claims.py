@@ -178,8 +178,13 @@ def test_a_record_that_has_only_begun_raises_nothing(file):
         judge(claim, {file: document | {"runs": []}})
 
 
+def no_number(word):
+    raise ValueError(f"{word} is no JSON: record null")
+
+
 def test_records_are_small_and_have_a_run_on_each_line():
     for path in (PROJECT / "notebooks" / "recorded").glob("nb*.json"):
         text = path.read_text(encoding="utf-8")
-        assert text.count("\n") == len(json.loads(text)["runs"]) + 1
+        document = json.loads(text, parse_constant=no_number)
+        assert text.count("\n") == len(document["runs"]) + 1
         assert len(text) < 500_000
