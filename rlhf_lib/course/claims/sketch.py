@@ -50,7 +50,8 @@ def apart(seed: int, damping: float = 1.0) -> float:
     labels = torch.randint(3, (40,), generator=generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+        first, last = (nn.Linear(*size, dtype=torch.float64) for size in ((4, 5), (5, 3)))
+        net = nn.Sequential(first, nn.Tanh(), last)
     params = list(net.parameters())
     operator = HessianOperator(
         lambda: nn.functional.cross_entropy(3 * net(inputs), labels), params
