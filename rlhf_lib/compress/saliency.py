@@ -27,7 +27,7 @@ def saliencies(
 
     "magnitude": theta_i^2, the order of |theta_i|.
     "obd": (1/2) h_ii theta_i^2, what a quadratic model with a diagonal matrix at a minimum says the
-        loss rises by (LeCun, Denker and Solla, 1990, equation 5). h is the diagonal of the
+        loss rises by (LeCun, Denker and Solla, 1990, equation 2). h is the diagonal of the
         Gauss-Newton matrix, exactly ("ggn"), of the empirical Fisher matrix ("fisher"), or of the
         Hessian, estimated by ``samples`` products ("hessian"); negative estimates count as 0.
     """
