@@ -14,7 +14,7 @@ from rlhf_lib.course.claims.convergence import TRAINING
 from rlhf_lib.course.claims.cost import PRODUCTS
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
-WORDS = {"supported", "not supported", "depends", "not tested", "not recorded yet"}
+WORDS = {"supported", "not supported", "depends", "undecided", "not tested", "not recorded yet"}
 
 
 def plain(*benefits, exact=False):
@@ -47,8 +47,8 @@ def test_one_seed_and_numbers_that_are_not_finite_say_nothing():
     ("comparisons", "word"),
     [
         ([], "not tested"), ([FOR, FOR], "supported"), ([AGAINST], "not supported"),
-        ([AGAINST, OPEN], "not supported"), ([OPEN], "depends"), ([FOR, OPEN], "depends"),
-        ([FOR, AGAINST], "depends"),
+        ([AGAINST, OPEN], "not supported"), ([OPEN], "undecided"), ([FOR, OPEN], "undecided"),
+        ([FOR, AGAINST], "depends"), ([FOR, OPEN, AGAINST], "depends"),
     ],
 )  # fmt: skip
 def test_the_word_follows_from_the_intervals_alone(comparisons, word):

@@ -90,6 +90,7 @@ def test_answers(squad, method, options):
     assert last.extra["val_f1"] > guess + 0.03 and last.extra["val_f1"] > first.extra["val_f1"]
 
 
+@pytest.mark.slow  # half a minute; test_questions has a fast one
 def test_one_rlhf_step_brings_answers_nearer(squad):
     task, _ = squad
     first, last = finetune(task, "rlhf", steps=1, **RLHF)

@@ -78,9 +78,9 @@ def word(answer):
     """A function of a list of intervals (low, high) -> the verdict."""
     cases = {
         ((0.1, 0.3), (0.2, 0.5)): "supported", ((-0.3, -0.1),): "not supported",
-        ((-0.3, -0.1), (-0.2, 0.4)): "not supported", ((-0.1, 0.2),): "depends",
-        ((0.1, 0.3), (-0.1, 0.2)): "depends", ((0.1, 0.3), (-0.4, -0.2)): "depends",
-        (): "not tested",
+        ((-0.3, -0.1), (-0.2, 0.4)): "not supported", ((-0.1, 0.2),): "undecided",
+        ((0.1, 0.3), (-0.1, 0.2)): "undecided", ((0.1, 0.3), (-0.4, -0.2)): "depends",
+        ((0.1, 0.3), (-0.4, -0.2), (-0.1, 0.2)): "depends", (): "not tested",
     }  # fmt: skip
     hints = {
         (): "No comparison at all is no evidence, in either direction: \"not tested\".",
@@ -88,9 +88,9 @@ def word(answer):
             "One comparison against and none for: \"not supported\", whatever is open.",
         ((0.1, 0.3), (-0.1, 0.2)):
             "An interval around 0 is open, and with something open a claim is not supported yet: "
-            "it \"depends\".",
+            "it is \"undecided\".",
         ((0.1, 0.3), (-0.4, -0.2)): "For here and against there: it \"depends\".",
-        ((-0.1, 0.2),): "An interval that holds 0 says nothing: it \"depends\".",
+        ((-0.1, 0.2),): "An interval that holds 0 says nothing: it is \"undecided\".",
     }  # fmt: skip
     for intervals, truth in cases.items():
         # The same rule as the ledger's, on benefits that have these intervals.
@@ -99,7 +99,7 @@ def word(answer):
         got = call(answer, [list(pair) for pair in intervals])
         require(
             isinstance(got, str),
-            f"Return one of the four words as text, not {type(got).__name__}.",
+            f"Return one of the five words as text, not {type(got).__name__}.",
         )
         require(
             got.strip().lower() == truth,

@@ -75,7 +75,7 @@ SERIES = (
     ),
     Notebook(
         "10", "bert", "BERT",
-        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 50, 45,
+        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 50, 55,
     ),
     Notebook(
         "11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 35
@@ -97,7 +97,7 @@ SERIES = (
         "15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45,
     ),
     Notebook(
-        "16", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 45,
+        "16", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25,
     ),
 )
 

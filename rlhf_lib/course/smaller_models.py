@@ -32,7 +32,7 @@ def small(records, values):
         lost <= LOST,
         f"{size:.1f} MB, but {lost:.3f} of accuracy are lost: too few bits to tell weights apart.",
     )
-    return correct(f"{size:.1f} MB of {last['megabytes_whole']:.1f}, and hardly any accuracy is lost.")
+    return correct(f"{size:.1f} MB of {last['megabytes_whole']:.1f}, hardly any accuracy lost.")
 
 
 @exercise("14.neurons")

@@ -34,14 +34,16 @@ def verdict(intervals):
         return "not tested"
     if set(said) == {"for"}:
         return "supported"
-    return "not supported" if "against" in said and "for" not in said else "depends"
+    if "against" not in said:
+        return "undecided"
+    return "depends" if "for" in said else "not supported"
 
 
 def majority(intervals):
     good, bad = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
     if not intervals:
         return "not tested"
-    return "supported" if good > bad else "not supported" if bad > good else "depends"
+    return "supported" if good > bad else "not supported" if bad > good else "undecided"
 
 
 def by_means(intervals):
@@ -73,6 +75,6 @@ MISTAKES = {
         (lambda v: verdict(v) if v else "depends", "no evidence"),
         (lambda v: verdict(v).replace("not supported", "depends"), "not supported"),
         (by_means, "says nothing"),
-        (lambda v: bool(v), "four words"),
+        (lambda v: bool(v), "five words"),
     ],
 }

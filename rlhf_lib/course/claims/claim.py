@@ -62,7 +62,8 @@ class Judged:
     """A claim with what its sources say today.
 
     Attributes:
-        verdict: "supported", "not supported", "depends", "not tested" or "not recorded yet".
+        verdict: "supported", "not supported", "depends", "undecided", "not tested" or "not
+            recorded yet".
         missing: files, or runs of them, that are not recorded yet.
         seeds: the least and the most seeds of a measured comparison; None where all is counted.
     """

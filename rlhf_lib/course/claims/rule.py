@@ -5,7 +5,8 @@ claim. Its 95 % interval is Student's, mean ± t s / √n (two-sided, n - 1 degr
 
 - The interval lies above 0: **for** the claim. Below 0: **against** it. Around 0: **open**.
 - A claim is *supported* if all its comparisons are for it; *not supported* if one is against it and
-  none for it; everything else *depends*, on what the comparisons differ in or on more seeds.
+  none for it. It *depends* if one is for it and one against it: on what the two differ in. Without
+  any against it, and not all for it, it is *undecided*: more seeds would have to tell.
 
 The intervals are not corrected for being many. What is counted, not measured (bytes, a derivative
 that is zero), is exact: its interval is the number itself.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SUPPORTED, NOT_SUPPORTED, DEPENDS = "supported", "not supported", "depends"
+UNDECIDED = "undecided"
 NOT_TESTED, NOT_RECORDED = "not tested", "not recorded yet"
 FOR, AGAINST, OPEN = "for", "against", "open"
 LEVEL = 0.95
@@ -90,7 +92,9 @@ def verdict(comparisons: Iterable[Comparison]) -> str:
         return NOT_TESTED
     if all(word == FOR for word in said):
         return SUPPORTED
-    return NOT_SUPPORTED if AGAINST in said and FOR not in said else DEPENDS
+    if AGAINST not in said:
+        return UNDECIDED
+    return DEPENDS if FOR in said else NOT_SUPPORTED
 
 
 def student(level: float, freedom: int) -> float:
