@@ -62,7 +62,7 @@ GOALS = {
         {"claim": "faster than Adam", "baseline": "torch's default", "first seed": 20,
          "seeds": 3}, "16.untuned"),
 }  # fmt: skip
-ALWAYS = {"05_hessian_vector_products", "16_reading_the_article"}
+ALWAYS = {"16_reading_the_article"}
 
 
 def run_check(notebook, key):
