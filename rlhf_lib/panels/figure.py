@@ -37,7 +37,7 @@ class Figure:
     A subclass adds traces with `fix` (never change) and `follow` (change with the run),
     fills the latter in `update`, and says by the `ghost` of a followed scatter trace how
     its ghost looks. The titles name the axes and their units; ranges are in data units,
-    also with `y_log=True`; `height` is in pixels.
+    also with `x_log=True` and `y_log=True`; `height` is in pixels.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Figure:
         y_title: str = "",
         x_range: Sequence[float] | None = None,
         y_range: Sequence[float] | None = None,
+        x_log: bool = False,
         y_log: bool = False,
         height: int = 340,
     ):
@@ -57,9 +58,16 @@ class Figure:
         self._remembered: list[tuple[Any, dict]] = []  # traces that leave a ghost, its style
         self._slots: list[list] = []  # for each ghost its traces, used in turn
         self._next_slot = 0
+        if x_log and x_range:
+            x_range = [math.log10(x) for x in x_range]
         if y_log and y_range:
             y_range = [math.log10(y) for y in y_range]
-        layout = _layout(title, x_title, y_title, x_range, y_range, y_log, height)
+        x_axis = {"title": {"text": x_title, "standoff": 8}, "range": x_range}
+        y_axis = {"title": {"text": y_title, "standoff": 8}, "range": y_range}
+        x_axis |= {"type": "log", "dtick": "D2"} if x_log else {}
+        y_axis |= _log_ticks(y_range) if y_log else {"type": "linear"}
+        # Whole from the start: what is changed in `axes` later does not reach the browser.
+        layout = _layout(title, x_axis, y_axis, height)
         self.widget = Plot(axes=layout.to_plotly_json(), label=title)
 
     def fix(self, trace: Any) -> None:
@@ -115,10 +123,8 @@ class Figure:
         self.widget.moving = [trace.to_plotly_json() for trace in (*self._traces, *ghosts)]
 
 
-def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layout:
+def _layout(title, x_axis, y_axis, height) -> go.Layout:
     axis = {"showline": True, "linecolor": GREY, "gridcolor": "#e5e5e5", "zeroline": False}
-    x_axis = {"title": {"text": x_title, "standoff": 8}, "range": x_range}
-    y_axis = {"title": {"text": y_title, "standoff": 8}, "range": y_range}
     return go.Layout(
         height=height,
         autosize=True,
@@ -128,7 +134,7 @@ def _layout(title, x_title, y_title, x_range, y_range, y_log, height) -> go.Layo
         template={"data": {"scatter": [{"cliponaxis": False}]}},
         font={"size": 13, "family": "system-ui, sans-serif"},
         xaxis=axis | x_axis,
-        yaxis=axis | y_axis | (_log_ticks(y_range) if y_log else {"type": "linear"}),
+        yaxis=axis | y_axis,
         # Over the plot: beside it, a long name would squeeze the plot itself, and under
         # it, more rows of names would cover the axis. The title is the legend's, so that
         # it moves up as rows are added.

@@ -49,10 +49,11 @@ class Histogram(Figure):
         place = LOW - 1.0  # of the exact zeros
         super().__init__(x_range=[place - 0.5, HIGH], y_range=[0.7, most], y_log=True, **axes)
         ticks = range(LOW, HIGH + 1, 2)
-        self.widget.axes["xaxis"] |= {
+        axes = self.widget.axes  # assigned anew, or the browser would not hear of it
+        self.widget.axes = axes | {"xaxis": axes["xaxis"] | {
             "tickvals": [place, *ticks],
             "ticktext": ["0", *(f"10<sup>{d}</sup>".replace("-", "−") for d in ticks)],
-        }
+        }}  # fmt: skip
         self._place, self._counts = place, []
         for i, (name, of) in enumerate(counts.items()):
             colour = PALETTE[i % len(PALETTE)]

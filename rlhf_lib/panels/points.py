@@ -20,8 +20,7 @@ class Points(Figure):
     `points(record)` maps the name of a kind, one of `kinds`, to its points: x, y, a third number
     and a label, which is shown on hovering. The area of a marker is proportional to the third
     number, and `unit` of it has a diameter of 16 pixels; the smallest marker has 6. Each kind has a
-    colour and a symbol of its own; the newest point, `newest(record)`, has a ring around it. With
-    `x_log=True` the range of x is in data units all the same.
+    colour and a symbol of its own; the newest point, `newest(record)`, has a ring around it.
     """
 
     def __init__(
@@ -31,15 +30,9 @@ class Points(Figure):
         *,
         newest: Callable[[Any], Point | None] = lambda record: None,
         unit: float = 1.0,
-        x_log: bool = False,
-        x_range: Sequence[float] | None = None,
         **axes: Any,
     ):
-        if x_log and x_range:
-            x_range = [math.log10(x) for x in x_range]
-        super().__init__(x_range=x_range, **axes)
-        if x_log:
-            self.widget.axes["xaxis"] |= {"type": "log"}
+        super().__init__(**axes)
         self._points, self._newest, self._unit = points, newest, unit
         self._kinds = {}
         for i, kind in enumerate(kinds):
