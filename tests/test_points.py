@@ -33,9 +33,9 @@ def test_the_area_is_proportional_and_none_is_too_small_to_be_seen():
     sizes = [trace["marker"]["size"] for trace in shown.widget.data[:2]]
     assert sizes == [[16.0], [8.0]]
     tiny = record()
-    tiny.points["pruned"] = [(60.0, 0.8, 1e-6, "half")]
+    tiny.points["pruned"] = [(60.0, 0.8, 1e-6, "half"), (60.0, 0.8, 1e3, "half")]
     shown.draw([tiny], {})
-    assert shown.widget.data[1]["marker"]["size"] == [6.0]
+    assert shown.widget.data[1]["marker"]["size"] == [6.0, 40.0]
 
 
 def test_a_new_run_is_empty_and_a_kind_without_points_too():

@@ -19,7 +19,8 @@ class Points(Figure):
 
     `points(record)` maps the name of a kind, one of `kinds`, to its points: x, y, a third number
     and a label, which is shown on hovering. The area of a marker is proportional to the third
-    number, and `unit` of it has a diameter of 16 pixels; the smallest marker has 6. Each kind has a
+    number, and `unit` of it has a diameter of 16 pixels; the smallest marker has 6, the largest 40,
+    which is six times the unit's area, so that none covers the others. Each kind has a
     colour and a symbol of its own; the newest point, `newest(record)`, has a ring around it.
     """
 
@@ -54,7 +55,9 @@ class Points(Figure):
             shown = found.get(kind, ())
             trace.update(
                 x=[p[0] for p in shown], y=[p[1] for p in shown], text=[p[3] for p in shown],
-                marker_size=[max(6.0, 16 * math.sqrt(p[2] / self._unit)) for p in shown],
+                marker_size=[
+                    min(max(6.0, 16 * math.sqrt(p[2] / self._unit)), 40.0) for p in shown
+                ],
             )  # fmt: skip
         newest = self._newest(records[-1]) if records else None
         x, y = ([], []) if newest is None else ([newest[0]], [newest[1]])
