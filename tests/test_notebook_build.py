@@ -250,6 +250,7 @@ def test_text_without_ids_numbers_the_cells():
     ("# Title\n%% code\n", "line 1: the text should begin"),
     ("%% markdown\n%% python\n", "line 2: expected"),
     ("%% code id=a\n%% code id=a\n", "two cells have the id a"),
+    ("%% markdown\nThe end.%% code\n", "line 2: a new line should begin before"),
 ])
 def test_text_of_another_form_is_named(text, message):
     with pytest.raises(ValueError, match=message):

@@ -35,13 +35,16 @@ def to_text(notebook):
 def from_text(text, old=None):
     """A notebook of this text; cells that `old` has alike keep their outputs.
 
-    Raises ValueError for text before the first head, and for a line with %% that is no head.
+    Raises ValueError for text before the first head, for a line with %% that is no head, and for a
+    head that is not on a line of its own.
     """
     from tools.course_build import keep_outputs
 
     cells, lines = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.startswith("%%"):
+            if re.search("%% (markdown|code)", line):
+                raise ValueError(f"line {number}: a new line should begin before {line[-40:]!r}")
             if not cells and line.strip():
                 raise ValueError(f"line {number}: the text should begin with '%% markdown'")
             lines.append(line)
