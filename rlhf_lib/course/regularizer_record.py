@@ -33,14 +33,8 @@ class RegularizerRecord:
     def measure(self, data: str, method: str, name: str) -> tuple[float, ...]:
         """A number of each seed, where the run ended; for early stopping where it was best."""
         moment = "best" if method in study.STOPPED else "end"
-        wanted = [
-            {
-                "method": study.STOPPED.get(method, method), "data": data,
-                "value": self.value(data, method), "seed": seed,
-            }
-            for seed in study.SEEDS
-        ]  # fmt: skip
-        return tuple(result[moment][name] for result in results(self.document, wanted))
+        runs = results(self.document, study.fresh(data, method))
+        return tuple(result[moment][name] for result in runs)
 
     def mean(self, data: str, method: str, name: str) -> float:
         """The mean over the seeds."""

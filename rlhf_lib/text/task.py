@@ -36,6 +36,10 @@ class Task:
         self.samples = len(training["labels"])
         self.measures: dict[str, float] = {}
         self.module.eval()
+        self.start_here()
+
+    def start_here(self) -> None:
+        """Take the module's present parameters for those that `reset` goes back to."""
         # Of all, since what is frozen may be trained later (see `freeze`).
         self._start = {n: p.detach().clone() for n, p in self.module.named_parameters()}
 

@@ -40,6 +40,12 @@ def paid(run: dict, budget: float, field: str = "cost") -> int:
     return max(i for i, spent in enumerate(run[field]) if spent <= budget * (1 + 1e-9))
 
 
+def at_the_budget(document: dict, task: str, method: str, field: str) -> list[float]:
+    """What each run of a method has of this field when the task's budget is spent."""
+    budget = budget_of(document, task)
+    return [run[field][paid(run, budget)] for run in runs_of(document, task, method)]
+
+
 def at_equal_cost(document: dict, theirs: str) -> list[Comparison]:
     """Training loss at the end of one budget of gradients, and of one budget of CPU seconds."""
     found = []

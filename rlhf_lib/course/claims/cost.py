@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .claim import LIVE, Claim, NotRecorded, Source
-from .convergence import OURS, TRAINING, budget_of, paid, runs_of
+from .convergence import OURS, TRAINING, at_the_budget
 from .rule import Comparison
 
 PRODUCTS = "benchmarks/results/products.json"
@@ -56,15 +56,14 @@ def cheaper_training(document: dict) -> list[Comparison]:
     """Training loss at the end of one budget of gradients, solved in one way and in the other."""
     found = []
     for task in ("digits", "reviews"):
-        budget = budget_of(document, task)
-        ends = {
-            method: [r["train_loss"][paid(r, budget)] for r in runs_of(document, task, method)]
+        ends = (
+            at_the_budget(document, task, method, "train_loss")
             for method in ("RLHF, sample space", OURS)
-        }
+        )
         found.append(
             Comparison(
                 f"{task}, RLHF in sample space against CG, training loss at equal gradients",
-                tuple(math.log10(b / a) for a, b in zip(*ends.values(), strict=True)), "decades",
+                tuple(math.log10(b / a) for a, b in zip(*ends, strict=True)), "decades",
             )
         )  # fmt: skip
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..studies import nb10_sst2, nb12_regularizers
 from .claim import Claim, NotRecorded, Source, results
-from .convergence import OURS, TRAINING, TUNED, budget_of, paid, runs_of
+from .convergence import OURS, TRAINING, TUNED, at_the_budget
 from .rule import Comparison
 
 SST2 = "notebooks/recorded/nb10_sst2.json"
@@ -30,15 +30,13 @@ def without_a_penalty(document: dict) -> list[Comparison]:
     """Validation loss at the end of one budget of gradients, nothing else against overfitting."""
     found = []
     for task in ("digits", "reviews"):
-        budget, ends = budget_of(document, task), {}
-        for method in (OURS, "AdamW"):
-            ends[method] = [
-                run["val_loss"][paid(run, budget)] for run in runs_of(document, task, method)
-            ]
+        ours, theirs = (
+            at_the_budget(document, task, method, "val_loss") for method in (OURS, "AdamW")
+        )
         found.append(
             Comparison(
                 f"{task}, {OURS}, no penalty, against AdamW, validation loss at the end",
-                _differences(ends["AdamW"], ends[OURS]), "nats",
+                _differences(theirs, ours), "nats",
             )
         )  # fmt: skip
     return found
@@ -86,18 +84,15 @@ def leaves_most_of_the_rise(method: str, about: str) -> Callable:
     The rise is the test loss at the end less that at the step of least selection loss, both
     without the cure, at the learning rate that the cure has.
     """
-    bare = {"method": "adamw none", "value": nb12_regularizers.LR}
 
     def compare(document: dict) -> list[Comparison]:
         found = []
         for data in nb12_regularizers.CHOSEN:
-            cured = _moments(document, data, method, "end")
-            runs = results(document, [
-                bare | {"data": data, "seed": seed} for seed in nb12_regularizers.SEEDS
-            ])  # fmt: skip
+            cured = _ends(document, data, method)
+            bare = nb12_regularizers.fresh(data, "adamw none", nb12_regularizers.LR)
             left = tuple(
                 c - (r["end"]["test_loss"] + r["best"]["test_loss"]) / 2
-                for c, r in zip(cured, runs, strict=True)
+                for c, r in zip(cured, results(document, bare), strict=True)
             )
             found.append(
                 Comparison(f"{data}, {about} leaves more than half of the rise", left, "nats")
@@ -112,21 +107,15 @@ def _both(document: dict, ours: str, theirs: str):
     found = []
     for data, chosen in nb12_regularizers.CHOSEN.items():
         if {ours, theirs} <= set(chosen):
-            ends = (_moments(document, data, method, "end") for method in (ours, theirs))
-            found.append((data, *ends))
+            found.append((data, *(_ends(document, data, method) for method in (ours, theirs))))
     if not found:
         raise NotRecorded(f"no seeds of {ours} and {theirs}")
     return found
 
 
-def _moments(document: dict, data: str, method: str, moment: str) -> list[float]:
-    value = nb12_regularizers.CHOSEN[data][method]
-    method = nb12_regularizers.STOPPED.get(method, method)
-    wanted = [
-        {"method": method, "data": data, "value": value, "seed": seed}
-        for seed in nb12_regularizers.SEEDS
-    ]
-    return [r[moment]["test_loss"] for r in results(document, wanted)]
+def _ends(document: dict, data: str, method: str) -> list[float]:
+    runs = results(document, nb12_regularizers.fresh(data, method))
+    return [r["end"]["test_loss"] for r in runs]
 
 
 def _differences(theirs, ours) -> tuple[float, ...]:

@@ -141,6 +141,13 @@ def runs() -> Iterator[dict[str, Any]]:
                     yield {"method": run_of, "data": data, "value": value, "seed": seed}
 
 
+def fresh(data: str, method: str, value: float | str | None = None) -> list[dict[str, Any]]:
+    """Settings of a method's runs with the fresh seeds, at this value or the chosen one."""
+    run_of = STOPPED.get(method, method)
+    value = CHOSEN[data][method] if value is None else value
+    return [{"method": run_of, "data": data, "value": value, "seed": seed} for seed in SEEDS]
+
+
 def choose(recorded: list[dict[str, Any]]) -> dict[str, dict[str, float | str]]:
     """The value of least selection loss, by data set and method, out of the tuning runs.
 

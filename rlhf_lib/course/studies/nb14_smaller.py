@@ -89,7 +89,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
         """A task with the same data for another model."""
         other = copy.copy(task)
         other.model = other.module = module
-        other._start = {n: p.detach().clone() for n, p in module.named_parameters()}
+        other.start_here()
         return other
 
     def prune(**options):
