@@ -338,12 +338,12 @@ def test_former_runs_stay_as_ghosts_named_by_what_changed():
     assert figure.ghosts == []
     panel.run(lam=1)
     assert figure.ghosts == ["λ = 0.3"]
-    panel.run(mu=2)
-    panel.run(lam=0)
+    panel.run(lam=1, mu=2)
+    panel.run(lam=0, mu=2)
     assert figure.ghosts == ["λ = 1, μ = 1", "λ = 1, μ = 2"]
     panel.clear()
     assert figure.ghosts == []
-    panel.run()
+    panel.run(lam=0, mu=2)
     assert figure.ghosts == ["run 4"]
 
 
@@ -359,12 +359,86 @@ def test_one_record_of_a_stopped_run_leaves_no_ghost():
     assert [c for c in figure.calls if c[0] == "begin"][-1] == ("begin", None)
 
 
-def test_reset_puts_the_controls_back_and_keeps_the_curves():
-    panel = panel_of(count)
+def test_a_run_does_not_depend_on_what_was_chosen_before():
+    controls = [lambda_slider(), slider("mu", "μ", low=0, high=2, step=0.5, value=1.0)]
+    panel = panel_of(lambda lam, mu: count(lam * mu), controls, figures.Curves({"y": "y"}))
+    panel._controls["mu"].widget.value = 2.0
+    assert panel.wait(LONG)
+    panel.run(lam=1)
+    assert panel.values == {"lam": 1.0, "mu": 1.0}
+
+
+def test_reset_shows_the_panel_as_it_was_at_first():
+    figure = figures.Curves({"y": "y"})
+    panel = panel_of(count, figure=figure, readout=lambda rs, vs: f"y is {rs[-1].y:g}")
+    panel.show_first()
+    first = figure.widget.data
     panel.run(lam=5)
+    assert figure.ghosts == ["λ = 0.3"] and panel.text == "y is 20"
     panel.reset()
     assert panel.wait(LONG) and panel.values == {"lam": 0.3}
-    assert panel.records[1].y == 5.0 and "starting values" in panel.status
+    assert figure.widget.data == first and figure.ghosts == []
+    assert panel.text == "y is 1.2" and "starting values" in panel.status
+
+
+def test_the_first_state_is_drawn_when_the_panel_is_shown_and_is_no_run_of_the_reader_s():
+    figure = figures.Curves({"y": "y"})
+    panel = panel_of(count, figure=figure, reached=lambda records, values: True, goal="y = 1")
+    panel._repr_mimebundle_()
+    assert len(figure.widget.data[0]["x"]) == 5
+    assert panel.status == "Move a control or press Run." and not panel._head.reached
+    panel.run()
+    assert panel._head.reached and panel.status.startswith("Finished")
+    panel._repr_mimebundle_()  # shown a second time: nothing is run anew
+    assert panel.status.startswith("Finished")
+
+
+def test_a_first_state_can_be_given_or_left_out():
+    calls = []
+
+    def slow(lam):
+        calls.append(lam)
+        yield Record(step=0, y=lam)
+
+    given = panel_of(slow, figure=figures.Curves({"y": "y"}),
+                     first=lambda values: [Record(step=0, y=9.0)])
+    given.show_first()
+    assert given.figures[0].widget.data[0]["y"] == [9.0]
+    none = panel_of(slow, figure=figures.Curves({"y": "y"}), first=False)
+    none.show_first()
+    assert none.figures[0].widget.data[0]["y"] == [] and calls == []
+
+
+def test_the_goal_is_said_to_be_reached_by_a_run_that_reaches_it():
+    panel = panel_of(count, reached=lambda records, values: records[-1].y > 3, goal="y above 3")
+    panel.run(lam=1)
+    assert panel._head.reached
+    panel.run(lam=0.5)
+    assert not panel._head.reached
+
+
+def test_an_error_of_reached_is_raised():
+    def reached(records, values):
+        raise KeyError("loss")
+
+    with pytest.raises(KeyError, match="loss"):
+        panel_of(count, reached=reached).run()
+
+
+def test_figures_side_by_side_have_the_same_margins():
+    one = figures.Curves({"y": "y"})
+    other = figures.Curves({"a curve of a very long name": "y"})
+    assert one.margin != other.margin
+    Panel(count, [lambda_slider()], [one, other])
+    assert one.margin == other.margin
+
+
+def test_a_third_figure_waits_behind_a_button():
+    panel = Panel(count, [lambda_slider()], [figures.Curves({"y": "y"}) for _ in range(3)])
+    show, hidden = panel.widget.children[-2:]
+    assert show.description == "Show 1 more plot" and hidden.layout.display == "none"
+    show.value = True
+    assert show.description == "Hide 1 more plot" and hidden.layout.display == ""
 
 
 def test_buttons_do_what_they_say():
@@ -384,6 +458,7 @@ def test_buttons_do_what_they_say():
 def test_display_has_no_random_text():
     bundle = panel_of(count, title="Ridge")._repr_mimebundle_()
     assert bundle["text/plain"] == "Panel: Ridge"
+    assert set(bundle) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 

@@ -55,11 +55,14 @@ def test_the_table_as_text_and_as_accessible_html(folder):
     note("00.same_rest")
     table = progress("00")
     assert repr(table).startswith("1 of 3 exercises solved.\n")
-    assert re.search(r"00 Start here  00\.same_rest +solved  \d{4}-\d\d-\d\d\n", repr(table))
-    assert re.search(r"00 Start here  00\.at_rest +open\n", repr(table))
+    assert "00 Start here  ■□□  1 of 3  open: 00." in repr(table)
+    assert "00.same_rest" not in repr(table)
     page = table._repr_html_()
     assert "<caption>1 of 3 exercises solved.</caption>" in page
-    assert page.count('scope="col"') == 4 and page.count('scope="row"') == 3
+    assert page.count('scope="row"') == 1 and 'value="1" max="3"' in page
+    whole = progress()
+    assert re.search(r"00 Start here +■□□  1 of 3  last on \d{4}-\d\d-\d\d\n", repr(whole))
+    assert whole._repr_html_().count("<tr>") == len(SERIES) == len(repr(whole).splitlines()) - 2
     assert set(states("00")) < set(states())
 
 

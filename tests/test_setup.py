@@ -39,6 +39,7 @@ OUTSIDE_THE_FLOORS = {"doctor.py"}
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
     "select_lambda.py": {"joblib"}, "nb16_digits.py": {"sklearn"}, "nb16_lambda.py": {"sklearn"},
+    "table.py": {"pandas"},
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import nbformat
 
 from rlhf_lib.course.register import exercises
 from rlhf_lib.course.series import BY_NUMBER
-from tools.course_build import SOLUTIONS, made_from, plain
+from tools.course_build import SOLUTIONS, made_from, plain, shared
 from tools.course_map import broken_links, written
 from tools.exercise_cells import checks_in, exercises_of
 
@@ -34,6 +34,8 @@ def course_faults(path):
     if is_source:
         found += _first_cell(notebook, row) + _exercises(notebook, number)
         found += _called_planned(notebook)
+    else:
+        found += _outputs_of_the_source(path, notebook)
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found += broken_links(texts, path.parent)
     for i, cell in enumerate(notebook.cells):
@@ -66,6 +68,21 @@ def _out_of_step(path, notebook, is_source):
     if is_source:
         return ["its navigation or map is out of date: tools/notebooks.py build"]
     return ["it is not what its source makes: change the source, then tools/notebooks.py build"]
+
+
+def _outputs_of_the_source(path, notebook):
+    source_path = SOLUTIONS / path.name
+    if not source_path.is_file():
+        return []
+    there = shared(nbformat.read(source_path, as_version=4), notebook)
+    return [f"cell {i} ({cell.id}) shows other outputs than its source: tools/notebooks.py execute"
+            for i, cell in enumerate(notebook.cells)
+            if cell.id in there and _shown_by(cell.outputs) != _shown_by(there[cell.id])]
+
+
+def _shown_by(outputs):
+    return [{key: value for key, value in output.items() if key != "execution_count"}
+            for output in outputs]
 
 
 def _first_cell(notebook, row):

@@ -13,6 +13,8 @@ from nbclient import NotebookClient
 
 from tools.course_build import save
 from tools.exercise_cells import tags
+from tools.pictures import MAX_BYTES as MAX_PICTURE
+from tools.pictures import put_pictures
 
 MAX_BYTES = 500_000
 CELL_SECONDS = 600
@@ -50,8 +52,9 @@ def fingerprint(notebook):
 def execute(path):
     """Runs a notebook in its own folder and saves it; returns the seconds it took.
 
-    What it solves is not noted as the user's progress. Raises CellExecutionError, and then leaves
-    the file as it was.
+    What it solves is not noted as the user's progress. Raises CellExecutionError, RuntimeError
+    where pictures cannot be drawn, ValueError for one that is too large, and then leaves the file
+    as it was.
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -59,8 +62,9 @@ def execute(path):
         record_timing=False, resources={"metadata": {"path": str(Path(path).resolve().parent)}})
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        client.execute(env=os.environ | {"RLHF_DATA_DIR": folder})
+        client.execute(env=os.environ | {"RLHF_DATA_DIR": folder, "RLHF_PICTURES": "1"})
         seconds = time.perf_counter() - start
+    put_pictures(notebook)
     notebook.metadata["course"] = {"executed": fingerprint(notebook)}
     save(tidy(notebook), path)
     return seconds
@@ -69,7 +73,8 @@ def execute(path):
 def texts(output):
     """What an output shows as text, one string per kind."""
     shown = [output.get("text", ""), *output.get("traceback", []), output.get("evalue", "")]
-    return shown + [value for value in output.get("data", {}).values() if isinstance(value, str)]
+    return shown + [value for mime, value in output.get("data", {}).items()
+                    if isinstance(value, str) and not mime.startswith("image/")]
 
 
 def faults(path):
@@ -106,4 +111,10 @@ def faults(path):
                 found.append(f"cell {i} writes to stderr: {output.text.strip()[:80]}")
             if any(ABSOLUTE_PATH.search(text) for text in texts(output)):
                 found.append(f"cell {i} shows an absolute path")
+            picture = output.get("data", {}).get("image/png", "")
+            if len(picture) * 3 / 4 > MAX_PICTURE:
+                found.append(f"cell {i} has a picture of {len(picture) * 3 // 4:,} bytes; "
+                             f"{MAX_PICTURE:,} are the most")
+            if output.get("data", {}).get("text/plain", "").startswith("Panel: ") and not picture:
+                found.append(f"cell {i} shows a panel without a picture")
     return found

@@ -2,17 +2,20 @@
 
     %% markdown
     # 05 · Hessian-vector products
-    %% code tags=nbval-ignore-output id=seconds
+    %% code id=grid compare=relative:0.02,counts:1
     print(1)
+    %% code hidden=yes
+    # What a cell must do, but its reader need not see: folded in JupyterLab.
 
-An id is only needed to keep a cell's outputs when it moves; without one it is its place.
+An id is only needed to keep a cell's outputs when it moves; without one it is its place. `compare`
+is the tolerance of the tests for this cell's numbers (`tools/nbval_hooks.py`), or `chaotic`.
 """
 
 import re
 
 from nbformat import v4
 
-HEAD = re.compile(r"%% (markdown|code)((?: (?:id|tags)=\S+)*)\s*")
+HEAD = re.compile(r"%% (markdown|code)((?: (?:id|tags|compare|hidden)=\S+)*)\s*")
 
 
 def to_text(notebook):
@@ -28,6 +31,10 @@ def to_text(notebook):
             raise ValueError(f"a line of the cell {cell.id} begins with %%")
         tags = cell.metadata.get("tags", [])
         head = f"%% {cell.cell_type} id={cell.id}" + (f" tags={','.join(tags)}" if tags else "")
+        if "compare" in cell.metadata:
+            head += f" compare={_compare_text(cell.metadata['compare'])}"
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            head += " hidden=yes"
         pieces.append(f"{head}\n{cell.source}\n")
     return "\n".join(pieces)
 
@@ -56,6 +63,15 @@ def from_text(text, old=None):
         lines = []
         options = dict(option.split("=", 1) for option in head[2].split())
         metadata = {"tags": options["tags"].split(",")} if "tags" in options else {}
+        if "compare" in options:
+            try:
+                metadata["compare"] = _compare(options["compare"])
+            except ValueError:
+                raise ValueError(
+                    f"line {number}: expected compare=chaotic or such as "
+                    f"compare=relative:0.02,counts:1, got {options['compare']!r}") from None
+        if "hidden" in options:
+            metadata["jupyter"] = {"source_hidden": True}
         make = v4.new_markdown_cell if head[1] == "markdown" else v4.new_code_cell
         cells.append(make("", metadata=metadata, id=options.get("id", f"c{len(cells):02}")))
     _fill(cells, lines)
@@ -71,3 +87,20 @@ def from_text(text, old=None):
 def _fill(cells, lines):
     if cells:
         cells[-1].source = "\n".join(lines).strip("\n")
+
+
+def _compare(text):
+    """{"relative": 0.02, "counts": 1} of the text relative:0.02,counts:1."""
+    if text == "chaotic":
+        return {"chaotic": True}
+    pairs = dict(pair.split(":") for pair in text.split(","))
+    if not set(pairs) <= {"relative", "absolute", "counts"}:
+        raise ValueError(text)
+    return {name: int(value) if name == "counts" else float(value)
+            for name, value in pairs.items()}
+
+
+def _compare_text(compare):
+    if compare.get("chaotic"):
+        return "chaotic"
+    return ",".join(f"{name}:{value:g}" for name, value in compare.items())

@@ -24,8 +24,10 @@ from nbclient.exceptions import CellExecutionError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlhf_lib.course.series import BY_NUMBER
-from tools import course_build, course_faults, notebook_text
+from tools import claims, course_build, course_faults, notebook_text
 from tools.notebook_state import execute, faults, tidy
+from tools.number_claims import unheld
+from tools.page_rules import page_faults
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -82,9 +84,14 @@ def main(arguments=None):
                 print(f"failed, not saved\n{error}")
                 failed = True
                 continue
+            if path.parent != SOLUTIONS and course_faults.belongs(path):
+                course_build.share_outputs(path)
         found = faults(path)
         if course_faults.belongs(path):
             found += course_faults.course_faults(path)
+        if path.resolve().parent == SOLUTIONS:
+            notebook = nbformat.read(path, as_version=4)
+            found += page_faults(notebook) + unheld(notebook, claims.of_notebook(path))
         for fault in found:
             print(f"{label}: {fault}")
             failed = True

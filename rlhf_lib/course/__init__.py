@@ -5,9 +5,13 @@ notebook live in the file named after it; how to write one is told in docs/writi
 """
 
 from .feedback import Feedback
+from .predictions import look_back, predict
 from .recorded import recorded
 from .register import check
 from .series import SERIES, Notebook
 from .solved import progress
+from .table import Table
 
-__all__ = ["SERIES", "Feedback", "Notebook", "check", "progress", "recorded"]
+__all__ = [
+    "SERIES", "Feedback", "Notebook", "Table", "check", "look_back", "predict", "progress", "recorded",
+]  # fmt: skip

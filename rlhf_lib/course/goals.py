@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .feedback import NotAttempted, require
-from .register import exercise
+from .feedback import NotAttempted, Wrong, require
+from .register import exercise, exercises
 
 WORDS = {"lambda_reg": "λ", "damping": "damping μ"}
 WAIT_SECONDS = 120
@@ -23,6 +23,14 @@ def goal(name: str, **settings: Any) -> Callable:
     """
 
     def register(judge: Callable) -> Callable:
+        def reached(records: Any, values: Any) -> bool:
+            try:
+                return all(_same(values.get(key), v) for key, v in settings.items()) and bool(
+                    judge(records, values)
+                )
+            except (Wrong, NotAttempted):
+                return False
+
         @wraps(judge)
         def of_panel(panel: Any):
             require(
@@ -47,9 +55,21 @@ def goal(name: str, **settings: Any) -> Callable:
             )
             return judge(panel.records, values)
 
+        of_panel.reached = reached
         return exercise(name, goal=True)(of_panel)
 
     return register
+
+
+def reached(name: str) -> Callable[[Any, Any], bool]:
+    """What a panel asks after each run: whether the goal of this check is reached.
+
+    Raises ValueError for a name that is no goal.
+    """
+    found = exercises(name.split(".")[0]).get(name)
+    if found is None or not found.goal:
+        raise ValueError(f"expected the name of a goal, got {name!r}")
+    return found.judge.reached
 
 
 def _same(value: Any, wanted: Any) -> bool:

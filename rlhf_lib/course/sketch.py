@@ -36,16 +36,16 @@ class Sketch(Figure):
         lines = marks = 0
         for name, look in traces.items():
             if look == "ground":
-                style = {"mode": "lines", "line": {"color": GREY, "width": 0.8}, "zorder": 0}
+                style = {"mode": "lines", "line": {"color": GREY, "width": 0.8}}
             elif look in ("line", "path"):
                 line = {"color": PALETTE[lines % len(PALETTE)], "dash": DASHES[lines % len(DASHES)]}
                 mode = "lines" if look == "line" else "lines+markers"
-                style = {"mode": mode, "line": line | {"width": 2.5}, "zorder": 1}
+                style = {"mode": mode, "line": line | {"width": 2.5}}
                 lines += 1
             elif look in ("points", "mark"):
                 marker = {"symbol": SYMBOLS[marks % len(SYMBOLS)], "color": PALETTE[-1 - marks]}
                 marker |= {"size": 7 if look == "points" else 12, "line": {"width": 1}}
-                style = {"mode": "markers", "marker": marker, "zorder": 2}
+                style = {"mode": "markers", "marker": marker}
                 marks += 1
             else:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Which exercises are solved: a small JSON file in the user's data folder, and a table of it.
+"""Which exercises are solved and what was predicted: a small JSON file in the user's data folder.
 
 RLHF_DATA_DIR names another folder. Nothing depends on the file: without it, or when it cannot be
 read or written, checks work as they do with it.
@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -33,9 +34,28 @@ def note(name: str) -> None:
     try:
         solved, _ = load()
         if name not in solved:
-            _save(solved | {name: datetime.now(UTC).isoformat(timespec="seconds")})
+            _save(solved | {name: datetime.now(UTC).isoformat(timespec="seconds")}, predictions())
     except OSError:
         pass
+
+
+def keep_prediction(name: str, value: Any) -> bool:
+    """Keep what the user predicts, a number, a text or a list of points; whether it was kept."""
+    try:
+        solved, _ = load()
+        _save(solved, predictions() | {name: value})
+    except OSError:
+        return False
+    return True
+
+
+def predictions() -> dict[str, Any]:
+    """Name of each prediction -> what the user entered last; empty where nothing can be read."""
+    try:
+        found = json.loads(data_file().read_text(encoding="utf-8")).get("predictions", {})
+        return dict(found)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def load() -> tuple[dict[str, str], str]:
@@ -79,7 +99,11 @@ def progress(number: str | None = None) -> Progress:
 
 @dataclass(frozen=True)
 class Progress:
-    """`rows` of (notebook, exercise, when it was solved or None), and a `note`, mostly empty."""
+    """`rows` of (notebook, exercise, when it was solved or None), and a `note`, mostly empty.
+
+    Shown as one line a notebook, with a bar; the exercises of one notebook by their names when it
+    is the only one.
+    """
 
     rows: tuple[tuple[str, str, str | None], ...]
     note: str = ""
@@ -89,40 +113,54 @@ class Progress:
         solved = sum(when is not None for *_, when in self.rows)
         return f"{solved} of {len(self.rows)} exercises solved. {self.note}".rstrip()
 
-    def _cells(self):
-        yield "notebook", "exercise", "state", "when"
+    def _notebooks(self) -> dict[str, list[tuple[str, str | None]]]:
+        found: dict[str, list[tuple[str, str | None]]] = {}
         for notebook, name, when in self.rows:
-            local = datetime.fromisoformat(when).astimezone() if when else None
-            yield notebook, name, "solved" if when else "open", f"{local:%Y-%m-%d}" if when else ""
+            found.setdefault(notebook, []).append((name, when))
+        return found
+
+    def _lines(self):
+        """(notebook, how many are solved, of how many, what is said beside it)."""
+        notebooks = self._notebooks()
+        for notebook, exercises in notebooks.items():
+            days = [datetime.fromisoformat(when).astimezone() for _, when in exercises if when]
+            said = f"last on {max(days):%Y-%m-%d}" if days else ""
+            if len(notebooks) == 1:
+                opened = [name for name, when in exercises if when is None]
+                said = f"open: {', '.join(opened)}" if opened else "all solved"
+            yield notebook, len(days), len(exercises), said
 
     def __repr__(self) -> str:
-        rows = list(self._cells())
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        return "\n".join([self.summary, "", *lines])
+        rows = list(self._lines())
+        width = max((len(notebook) for notebook, *_ in rows), default=0)
+        lines = (
+            f"{notebook:<{width}}  {'■' * solved}{'□' * (of - solved)}  {solved} of {of}  {said}"
+            for notebook, solved, of, said in rows
+        )
+        return "\n".join([self.summary, "", *(line.rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
-        head, *body = ([html.escape(cell) for cell in row] for row in self._cells())
-        titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
         rows = "".join(
-            f'<tr><td>{notebook}</td><th scope="row">{name}</th>'
-            f"<td>{state}</td><td>{when}</td></tr>"
-            for notebook, name, state, when in body
+            f'<tr><th scope="row" style="text-align:left">{html.escape(notebook)}</th>'
+            f'<td><progress value="{solved}" max="{of}" '
+            f'aria-label="{html.escape(notebook)}"></progress></td>'
+            f"<td>{solved} of {of}</td>"
+            f'<td style="text-align:left">{html.escape(said)}</td></tr>'
+            for notebook, solved, of, said in self._lines()
         )
         return (
-            f"<table><caption>{html.escape(self.summary)}</caption>"
-            f"<thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<table><caption>{html.escape(self.summary)}</caption><tbody>{rows}</tbody></table>"
         )
 
 
-def _save(solved: dict[str, str]) -> None:
+def _save(solved: dict[str, str], predicted: dict[str, Any]) -> None:
     path = data_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Never half a file: written beside it, then put in its place in one go.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"version": 1, "solved": solved}, file, indent=1)
+            json.dump({"version": 1, "solved": solved, "predictions": predicted}, file, indent=1)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import DASHES, PALETTE
 
 MARKS = ["star", "diamond", "square", "cross"]
 
@@ -43,7 +44,7 @@ class Bands(Figure):
             middle = self.follow(
                 go.Scatter(
                     name=name, mode="lines+markers", line=line | {"width": 2.5},
-                    marker={"size": 6, "color": colour}, zorder=2,
+                    marker={"size": 6, "color": colour},
                 ),
                 ghost={"mode": "lines+markers", "line": line | {"width": 1.5}},
             )  # fmt: skip
@@ -52,8 +53,15 @@ class Bands(Figure):
             colour = PALETTE[(len(series) + i) % len(PALETTE)]
             mark = {"symbol": MARKS[i % len(MARKS)], "size": 14, "color": colour}
             mark["line"] = {"width": 1, "color": "#000000"}
-            trace = go.Scatter(name=name, mode="markers", marker=mark, zorder=3)
+            trace = go.Scatter(
+                name=name, mode="markers+text", marker=mark, text=[name],
+                textposition="top center", textfont={"size": 12},
+            )  # fmt: skip
             self._marks.append((self.follow(trace), place))
+        self.room([*series, "λ = 0.001"])
+
+    def names(self) -> list[Any]:
+        return [middle for _, middle, _ in self._series]
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         for area, middle, band in self._series:

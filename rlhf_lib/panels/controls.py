@@ -74,10 +74,12 @@ export default { render };
 
 _SLIDER_CSS = """
 .rlhf-slider, .rlhf-slider label { display: flex; align-items: center; gap: 8px; }
-.rlhf-slider { margin: 3px 16px 3px 3px;
+.rlhf-slider { margin: 2px 0; width: 100%; box-sizing: border-box; justify-content: flex-end;
   font-family: var(--jp-ui-font-family, sans-serif); font-size: 14px;
   color: var(--jp-ui-font-color1, #222); }
-.rlhf-slider input[type=range] { width: 150px; accent-color: #0072B2; }
+.rlhf-slider label { flex: 1 1 auto; min-width: 0; justify-content: flex-end; white-space: nowrap; }
+.rlhf-slider input[type=range] { flex: 1 1 150px; min-width: 90px; max-width: 320px;
+  accent-color: #0072B2; }
 .rlhf-slider input[type=number] { width: 64px; font: inherit; padding: 1px 4px;
   color: inherit; background: var(--jp-layout-color1, #fff); appearance: textfield;
   border: 1px solid var(--jp-border-color0, #8c8c8c); border-radius: 2px; }
@@ -125,7 +127,9 @@ class Control:
         """'λ = 0.3', for the name of a kept curve."""
         if isinstance(value, bool):
             return self.label if value else f"no {self.label}"
-        return f"{self.label} = {value:.4g}" if isinstance(value, int | float) else str(value)
+        # Of "damping μ" the symbol alone: the name of a curve has little room.
+        name = self.label.split()[-1] if len(self.label.split()[-1]) == 1 else self.label
+        return f"{name} = {value:.4g}" if isinstance(value, int | float) else str(value)
 
 
 def slider(name: str, label: str, *, low: float, high: float, step: float, value: float) -> Control:
@@ -167,7 +171,7 @@ def choice(name: str, label: str, options: list[str], value: str | None = None) 
         value=start,
         description=label,
         style={"description_width": "initial"},
-        layout={"width": "auto", "margin": "2px 16px 2px 3px"},
+        layout={"width": "auto", "margin": "2px 0"},
     )
     return Control(name, label, widget, check, start)
 
@@ -184,7 +188,7 @@ def checkbox(name: str, label: str, value: bool = False) -> Control:
         value=check(value),
         description=label,
         indent=False,
-        layout={"width": "auto", "margin": "2px 16px 2px 3px"},
+        layout={"width": "auto", "margin": "2px 0"},
     )
     return Control(name, label, widget, check, value)
 

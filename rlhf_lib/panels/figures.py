@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import DASHES, GREY, PALETTE, Figure
+from rlhf_lib.panels.figure import HEIGHT, Figure
+from rlhf_lib.panels.theme import CONTOUR, DASHES, GREY, LOW_FILL, PALETTE, PAPER
 
 MARK_SYMBOLS = ["x", "star", "diamond", "square", "cross", "triangle-up"]
 
@@ -44,10 +45,12 @@ class Curves(Figure):
         if marker_at_min is not None and marker_at_min not in series:
             raise ValueError(f"marker_at_min={marker_at_min!r} is not one of {list(series)}")
         self._x, self._series, self._least = _getter(x), [], None
+        self._references: list[Any] = []
         self._moving: list[tuple[Any, Callable[[Mapping[str, Any]], Points]]] = []
         for i, (name, points) in enumerate((reference or {}).items()):
             line = {"color": GREY, "width": 1.5, "dash": DASHES[-1 - i % len(DASHES)]}
             trace = go.Scatter(name=name, mode="lines", line=line)
+            self._references.append(trace)
             if callable(points):
                 self._moving.append((self.follow(trace), points))
             else:
@@ -55,14 +58,19 @@ class Curves(Figure):
         for i, (name, y) in enumerate(series.items()):
             line = {"color": PALETTE[i % len(PALETTE)], "dash": DASHES[i % len(DASHES)]}
             trace = self.follow(
-                go.Scatter(name=name, mode="lines", line=line | {"width": 2.5}, zorder=2),
+                go.Scatter(name=name, mode="lines", line=line | {"width": 2.5}),
                 ghost={"mode": "lines+markers", "line": line | {"width": 1.5}},
             )
             self._series.append((trace, _getter(y)))
             if name == marker_at_min:
                 mark = {"symbol": "star", "size": 12, "color": line["color"], "line": {"width": 1}}
-                least = go.Scatter(name=f"least {name}", mode="markers", marker=mark, zorder=3)
+                least = go.Scatter(name=f"least {name}", mode="markers", marker=mark)
                 self._least = self.follow(least)
+        # The names of former runs are about as long as this.
+        self.room([*series, *(reference or {}), "λ = 0.001"])
+
+    def names(self) -> list[Any]:
+        return [*(trace for trace, _ in self._series), *self._references]
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         for trace, points in self._moving:
@@ -80,7 +88,10 @@ class ContourPath(Figure):
 
     `f(x, y)` takes and returns arrays of one shape (`resolution` squared). `levels` is
     a number of levels or the increasing values themselves. `path(record)` gives the
-    point, two numbers. `marks` maps a name to a fixed point.
+    point, two numbers. `marks` maps a name to a fixed point. With `equal=True` one unit is as long
+    along both axes, as it must be for a gradient to stand upright on its contour; the picture then
+    shows more than the ranges where there is room. A path that leaves the picture again and again
+    is drawn up to its third leave.
     """
 
     def __init__(
@@ -93,12 +104,20 @@ class ContourPath(Figure):
         path: Callable[[Any], Sequence[float]] = attrgetter("theta"),
         marks: Mapping[str, Sequence[float]] | None = None,
         resolution: int = 121,
-        height: int = 400,
+        height: int = HEIGHT,
+        equal: bool = False,
         **axes: Any,
     ):
-        super().__init__(x_range=x_range, y_range=y_range, height=height, **axes)
-        self._path = path
-        xs, ys = np.linspace(*x_range, resolution), np.linspace(*y_range, resolution)
+        drawn = (x_range, y_range)
+        if equal:
+            (x_range, y_range), drawn = _equal_ranges(x_range, y_range)
+        super().__init__(x_range=x_range, y_range=y_range, height=height, equal=equal, **axes)
+        self._path, self._seen = path, (x_range, y_range)
+        columns = round(resolution * (0.66 if equal else 1))
+        rows = columns
+        if equal:
+            columns = round(rows * np.ptp(drawn[0]) / np.ptp(drawn[1]))
+        xs, ys = np.linspace(*drawn[0], columns), np.linspace(*drawn[1], rows)
         z = np.asarray(f(*np.meshgrid(xs, ys)), dtype=float)
         if isinstance(levels, int):
             levels = np.linspace(z.min(), z.max(), levels)
@@ -111,8 +130,8 @@ class ContourPath(Figure):
                 z=[_numbers(row) for row in index.round(3)],
                 customdata=[_numbers(row) for row in z],
                 contours={"start": 0, "end": len(levels) - 1, "size": 1},
-                colorscale=[[0, "#c6dbef"], [1, "#ffffff"]],
-                line={"color": "#9a9a9a", "width": 0.7},
+                colorscale=[[0, LOW_FILL], [1, PAPER]],
+                line={"color": CONTOUR, "width": 0.7},
                 showscale=False,
                 name="function",
                 hovertemplate="(%{x:.3g}, %{y:.3g}): %{customdata:.4g}<extra></extra>",
@@ -120,14 +139,24 @@ class ContourPath(Figure):
         )
         for i, (name, (x, y)) in enumerate((marks or {}).items()):
             mark = _marker(MARK_SYMBOLS[i % len(MARK_SYMBOLS)], 11, "#000000")
-            self.fix(go.Scatter(x=[float(x)], y=[float(y)], name=name, mode="markers", marker=mark))
-        style = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}, "zorder": 2}
+            self.fix(
+                go.Scatter(
+                    x=[float(x)], y=[float(y)], name=name, mode="markers+text", marker=mark,
+                    text=[name.strip()], textposition="bottom center", textfont={"size": 12},
+                )
+            )  # fmt: skip
+        style = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}}
         self._line = self.follow(
             go.Scatter(name="path", marker=_marker("circle", 7), **style),
             ghost={"mode": "lines+markers", "line": {"color": GREY, "width": 1.5, "dash": "dot"}},
         )
         self._start, self._now = (
-            self.follow(go.Scatter(name=name, mode="markers", marker=marker, zorder=3))
+            self.follow(
+                go.Scatter(
+                    name=name, mode="markers+text", marker=marker, text=[name],
+                    textposition="top center", textfont={"size": 12},
+                )
+            )  # fmt: skip
             for name, marker in (
                 ("start", _marker("circle-open", 13)),
                 ("now", _marker("square", 11)),
@@ -137,9 +166,36 @@ class ContourPath(Figure):
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         points = [tuple(_finite(c) for c in self._path(r)) for r in records]
         points = [p for p in points if None not in p]
-        _place(self._line, points)
+        _place(self._line, points[: self._leaves(points)])
         _place(self._start, points[:1])
         _place(self._now, points[-1:])
+
+    def _leaves(self, points: Sequence[Sequence[float]]) -> int:
+        """How many points to draw: up to the one with which the path has left three times."""
+        inside, left = True, 0
+        for i, point in enumerate(points):
+            was, inside = inside, all(
+                low <= c <= high for c, (low, high) in zip(point, self._seen, strict=True)
+            )
+            left += was and not inside
+            if left == 3:
+                return i + 1
+        return len(points)
+
+
+def _equal_ranges(x_range: Sequence[float], y_range: Sequence[float]) -> tuple[tuple, tuple]:
+    """The ranges to show with equal units in a plot about 1.7 times as wide as high, and those to
+    compute: wider, for the page may be wide."""
+    aspect, wide = 1.7, 2.6
+    width, height = float(np.ptp(x_range)), float(np.ptp(y_range))
+    height = max(height, width / aspect)
+    x_mid, y_mid = float(np.mean(x_range)), float(np.mean(y_range))
+
+    def around(middle: float, length: float) -> tuple[float, float]:
+        return middle - length / 2, middle + length / 2
+
+    shown = around(x_mid, aspect * height), around(y_mid, height)
+    return shown, (around(x_mid, wide * height), around(y_mid, 1.15 * height))
 
 
 class Bars(Figure):

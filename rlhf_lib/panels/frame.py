@@ -15,14 +15,16 @@ import ipywidgets
 import traitlets
 
 _CSS = """
-.rlhf-panel { font-family: var(--jp-ui-font-family, sans-serif); padding: 4px 0; }
+.rlhf-panel { font-family: var(--jp-ui-font-family, sans-serif); padding: 2px 0; }
 .rlhf-head { color: var(--jp-ui-font-color1, #222); }
 .rlhf-figure > * { flex: 1 1 0; min-width: 0; }
-.rlhf-title { font-size: 17px; font-weight: 600; line-height: 1.5; }
+.rlhf-title { font-size: 16px; font-weight: 600; line-height: 1.4; }
 .rlhf-goal { font-size: 14px; line-height: 1.5; }
+.rlhf-reached { font-weight: 600; color: var(--jp-success-color0, #00734f); margin-left: 8px; }
+.rlhf-goal.rlhf-done { border-left: 4px solid #009E73; padding-left: 8px; }
 .rlhf-live { font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); }
 .rlhf-readout { border-left: 4px solid #0072B2; padding: 4px 10px; margin: 4px 0;
-  min-height: 1.4em; font-size: 15px; }
+  min-height: 2.8em; font-size: 14px; }
 .rlhf-progress { display: flex; align-items: center; gap: 8px; margin-left: 10px;
   flex: 1 1 260px; }
 .rlhf-progress progress { width: 110px; accent-color: #0072B2; }
@@ -38,12 +40,22 @@ class Head(anywidget.AnyWidget):
     _esm = """
     function render({ model, el }) {
       const title = document.createElement("div"), goal = document.createElement("div");
+      const said = document.createElement("span");
       title.textContent = model.get("title");
       goal.textContent = model.get("goal");
       title.className = "rlhf-title";
       goal.className = "rlhf-goal";
+      said.className = "rlhf-reached";
+      said.setAttribute("role", "status");
       el.classList.add("rlhf-head");
       el.append(...[title, goal].filter(part => part.textContent));
+      goal.append(said);
+      const show = () => {
+        said.textContent = model.get("reached") ? "✓ reached" : "";
+        goal.classList.toggle("rlhf-done", model.get("reached"));
+      };
+      model.on("change:reached", show);
+      show();
 
       const root = () => el.closest(".rlhf-panel");
       const keepKeys = event => {
@@ -66,6 +78,7 @@ class Head(anywidget.AnyWidget):
     _css = _CSS
     title = traitlets.Unicode().tag(sync=True)
     goal = traitlets.Unicode().tag(sync=True)
+    reached = traitlets.Bool(False).tag(sync=True)
 
 
 class LiveText(anywidget.AnyWidget):
@@ -160,26 +173,62 @@ def assemble(
     figures: Sequence[ipywidgets.DOMWidget],
     readout: LiveText,
 ) -> ipywidgets.VBox:
-    """The panel's widgets in the order in which the Tab key visits them; figures stand
-    side by side where there is room."""
+    """The panel's widgets in the order in which the Tab key visits them.
+
+    Two figures stand side by side where there is room; more of them wait behind a button, so that
+    controls, figures and read-out are seen together.
+    """
     wrap = {"flex_flow": "row wrap", "align_items": "center"}
-    plots = [
-        ipywidgets.Box([figure], layout={"flex": "1 1 400px", "min_width": "320px"})
-        for figure in figures
-    ]
-    for plot in plots:
-        plot.add_class("rlhf-figure")
+    grid = {
+        "display": "grid", "grid_template_columns": "repeat(auto-fit, minmax(290px, 1fr))",
+        "grid_gap": "0 22px", "align_items": "center", "padding": "0 6px 0 0",
+    }  # fmt: skip
+    rows = [_row(figures[i : i + SIDE_BY_SIDE]) for i in range(0, len(figures), SIDE_BY_SIDE)]
+    first, more = rows[:1], rows[1:]
     box = ipywidgets.VBox(
         [
             head,
-            ipywidgets.Box(controls, layout=wrap),
+            ipywidgets.Box(controls, layout=grid),
             ipywidgets.Box([*buttons, progress], layout=wrap),
-            ipywidgets.Box(plots, layout={"flex_flow": "row wrap"}),
+            *first,
             readout,
+            *_behind_a_button(more),
         ]
     )
     box.add_class("rlhf-panel")
     return box
+
+
+SIDE_BY_SIDE = 2
+
+
+def _row(figures: Sequence[ipywidgets.DOMWidget]) -> ipywidgets.Box:
+    plots = [
+        ipywidgets.Box([figure], layout={"flex": "1 1 380px", "min_width": "300px"})
+        for figure in figures
+    ]
+    for plot in plots:
+        plot.add_class("rlhf-figure")
+    return ipywidgets.Box(plots, layout={"flex_flow": "row wrap"})
+
+
+def _behind_a_button(rows: Sequence[ipywidgets.Box]) -> list[ipywidgets.DOMWidget]:
+    if not rows:
+        return []
+    count = sum(len(row.children) for row in rows)
+    words = f"{count} more plot" + "s" * (count > 1)
+    show = ipywidgets.ToggleButton(
+        value=False, description=f"Show {words}", layout={"width": "auto"},
+        tooltip="Show or hide what else this panel draws",
+    )  # fmt: skip
+    hidden = ipywidgets.VBox(rows, layout={"display": "none"})
+
+    def toggle(change: Any) -> None:
+        hidden.layout.display = "" if change["new"] else "none"
+        show.description = f"{'Hide' if change['new'] else 'Show'} {words}"
+
+    show.observe(toggle, names="value")
+    return [show, hidden]
 
 
 def button(

@@ -36,12 +36,9 @@ class HeatMap(Figure):
             raise ValueError(f"a heat map needs 0 < low < high, got {low} and {high}")
         super().__init__(height=height, **axes)
         self._labels, self._values = list(labels), values
-        # The layout's title is the legend's, and a heat map has no legend.
         layout = self.widget.axes
-        title = {"text": self.widget.label, "font": {"size": 15}, "x": 0.02, "xanchor": "left"}
         grid = {"showgrid": False, "type": "category", "automargin": True}
         self.widget.axes = layout | {
-            "title": title,
             "xaxis": layout["xaxis"] | grid | {"tickangle": -45},
             "yaxis": layout["yaxis"] | grid | {"autorange": "reversed"},
         }

@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import DASHES, PALETTE
+from rlhf_lib.panels.ticks import tick_text
 
 LOW, HIGH, BINS = -9, 1, 3  # decades of the axis, bins a decade
 
@@ -39,6 +41,8 @@ class Histogram(Figure):
     otherwise. Exact zeros have no logarithm: a marker over the tick 0.
     """
 
+    legend = True
+
     def __init__(
         self,
         counts: Mapping[str, Callable[[Any], Sequence[int] | None]],
@@ -52,7 +56,7 @@ class Histogram(Figure):
         axes = self.widget.axes  # assigned anew, or the browser would not hear of it
         self.widget.axes = axes | {"xaxis": axes["xaxis"] | {
             "tickvals": [place, *ticks],
-            "ticktext": ["0", *(f"10<sup>{d}</sup>".replace("-", "−") for d in ticks)],
+            "ticktext": ["0", *(tick_text(10.0**d) for d in ticks)],
         }}  # fmt: skip
         self._place, self._counts = place, []
         for i, (name, of) in enumerate(counts.items()):

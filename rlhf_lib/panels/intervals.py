@@ -7,7 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import GREY, PALETTE, Figure
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import GREY, PALETTE
 
 
 class Intervals(Figure):
@@ -16,6 +17,8 @@ class Intervals(Figure):
     `rows(record)` maps a name to (values, low, high), from the top down. `most` rows fit in; their
     names stand on the axis. The axis along the bottom is fixed, what lies outside is not seen.
     """
+
+    legend = True
 
     def __init__(
         self,
@@ -29,7 +32,7 @@ class Intervals(Figure):
         middle = {"symbol": "diamond", "size": 9, "color": PALETTE[0]}
         self._dots = self.follow(go.Scatter(name="one seed", mode="markers", marker=dots))
         self._means = self.follow(
-            go.Scatter(name="mean and its interval", mode="markers", marker=middle, zorder=2)
+            go.Scatter(name="mean and its interval", mode="markers", marker=middle)
         )
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import GREY, PALETTE, Figure
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import GREY, PALETTE
 
 
 class LastStep(Figure):
@@ -17,6 +18,8 @@ class LastStep(Figure):
     `values(record)` gives the numbers, such as the residual norms of conjugate gradients; records
     without any are passed over. With `y_log=True` numbers that are not positive are left out.
     """
+
+    legend = True
 
     def __init__(self, values: Callable[[Any], Sequence[float]], *, y_log: bool = False, **axes):
         super().__init__(y_log=y_log, **axes)

@@ -15,6 +15,7 @@ from typing import Any
 
 from rlhf_lib.interrupt import Interrupted, interruptible
 from rlhf_lib.panels.controls import Control
+from rlhf_lib.panels.align import align
 from rlhf_lib.panels.frame import (
     Head,
     LiveText,
@@ -24,8 +25,10 @@ from rlhf_lib.panels.frame import (
     button,
     duration,
 )
+from rlhf_lib.panels.show import display_data
 
 REDRAW_SECONDS = 0.1
+RESET_SECONDS = 5.0
 
 
 class _Run:
@@ -36,6 +39,7 @@ class _Run:
         self.records: list[Any] = []
         self.error: BaseException | None = None
         self.finished = False  # the generator came to its end
+        self.reached = False  # and the goal was reached
         self.stop = threading.Event()
         self.done = threading.Event()
 
@@ -48,7 +52,11 @@ class Panel:
     told in `figure.py`. `readout(records, values)` gives one sentence on the records so
     far. `total`, a number or a function of the values, is how many records to expect,
     for progress and time left. With `on_release=False` only Run starts a run. `keep`
-    former runs stay as ghost curves. `goal` is one line over the figures.
+    former runs stay as ghost curves. `goal` is one line over the figures, and
+    `reached(records, values)` says whether a run has reached it.
+
+    When the panel is shown it draws a first state: a run with the starting values, or the
+    records that `first` gives where a run takes long (`first=False`: none).
     """
 
     def __init__(
@@ -63,6 +71,8 @@ class Panel:
         goal: str = "",
         on_release: bool = True,
         keep: int = 4,
+        reached: Callable[[list[Any], dict[str, Any]], Any] | None = None,
+        first: bool | Callable[[dict[str, Any]], Sequence[Any]] = True,
     ):
         self._controls = {control.name: control for control in controls}
         if len(self._controls) < len(controls):
@@ -80,6 +90,9 @@ class Panel:
         self._generate, self._readout, self._total = generate, readout, total
         self._title = title
         self._on_release = on_release
+        self._reached, self._first = reached, first
+        self._first_run: _Run | None = None  # what was drawn when the panel was shown
+        align(self.figures)
 
         self._lock = threading.Lock()  # held while a run is asked for, stopped or ended
         self._latest: _Run | None = None  # asked for last, perhaps still waiting
@@ -90,18 +103,19 @@ class Panel:
         self._count = 0
 
         self._progress, self._text = Progress(), LiveText()
-        self._progress.say("Press Run" + (" or move a control." if on_release else "."))
+        self._invite()
         buttons = [
             button("Run", "Start a run with these settings", self._start, "primary"),
             button("Stop", "Stop the run; what it has drawn stays", self.stop),
-            button("Reset", "Put the controls back to their starting values", self.reset),
+            button("Reset", "Start again: controls and figures as they were at first", self.reset),
             button("Clear", "Take away the curves of former runs", self.clear),
         ]
         # Stop must reach a run that a cell waits for. What else is pressed meanwhile waits
         # until the cell is done, so that it does not end the cell's own run.
         answer_while_busy(buttons[1])
+        self._head = Head(title=title, goal=goal and f"Goal: {goal}")
         self.widget = assemble(
-            Head(title=title, goal=goal and f"Goal: {goal}"),
+            self._head,
             [control.widget for control in controls],
             buttons,
             self._progress,
@@ -116,11 +130,12 @@ class Panel:
     def run(self, **values: Any) -> list[Any]:
         """Set these controls, run to the end and return the records.
 
-        Controls not named keep their values. Raises ValueError for an unknown name or a
-        value out of range, and whatever the generator raised. If Stop is pressed
-        meanwhile, the records so far are returned.
+        Controls not named go to their starting values, so that a call does not depend on what a
+        reader chose before. Raises ValueError for an unknown name or a value out of range, and
+        whatever the generator raised. If Stop is pressed meanwhile, the records so far are
+        returned.
         """
-        self._set(values)
+        self._set(self._starts() | values)
         run = self._start()
         try:
             run.done.wait()
@@ -140,10 +155,23 @@ class Panel:
                 self._progress.say("Stopping…", busy=True)
 
     def reset(self) -> None:
-        """Stop, and put every control back to its starting value. Curves stay."""
+        """Stop, take away all curves, and show the panel as it was at first."""
         self.stop()
-        self._set({name: control.start for name, control in self._controls.items()})
-        self._progress.say("The controls are back at their starting values. Press Run.")
+        self._set(self._starts())
+        self.wait(RESET_SECONDS)
+        with self._drawing:
+            first, self._drawn = self._first_run, None
+            self._moved.clear()
+            for figure in self.figures:
+                figure.begin(None)
+                figure.clear()
+            self._head.reached = False
+            if first is not None:
+                self._drawn = first
+                self._progress.begin(None)
+                self._draw(first)
+            self._text.say(self._text.text if first is not None else "")
+        self._progress.say("The controls are back at their starting values. " + self._asked())
 
     def clear(self) -> None:
         """Take away the ghosts of former runs."""
@@ -183,9 +211,45 @@ class Panel:
         return self._latest.error if self._latest else None
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = self.widget._repr_mimebundle_(**kwargs)
-        # The text of a widget holds random names; a stored notebook must not.
-        return bundle | {"text/plain": f"Panel: {self._title or 'run this cell to see it'}"}
+        self.show_first()
+        title = f"Panel: {self._title or 'run this cell to see it'}"
+        return display_data(self.figures, title, self.text, self.widget, **kwargs)
+
+    def show_first(self) -> None:
+        """Draw the first state, unless something is drawn already. Raises what its run raises.
+
+        It is no run of the reader's: no goal counts as reached by it.
+        """
+        if self._latest is not None or self._drawn is not None:
+            return
+        if not self._first:
+            for figure in self.figures:
+                figure.begin(None)  # axes and what does not move
+            return
+        if callable(self._first):
+            run = _Run(self.values)
+            run.records, run.finished = list(self._first(run.values)), True
+            self._drawn = run
+            self._progress.begin(None)
+            self._draw(run)
+        else:
+            self.run()
+            assert self._latest is not None
+            run = self._latest
+        self._first_run = run
+        self._text.say(self._text.text)
+        self._head.reached = False
+        self._invite()
+        self._progress.fraction = 0.0
+
+    def _asked(self) -> str:
+        return "Move a control or press Run." if self._on_release else "Press Run."
+
+    def _invite(self) -> None:
+        self._progress.say(self._asked())
+
+    def _starts(self) -> dict[str, Any]:
+        return {name: control.start for name, control in self._controls.items()}
 
     # -- callbacks: flags only ----------------------------------------------------------
 
@@ -257,6 +321,8 @@ class Panel:
                         break
                 else:
                     run.finished = True
+                    if self._reached is not None and run.records:
+                        run.reached = bool(self._reached(run.records, run.values))
         except Interrupted:
             if not run.stop.is_set():
                 raise
@@ -276,6 +342,7 @@ class Panel:
                 label = self._describe(former) or f"run {self._count}"
             for figure in self.figures:
                 figure.begin(label)
+            self._head.reached = False
             self._text.say("", busy=True)
 
     def _describe(self, run: _Run) -> str:
@@ -301,5 +368,6 @@ class Panel:
             self._progress.say(
                 f"Finished: {count} in {duration(self._progress.seconds)}.", full=True
             )
+            self._head.reached = run.reached
         else:
             self._progress.say(f"Stopped after {count}.")

@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import PALETTE, Figure
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import PALETTE
 
 SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"]
 Point = tuple[float, float, float, str]  # x, y, area, label
@@ -23,6 +24,8 @@ class Points(Figure):
     which is six times the unit's area, so that none covers the others. Each kind has a
     colour and a symbol of its own; the newest point, `newest(record)`, has a ring around it.
     """
+
+    legend = True
 
     def __init__(
         self,

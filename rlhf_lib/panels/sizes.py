@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import GREY, PALETTE, Figure
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import GREY, PALETTE
 
 
 class Sizes(Figure):
@@ -18,6 +19,8 @@ class Sizes(Figure):
     the floor of the plot, so that it cannot be taken for a number that is merely small. What is
     smaller than `floor`, but not zero, is drawn a little above it.
     """
+
+    legend = True
 
     def __init__(
         self,

@@ -1,0 +1,244 @@
+"""Figures that do not move: what a cell shows instead of a printed table.
+
+Each function returns a `Figure`, which a cell shows as its last line, with the same colours,
+dashes, labels and themes as the panels. `readout` is one sentence that says what is to be seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.theme import DASHES, GREY, INK, PALETTE
+
+SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"]
+KINDS = ("lines", "markers", "lines+markers", "steps", "bars")
+TINTS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#6b6b6b"]
+
+Values = Sequence[float] | Any
+
+
+class Still(Figure):
+    """A figure of fixed traces; `named` are those whose names stand at their right ends."""
+
+    def __init__(self, *, legend: bool = False, **axes: Any):
+        self.legend = legend
+        super().__init__(**axes)
+        self._named: list[Any] = []
+
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        """Nothing moves."""
+
+    def names(self) -> list[Any]:
+        return self._named
+
+    def place(self, *traces: Any, named: bool = False) -> None:
+        """Add traces, all at once."""
+        for trace in traces:
+            self.fix(trace)
+        if named:
+            self._named += [trace for trace in traces if trace.showlegend is not False]
+
+    def done(self) -> Figure:
+        self.room([trace.name for trace in self._named])
+        self._push()
+        return self
+
+
+def chart(
+    series: Mapping[str, tuple[Values, Values]],
+    *,
+    kind: str | Mapping[str, str] = "lines",
+    bands: Mapping[str, tuple[Values, Values]] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    lines: Mapping[str, float] | None = None,
+    legend: bool | None = None,
+    **axes: Any,
+) -> Figure:
+    """Curves, points or bars: `series` maps a name to (xs, ys) of one length.
+
+    `kind` is "lines", "markers", "lines+markers", "steps" or "bars", for all or by name; `bands`
+    maps a name to (lows, highs) along its xs; `labels` maps a name to a text for each point;
+    `lines` maps a name to a level, drawn across. Names stand at the right ends of curves, or
+    with `legend=True` in a row under the title (the default where there are only points or bars).
+    The axes are those of `Figure`. Raises ValueError for lengths that differ and unknown kinds.
+    """
+    kinds = {name: kind if isinstance(kind, str) else kind.get(name, "lines") for name in series}
+    if unknown := set(kinds.values()) - set(KINDS):
+        raise ValueError(f"kind: expected {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+    curves = [name for name in series if kinds[name] not in ("markers", "bars")]
+    if legend is None:
+        legend = not curves and len(series) > 1
+    figure = Still(legend=legend, **axes)
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        xs, ys = _plain(xs), _plain(ys)
+        if len(xs) != len(ys):
+            raise ValueError(f"{name}: expected as many xs as ys, got {len(xs)} and {len(ys)}")
+        colour, look = PALETTE[i % len(PALETTE)], kinds[name]
+        if bands and name in bands:
+            figure.place(_band(xs, *bands[name], colour))
+        text = list(labels[name]) if labels and name in labels else None
+        if look == "bars":
+            figure.place(go.Bar(x=xs, y=ys, name=name, marker={"color": colour}, text=text))
+            continue
+        line = {"color": colour, "dash": DASHES[i % len(DASHES)], "width": 2.5}
+        mark = {"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8}
+        style: dict[str, Any] = {"mode": "lines" if look == "steps" else look}
+        if look != "markers":
+            style["line"] = line | ({"shape": "hv"} if look == "steps" else {})
+        if look != "lines" and look != "steps":
+            style["marker"] = mark | {"line": {"width": 1, "color": INK}}
+        if text is not None:
+            style |= {"text": text, "textposition": "top center", "textfont": {"size": 11},
+                      "mode": f"{style['mode']}+text"}
+        figure.place(go.Scatter(x=xs, y=ys, name=name, **style),
+                     named=not legend and (name in curves))
+    ends = [x for name in series for x in _plain(series[name][0]) if not isinstance(x, str)]
+    for i, (name, level) in enumerate((lines or {}).items()):
+        across = {"color": GREY, "width": 1.5, "dash": DASHES[1 + i % (len(DASHES) - 1)]}
+        span = axes.get("x_range") or ([min(ends), max(ends)] if ends else [0, 1])
+        figure.place(go.Scatter(x=list(span), y=[float(level)] * 2, name=name, mode="lines",
+                                line=across), named=True)
+    if any(look == "bars" for look in kinds.values()):
+        figure.widget.axes = figure.widget.axes | {"bargap": 0.15}
+    return figure.done()
+
+
+def ranking(
+    rows: Mapping[str, float | tuple[float, float, float]],
+    *,
+    lines: Mapping[str, float] | None = None,
+    marked: Sequence[str] = (),
+    **axes: Any,
+) -> Figure:
+    """Dots in a row each, the first row on top: `rows` maps a name to a value, or to
+    (value, low, high) for an interval. `lines` maps a name to a level, drawn from top to bottom;
+    rows named in `marked` get another colour and symbol. `height` grows with the rows."""
+    names = list(rows)
+    known = [row if isinstance(row, tuple) else (row, row, row) for row in rows.values()]
+    axes.setdefault("height", 92 + 21 * len(names) + (22 if lines else 0))
+    figure = Still(y_range=[len(names) - 0.4, -0.6], **axes)
+    longest = max(map(len, names), default=0)
+    figure.margin = figure.margin | {"l": 14 + 7.0 * longest, "t": 56 if lines else 34}
+    figure.widget.axes = figure.widget.axes | {"yaxis": figure.widget.axes["yaxis"] | {
+        "tickvals": list(range(len(names))), "ticktext": names, "ticks": ""}}
+    for symbol, colour, some in (
+        ("circle", PALETTE[0], [i for i, n in enumerate(names) if n not in marked]),
+        ("diamond", PALETTE[1], [i for i, n in enumerate(names) if n in marked]),
+    ):
+        figure.place(go.Scatter(
+            x=[float(known[i][0]) for i in some], y=some, mode="markers", showlegend=False,
+            marker={"size": 9, "symbol": symbol, "color": colour},
+            error_x={
+                "type": "data", "symmetric": False, "color": colour, "thickness": 1.5,
+                "array": [float(known[i][2] - known[i][0]) for i in some],
+                "arrayminus": [float(known[i][0] - known[i][1]) for i in some],
+            },
+            hovertemplate="%{x:.4g}<extra></extra>",
+        ))  # fmt: skip
+    shapes, notes = [], []
+    log = figure.widget.axes["xaxis"]["type"] == "log"
+    for i, (name, level) in enumerate((lines or {}).items()):
+        shapes.append({"type": "line", "xref": "x", "yref": "paper", "x0": level, "x1": level,
+                       "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1.5,
+                                                  "dash": DASHES[1 + i % (len(DASHES) - 1)]}})
+        notes.append({"text": name, "x": math.log10(level) if log else level, "xref": "x", "y": 1,
+                      "yref": "paper", "yanchor": "bottom", "showarrow": False, "textangle": 0,
+                      "yshift": 13 * (i % 2), "font": {"size": 11, "color": GREY}})
+    figure.widget.axes = figure.widget.axes | {"shapes": shapes, "annotations": notes}
+    return figure.done()
+
+
+def cells(
+    columns: Sequence[Any],
+    rows: Sequence[Any],
+    values: Sequence[Sequence[float]],
+    *,
+    log: bool = False,
+    unit: str = "",
+    digits: int = 3,
+    **axes: Any,
+) -> Figure:
+    """A table as coloured cells with their numbers: `values[i][j]` of `rows[i]` and `columns[j]`,
+    the first row on top; colours by the logarithm with `log=True`."""
+    table = [[float(v) for v in row] for row in values]
+    if [len(row) for row in table] != [len(columns)] * len(rows):
+        raise ValueError(f"expected {len(rows)} rows of {len(columns)} numbers")
+    figure = Still(**axes)
+    shown = [[_colour(v, log) for v in row] for row in table]
+    figure.place(go.Heatmap(
+        x=[str(c) for c in columns], y=[str(r) for r in rows], z=shown, colorscale="Cividis",
+        text=[[f"{v:.{digits}g}" if math.isfinite(v) else "–" for v in row] for row in table],
+        texttemplate="%{text}", textfont={"size": 12}, xgap=2, ygap=2, showscale=False,
+        hoverongaps=False, hovertemplate=f"%{{y}}, %{{x}}: %{{text}} {unit}<extra></extra>",
+    ))  # fmt: skip
+    both = {"type": "category", "showgrid": False, "ticks": ""}
+    layout = figure.widget.axes
+    longest = max((len(str(row)) for row in rows), default=0)
+    figure.widget.axes = layout | {
+        "xaxis": layout["xaxis"] | both, "yaxis": layout["yaxis"] | both | {
+            "autorange": "reversed"},
+        "margin": layout["margin"] | {"l": 44 + 7.0 * longest},
+    }
+    return figure.done()
+
+
+def regions(
+    xs: Values, ys: Values, classes: Sequence[Sequence[int]], names: Sequence[str], **axes: Any
+) -> Figure:
+    """Which of several outcomes each point of a plane has: `classes[i][j]`, an index of `names`,
+    belongs to (xs[j], ys[i]). Each outcome has a colour and a symbol in the legend."""
+    figure = Still(legend=True, **axes)
+    n = len(names)
+    if n > len(TINTS):
+        raise ValueError(f"expected at most {len(TINTS)} outcomes, got {n}")
+    scale = [pair for i in range(n) for pair in ((i / n, TINTS[i]), ((i + 1) / n, TINTS[i]))]
+    figure.place(go.Heatmap(
+        x=_plain(xs), y=_plain(ys), z=[[int(c) for c in row] for row in classes], zmin=-0.5,
+        zmax=n - 0.5, colorscale=scale, showscale=False,
+        text=[[names[int(c)] for c in row] for row in classes],
+        hovertemplate="(%{x:.3g}, %{y:.3g}): %{text}<extra></extra>",
+    ))  # fmt: skip
+    for i, name in enumerate(names):
+        # Of each outcome a few symbols, so that the map can be read without its colours.
+        spots = [(x, y) for y, row in zip(_plain(ys), classes, strict=True)
+                 for x, c in zip(_plain(xs), row, strict=True) if int(c) == i]
+        spots = spots[len(spots) // 20::max(len(spots) // 10, 1)]
+        figure.place(go.Scatter(
+            x=[x for x, _ in spots], y=[y for _, y in spots], mode="markers", name=name,
+            marker={"symbol": SYMBOLS[i], "size": 8, "color": TINTS[i],
+                    "line": {"width": 1.2, "color": "#000000"}},
+        ))  # fmt: skip
+    return figure.done()
+
+
+def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
+    lows, highs = _plain(lows), _plain(highs)
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return go.Scatter(
+        x=[*xs, *reversed(xs)], y=[*lows, *reversed(highs)], mode="lines", fill="toself",
+        line={"width": 0}, fillcolor=f"rgba({red}, {green}, {blue}, 0.18)", hoverinfo="skip",
+        showlegend=False,
+    )  # fmt: skip
+
+
+def _plain(values: Values) -> list:
+    """Numbers as floats, what is not finite as None; texts as they are."""
+    made = []
+    for value in values:
+        if isinstance(value, str):
+            made.append(value)
+        else:
+            number = float(value)
+            made.append(number if math.isfinite(number) else None)
+    return made
+
+
+def _colour(value: float, log: bool) -> float | None:
+    if not math.isfinite(value) or (log and value <= 0):
+        return None
+    return math.log10(value) if log else value
