@@ -8,7 +8,8 @@ PYTEST := $(PY) -m pytest
 WORKERS ?= 2
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=180
 
-LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" $(if $(IP),--ip=$(IP)) \
+LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
+	--ServerApp.contents_manager_class=rlhf_lib.course.lab.Contents $(if $(IP),--ip=$(IP)) \
 	$(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
 	$(if $(filter 0,$(BROWSER)),--no-browser) \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
@@ -16,7 +17,7 @@ LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
 # The browser tests measure times: they run after the others also under -j.
 .NOTPARALLEL:
-.PHONY: help lab setup test test-unit test-browser test-full lint notebooks bench evidence doctor
+.PHONY: help lab setup test test-unit test-browser test-full test-portable lint notebooks bench evidence doctor
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,8 +41,11 @@ test-unit: setup  ## unit tests and notebooks, without the browser
 test-browser: setup  ## the panels in a real Chromium
 	$(PYTEST) -q -m browser tests/browser $(ARGS)
 
-test-full:  ## 'make test' with the tests that take minutes
+test-full: test-portable  ## 'make test' with the tests that take minutes
 	$(MAKE) test ARGS="--full $(ARGS)"
+
+test-portable: setup  ## the notebooks under other instruction sets: NB=..., ARGS="--paths default"
+	$(PY) tools/portable.py --jobs $(WORKERS) $(NB) $(ARGS)
 
 lint: setup  ## style of code and notebooks
 	$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""Results to files, and files to README's table and results/tables.md."""
+"""Results to files, and files to the tables of benchmarks/README.md and results/tables.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import HERE, RESULTS, tables
 
-README = HERE.parent / "README.md"
+README = HERE / "README.md"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 PRODUCTS = ("products.json", "products-cuda.json")
 TRAINING = "training.json"

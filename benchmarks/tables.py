@@ -201,7 +201,7 @@ def _trained(tasks: list[dict]) -> str:
 
 
 def summary(products: list[dict], training: dict | None) -> str:
-    """What the project's README shows: CPU seconds at one thread, or a GPU's, medians only."""
+    """What benchmarks/README.md shows: CPU seconds at one thread, or a GPU's, medians only."""
     blocks: list[str] = []
     for results in products:
         mode = next(filter(results["modes"].__contains__, MODE_ORDER))

@@ -6,6 +6,7 @@ No peer has to be installed: one that is missing is reported, which is tested, t
 import copy
 import json
 import platform
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -297,7 +298,15 @@ def test_tables_without_results_say_what_to_do(tmp_path):
         report.rewrite(tmp_path / "README.md", tmp_path)
 
 
-def test_the_projects_readme_shows_the_committed_results():
+def test_the_three_lines_of_the_project_s_readme_are_figures_of_the_tables():
+    lines = (report.HERE.parent / "README.md").read_text().split("### What it costs")[1]
+    lines = lines.split("\n#")[0]
+    said = re.findall(r"\d+\.\d+", lines)
+    there = report.between_markers(report.README.read_text())
+    assert len(said) >= 6 and [number for number in said if f" {number} " not in there] == []
+
+
+def test_the_benchmarks_readme_shows_the_committed_results():
     shown = report.between_markers(report.README.read_text())
     if shown is None:
         pytest.skip(f"README.md has no {report.BEGIN}")

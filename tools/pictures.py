@@ -5,15 +5,13 @@ kaleido draws in a Chromium; where there is none, `draw` says so and the noteboo
 
 import asyncio
 import base64
-import io
 import os
 
 from rlhf_lib.doctor import CHROMIUM_CURE, find_chromium
+from rlhf_lib.panels.saving import side_by_side
 from rlhf_lib.panels.show import FIGURES_MIME
 
-WIDTH, SCALE, GAP = 500, 1.25, 8
-ACROSS = 2  # figures in a row
-COLOURS = 96
+WIDTH, SCALE = 500, 1.25
 MAX_BYTES = 60_000
 
 
@@ -54,25 +52,3 @@ async def _draw(figures):
                 {"data": figure["data"], "layout": layout},
                 opts={"format": "png", "scale": SCALE, "width": WIDTH, "height": layout["height"]}))
     return made
-
-
-def side_by_side(pictures):
-    """PNGs in rows of two, as one PNG of few colours."""
-    from PIL import Image
-
-    images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
-    rows = [images[i:i + ACROSS] for i in range(0, len(images), ACROSS)]
-    gap = round(GAP * SCALE)
-    width = max(sum(image.width for image in row) + gap * (len(row) - 1) for row in rows)
-    height = sum(max(image.height for image in row) for row in rows)
-    whole, y = Image.new("RGB", (width, height), "white"), 0
-    for row in rows:
-        x = 0
-        for image in row:
-            whole.paste(image, (x, y))
-            x += image.width + gap
-        y += max(image.height for image in row)
-    small = whole.quantize(COLOURS, dither=Image.Dither.NONE)
-    held = io.BytesIO()
-    small.save(held, "PNG", optimize=True)
-    return held.getvalue()

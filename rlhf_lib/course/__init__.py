@@ -13,5 +13,6 @@ from .solved import progress
 from .table import Table
 
 __all__ = [
-    "SERIES", "Feedback", "Notebook", "Table", "check", "look_back", "predict", "progress", "recorded",
+    "SERIES", "Feedback", "Notebook", "Table", "check", "look_back", "predict", "progress",
+    "recorded",
 ]  # fmt: skip

@@ -154,4 +154,7 @@ def kkt_residual(answer):
             "Treat the entries with θ_j = 0 and the others apart, as in (3).",
             what="KKT residual",
         )
-    return correct("It is zero at a minimum of task + λ|θ| and nowhere else: now you can tell.")
+    return correct(
+        "For a convex task it is zero at a minimum of task + λ|θ| and nowhere else: now you can "
+        "tell."
+    )

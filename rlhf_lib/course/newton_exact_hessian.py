@@ -6,9 +6,10 @@ import torch
 
 from .compare import call, expect, randn
 from .feedback import Wrong, attempted, correct, require
-from .goals import goal
+from .goals import WORDS, goal
 from .register import exercise
 
+WORDS.update(kappa="κ", bowl="function")
 EDGE = 1.0887  # just above the root of sinh 2x = 4x, where a step on log cosh lands at -x
 
 

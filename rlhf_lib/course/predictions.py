@@ -2,7 +2,7 @@
 
 A notebook's predictions are registered in its module of panels (`panels/nb03.py`):
 
-    choice("03.undamped", "Where will undamped Newton end?", ["the saddle", ...], truth=0, why="...")
+    choice("03.undamped", "Where will Newton end?", ["the saddle", ...], truth=0, why="...")
     number("03.least", "...", truth=0.54, within=0.02, why="...")
     curve("01.validation", "...", truth=ys, axes={...}, why="...")
 
@@ -25,7 +25,7 @@ from .solved import keep_prediction, predictions
 
 @dataclass(frozen=True)
 class Prediction:
-    """`kind` is "choice", "number" or "curve"; `truth` an option, a number or the curve's values."""
+    """`kind` is "choice", "number" or "curve"; `truth` an option, a number or a curve's values."""
 
     name: str
     kind: str

@@ -103,7 +103,8 @@ function board(model, send) {
       if (along === undefined && up === undefined) return;
       event.preventDefault();
       const level = ys[place] ?? (y0 + y1) / 2;
-      put(place + (along ?? 0), along ? ys[place + along] ?? level : level + (up ?? 0) * (y1 - y0) / 20);
+      put(place + (along ?? 0),
+          along ? ys[place + along] ?? level : level + (up ?? 0) * (y1 - y0) / 20);
       send(ys);
     });
   }
@@ -117,7 +118,8 @@ function render({ model, el }) {
   const kept = make("div", { className: "kept" });
   kept.setAttribute("role", "status");
   const send = value => { model.set("value", value); model.save_changes(); };
-  const question = make("div", { className: "question", textContent: model.get("question"), id: name });
+  const question = make("div",
+    { className: "question", textContent: model.get("question"), id: name });
   const body = make("div");
   body.setAttribute("role", "group");
   body.setAttribute("aria-labelledby", name);
@@ -138,7 +140,8 @@ function render({ model, el }) {
   } else if (!locked) {
     const box = make("input", { type: "number", step: "any" });
     box.setAttribute("aria-labelledby", name);
-    box.addEventListener("change", () => Number.isNaN(box.valueAsNumber) || send(box.valueAsNumber));
+    box.addEventListener("change",
+      () => Number.isNaN(box.valueAsNumber) || send(box.valueAsNumber));
     body.append(make("label", {}, box, model.get("unit")));
     set = value => { if (value !== null) box.value = value; };
   }

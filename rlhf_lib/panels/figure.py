@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -192,9 +193,11 @@ class Figure:
         axes = self.widget.axes
         area = axes["height"] - axes["margin"]["t"] - axes["margin"]["b"]
         low, high = axes["yaxis"].get("range") or self._spread(named)
-        ends = [(trace, end) for trace in named if (end := _end(trace, self._logs["y"])) is not None]
         labels = []
-        for trace, end in ends:
+        for trace in named:
+            end = _end(trace, self._logs["y"])
+            if end is None:
+                continue
             share = (end - low) / ((high - low) or 1.0)
             colour = trace.line.color if trace.line.color is not None else trace.marker.color
             labels.append([min(max(share, 0.0), 1.0) * area, _wrap(trace.name), colour])
@@ -231,7 +234,7 @@ def _spread_out(labels: list[list], area: float) -> None:
     """Move labels (height, lines, ...) apart, in place, within the plot's area."""
     for _ in range(50):
         moved = False
-        for one, other in zip(labels, labels[1:], strict=False):
+        for one, other in pairwise(labels):
             need = LINE * (len(one[1]) + len(other[1])) / 2
             gap = need - (other[0] - one[0])
             if gap > 0.5:
@@ -302,7 +305,8 @@ def _goal(goal: Mapping[str, Any]) -> tuple[list[dict], list[dict]]:
     if flat and len(spans) == 1:
         shape |= {"type": "line", "line": line}
     else:
-        shape |= {"type": "rect", "line": line | {"width": 1}, "fillcolor": GOAL, "opacity": 0.15}
+        fill = {"fillcolor": GOAL, "opacity": 0.15}
+        shape |= {"type": "rect", "line": line | {"width": 1}, **fill}
     shape["label"] = {
         "text": goal.get("label", "goal"), "font": {"color": GOAL, "size": 12},
         "textposition": "start" if shape["type"] == "line" else "top left",
@@ -311,8 +315,10 @@ def _goal(goal: Mapping[str, Any]) -> tuple[list[dict], list[dict]]:
 
 
 def _layout(title, x_axis, y_axis, height, margin, legend) -> go.Layout:
-    axis = {"showline": True, "linecolor": GREY, "gridcolor": GRID, "linewidth": 1, "zeroline": False,
-            "ticks": "outside", "ticklen": 4, "tickcolor": GREY, "tickfont": {"size": 12}}
+    axis = {
+        "showline": True, "linecolor": GREY, "linewidth": 1, "gridcolor": GRID, "zeroline": False,
+        "ticks": "outside", "ticklen": 4, "tickcolor": GREY, "tickfont": {"size": 12},
+    }  # fmt: skip
     return go.Layout(
         height=height,
         autosize=True,

@@ -142,7 +142,7 @@ class ContourPath(Figure):
             self.fix(
                 go.Scatter(
                     x=[float(x)], y=[float(y)], name=name, mode="markers+text", marker=mark,
-                    text=[name.strip()], textposition="bottom center", textfont={"size": 12},
+                    text=[f" {name.strip()} "], textposition="middle left", textfont={"size": 12},
                 )
             )  # fmt: skip
         style = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}}
@@ -156,7 +156,7 @@ class ContourPath(Figure):
                     name=name, mode="markers+text", marker=marker, text=[name],
                     textposition="top center", textfont={"size": 12},
                 )
-            )  # fmt: skip
+            )
             for name, marker in (
                 ("start", _marker("circle-open", 13)),
                 ("now", _marker("square", 11)),
@@ -195,7 +195,7 @@ def _equal_ranges(x_range: Sequence[float], y_range: Sequence[float]) -> tuple[t
         return middle - length / 2, middle + length / 2
 
     shown = around(x_mid, aspect * height), around(y_mid, height)
-    return shown, (around(x_mid, wide * height), around(y_mid, 1.15 * height))
+    return shown, (around(x_mid, wide * height), around(y_mid, 1.5 * height))
 
 
 class Bars(Figure):

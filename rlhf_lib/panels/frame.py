@@ -7,7 +7,7 @@ are live regions that a screen reader follows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anywidget
@@ -25,6 +25,7 @@ _CSS = """
 .rlhf-live { font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); }
 .rlhf-readout { border-left: 4px solid #0072B2; padding: 4px 10px; margin: 4px 0;
   min-height: 2.8em; font-size: 14px; }
+.rlhf-still .rlhf-readout { min-height: 1.4em; }
 .rlhf-progress { display: flex; align-items: center; gap: 8px; margin-left: 10px;
   flex: 1 1 260px; }
 .rlhf-progress progress { width: 110px; accent-color: #0072B2; }
@@ -122,6 +123,9 @@ class Progress(anywidget.AnyWidget):
         line.textContent = model.get("text");
         line.classList.toggle("rlhf-error", model.get("error"));
         bar.hidden = model.get("fraction") < 0;
+        // For tests: which run is meant, and with which settings.
+        el.dataset.runs = model.get("runs");
+        el.dataset.values = JSON.stringify(model.get("values"));
         bar.value = Math.max(model.get("fraction"), 0);
       };
       model.on("change", show);
@@ -134,12 +138,15 @@ class Progress(anywidget.AnyWidget):
     busy = traitlets.Bool(False).tag(sync=True)
     error = traitlets.Bool(False).tag(sync=True)
     fraction = traitlets.Float(0.0).tag(sync=True)  # negative: unknown, the bar is hidden
+    runs = traitlets.Int(0).tag(sync=True)  # how many have begun
+    values = traitlets.Dict().tag(sync=True)  # the settings of the latest
     seconds = 0.0  # of the run so far
 
-    def begin(self, total: int | None) -> None:
+    def begin(self, total: int | None, values: Mapping[str, Any] | None = None) -> None:
         """A run starts that is expected to make `total` records (None: unknown)."""
         self._total, self._since, self.seconds = total, time.monotonic(), 0.0
         with self.hold_sync():
+            self.runs, self.values = self.runs + 1, dict(values or {})
             self.fraction = 0.0 if total else -1.0
             self.say("Running, waiting for the first record…", busy=True)
 

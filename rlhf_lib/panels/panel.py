@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rlhf_lib.interrupt import Interrupted, interruptible
-from rlhf_lib.panels.controls import Control
 from rlhf_lib.panels.align import align
+from rlhf_lib.panels.controls import Control
 from rlhf_lib.panels.frame import (
     Head,
     LiveText,
@@ -25,6 +25,7 @@ from rlhf_lib.panels.frame import (
     button,
     duration,
 )
+from rlhf_lib.panels.saving import ask_for_pictures, keep_pictures
 from rlhf_lib.panels.show import display_data
 
 REDRAW_SECONDS = 0.1
@@ -168,7 +169,7 @@ class Panel:
             self._head.reached = False
             if first is not None:
                 self._drawn = first
-                self._progress.begin(None)
+                self._progress.begin(None, self.values)
                 self._draw(first)
             self._text.say(self._text.text if first is not None else "")
         self._progress.say("The controls are back at their starting values. " + self._asked())
@@ -213,6 +214,7 @@ class Panel:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         self.show_first()
         title = f"Panel: {self._title or 'run this cell to see it'}"
+        keep_pictures(self.widget, self.figures)
         return display_data(self.figures, title, self.text, self.widget, **kwargs)
 
     def show_first(self) -> None:
@@ -230,7 +232,7 @@ class Panel:
             run = _Run(self.values)
             run.records, run.finished = list(self._first(run.values)), True
             self._drawn = run
-            self._progress.begin(None)
+            self._progress.begin(None, self.values)
             self._draw(run)
         else:
             self.run()
@@ -304,7 +306,7 @@ class Panel:
         """Iterate the generator; draw at most ten times a second, and the last record."""
         self._begin(run)
         total = self._total(run.values) if callable(self._total) else self._total
-        self._progress.begin(total)
+        self._progress.begin(total, run.values)
         generator = iter(self._generate(**run.values))
         drawn, last = 0, -REDRAW_SECONDS
         try:
@@ -360,6 +362,7 @@ class Panel:
 
     def _report(self, run: _Run) -> None:
         self._text.say(self._text.text)
+        ask_for_pictures(self.figures)
         count = f"{len(run.records)} record" + "s" * (len(run.records) != 1)
         if run.error is not None:
             kind, message = type(run.error).__name__, str(run.error)[:500]

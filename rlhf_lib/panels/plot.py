@@ -109,12 +109,18 @@ function render({ model, el }) {
 
   const id = model.get("library").replace("IPY_MODEL_", "");
   model.widget_manager.get_model(id).then(library => load(library.get("code"))).then(
-    loaded => { Plotly = loaded; ask(); },
+    loaded => { Plotly = loaded; ask(); picture(); },
     error => { plot.textContent = `plotly could not be loaded: ${error}`; });
 
-  // Asked for a picture, it sends one of what is drawn, in the light theme.
-  const picture = async () => {
-    if (!Plotly || !model.get("wanted")) return;
+  // Asked for a picture, it sends one of what is drawn, in the light theme: once it is quiet, for
+  // a reader who drags is not to wait for it.
+  let later = 0;
+  const picture = () => {
+    clearTimeout(later);
+    if (model.get("wanted")) later = setTimeout(send, 1500);
+  };
+  const send = async () => {
+    if (!Plotly) return;
     const axes = model.get("axes"), notes = [...(axes.annotations ?? []), ...model.get("notes")];
     const layout = { ...structuredClone(axes), annotations: notes, paper_bgcolor: "#ffffff" };
     const data = structuredClone([...model.get("fixed"), ...model.get("moving")]);
@@ -126,6 +132,7 @@ function render({ model, el }) {
   model.on("change:wanted", picture);
 
   return () => {
+    clearTimeout(later);
     fit.disconnect();
     theme.disconnect();
     system.removeEventListener("change", ask);

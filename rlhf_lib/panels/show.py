@@ -36,13 +36,21 @@ def display_data(
     """A cell's output: `widget`, or the figures over their read-out, and the text of both."""
     import ipywidgets
 
+    from rlhf_lib.panels.saving import keep_pictures
+
     if widget is None:
         from rlhf_lib.panels.frame import LiveText
 
         said = LiveText()
         said.say(readout)
-        widget = ipywidgets.VBox([*(figure.widget for figure in figures), *[said] * bool(readout)])
+        # As wide as in a panel, where two stand side by side, and a little more.
+        layout = {"max_width": "720px"}
+        widget = ipywidgets.VBox(
+            [*(figure.widget for figure in figures), *[said] * bool(readout)], layout=layout
+        )
         widget.add_class("rlhf-panel")
+        widget.add_class("rlhf-still")
+        keep_pictures(widget, figures)
     bundle = widget_data(widget, **kwargs)
     # The text of a widget holds random names; a stored notebook must not.
     bundle["text/plain"] = title + (f"\n{readout}" if readout else "")

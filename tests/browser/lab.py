@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
+# Waits are for states. Their limit only ends a test that hangs, on a machine however busy.
+PATIENCE = 600  # seconds
 CHROMIUM_FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
@@ -42,7 +44,7 @@ class Lab:
         (settings / "notification.jupyterlab-settings").write_text(
             '{"fetchNews": "false", "checkForUpdates": false}')
 
-    def start(self, seconds=60):
+    def start(self):
         """Start and wait until it answers."""
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith(("JUPYTER", "IPYTHON"))}
@@ -51,17 +53,19 @@ class Lab:
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
                      "JUPYTERLAB_WORKSPACES_DIR"):
             environment[name] = str(self.folder / name.lower())
+        environment["RLHF_DATA_DIR"] = str(self.folder / "progress")
         environment["JUPYTERLAB_SETTINGS_DIR"] = str(self.folder / "settings")
         command = [
             sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
             "--ip=127.0.0.1", f"--port={_free_port()}", f"--ServerApp.root_dir={self.folder}/root",
             "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
+            "--ServerApp.contents_manager_class=rlhf_lib.course.lab.Contents",  # as make lab
         ]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"JupyterLab did not start:\n{self.log()}")
@@ -82,7 +86,7 @@ class Lab:
         """A request to the server's own interface; what it answers, from JSON."""
         request = urllib.request.Request(
             self.url + path, method=method, headers={"Authorization": f"token {self.token}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.loads(answer.read() or "null")
 
     def end_kernels(self):
@@ -115,6 +119,7 @@ class Notebook:
 
     def __init__(self, lab, page, name):
         self.lab, self.page = lab, page
+        page.set_default_timeout(PATIENCE * 1000)
         self.noise = []  # errors in the console or of scripts
         self.asked = []  # addresses of all requests and web sockets
         page.on("console", lambda m: m.type == "error" and self.noise.append(m.text))
@@ -125,9 +130,9 @@ class Notebook:
         # The toolbar shows an idle kernel before there is one; a Run All then does nothing.
         page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-            "?.connectionStatus === 'connected'", timeout=60_000)
+            "?.connectionStatus === 'connected'")
 
-    def run_all(self, seconds):
+    def run_all(self):
         """Run All Cells from the menu, and wait for the end of the last one."""
         # What the file has is cleared, so that each count says that a cell ran now.
         self.command("notebook:clear-all-cell-outputs")
@@ -138,8 +143,7 @@ class Notebook:
             "  w => w.model.type === 'code' && w.model.sharedModel.source.trim());"
             "  const failed = w => w.model.outputs.toJSON().some(o => o.output_type === 'error');"
             "  return code.some(failed) || code.every("
-            "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }",
-            timeout=seconds * 1000)
+            "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }")
 
     def command(self, name):
         self.page.evaluate("name => jupyterapp.commands.execute(name)", name)
@@ -223,22 +227,33 @@ class Panel:
     def curve(self, name, figure=0):
         return dict(reversed(self.traces(figure)))[name]
 
-    def after(self, action, seconds=20):
-        """Do what starts a run, and wait until that run has come to its end."""
-        text = self.readout
-        action()
-        # The status of the run before stays until the read-out has been emptied.
-        self.until(lambda: self.readout not in ("", text) and self.status.startswith("Finished"),
-                   seconds)
+    def _told(self, name):
+        return self.root.locator(".rlhf-progress").get_attribute(f"data-{name}")
 
-    def until(self, condition, seconds=20, every=0.05):
+    @property
+    def runs(self):
+        """How many runs have begun."""
+        return int(self._told("runs"))
+
+    @property
+    def values(self):
+        """The settings of the run that began last."""
+        return json.loads(self._told("values"))
+
+    def after(self, action):
+        """Do what starts a run, and wait until that run has come to its end."""
+        before = self.runs
+        action()
+        self.until(lambda: self.runs > before and self.status.startswith("Finished"))
+
+    def until(self, condition):
         """Wait for `condition()` and return the seconds that it took."""
         start = time.monotonic()
         while not condition():
-            if time.monotonic() - start > seconds:
-                raise AssertionError(
-                    f"not within {seconds} s; status: {self.status!r}, read-out: {self.readout!r}")
-            self.page.wait_for_timeout(every * 1000)
+            if time.monotonic() - start > PATIENCE:
+                raise AssertionError(f"not within {PATIENCE} s; status: {self.status!r}, "
+                                     f"read-out: {self.readout!r}")
+            self.page.wait_for_timeout(50)
         return time.monotonic() - start
 
 

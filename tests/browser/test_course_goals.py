@@ -78,13 +78,21 @@ def run_check(notebook, key):
         }""", key)  # fmt: skip
 
 
+def said(panel, wanted):
+    """Whether the settings of the latest run are those that were chosen."""
+    there = list(panel.values.values())
+    return all(any(value == other or (not isinstance(value, str | bool)
+                                      and other == pytest.approx(value, rel=0.02))
+                   for other in there) for value in wanted.values())
+
+
 @pytest.mark.parametrize("slug", [
     slug if slug in ALWAYS else pytest.param(slug, marks=pytest.mark.slow) for slug in GOALS
 ])  # fmt: skip
 def test_goal(slug, open_notebook, artefacts):
     title, wanted, key = GOALS[slug]
     notebook = open_notebook(f"{slug}.ipynb")
-    notebook.run_all(seconds=180)
+    notebook.run_all()
     assert notebook.errors() == []
     panels = notebook.page.locator(".rlhf-panel")
     for i in range(panels.count()):  # each is there, drawn, and says something
@@ -92,7 +100,7 @@ def test_goal(slug, open_notebook, artefacts):
         panel.scroll_into_view_if_needed()
         readout = panel.locator(".rlhf-readout")
         readout.filter(has_text=re.compile(r"\S")).wait_for()
-        notebook.page.wait_for_timeout(300)
+        panel.locator(".js-plotly-plot .main-svg").first.wait_for()
         panel.screenshot(path=artefacts / f"{slug}-{i + 1}.png")
 
     panel = notebook.panel(title)
@@ -103,12 +111,14 @@ def test_goal(slug, open_notebook, artefacts):
             panel.root.get_by_label(label, exact=True).select_option(label=value)
         else:
             panel.type(label, value)
-    panel.press("Run")
-    notebook.page.wait_for_timeout(300)
-    panel.until(lambda: panel.status.startswith("Finished"), seconds=120)
     for label, value in wanted.items():
         if not isinstance(value, str | bool):
-            assert panel.shown(label) == pytest.approx(value, rel=0.02)
+            panel.until(lambda label=label, value=value:
+                        panel.shown(label) == pytest.approx(value, rel=0.02))
+    panel.press("Run")
+    # Each value has started a run, too: the last one is that with all of them.
+    panel.until(lambda: panel.status.startswith("Finished") and said(panel, wanted))
+    assert panel.root.locator(".rlhf-reached").inner_text() == "✓ reached"
     answer = run_check(notebook, key)
     panel.root.screenshot(path=artefacts / f"{slug}-goal.png")
     assert "Correct" in answer, answer

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.browser
 BERT = "Fine-tuning BERT's top layer with RLHF"
 
 
-def grave_violations(page):
+def grave_violations(page, context=".rlhf-panel"):
     """What axe finds wrong inside the panels and calls serious or critical, one line each."""
-    found = Axe().run(page, context=".rlhf-panel").response["violations"]
+    found = Axe().run(page, context=context).response["violations"]
     return [f"{v['id']} ({v['impact']}): {v['help']}: {v['nodes'][0]['html'][:200]}"
             for v in found if v["impact"] in ("serious", "critical")]
 

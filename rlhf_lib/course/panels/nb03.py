@@ -76,8 +76,8 @@ def saddle(descend: Path, steps: int) -> Panel:
 def _read(records: Sequence[Record], values: dict[str, Any]) -> str:
     x, y = records[-1].theta.tolist()
     at = "the saddle" if abs(y) < 0.01 else "a minimum" if abs(abs(y) - 1) < 0.01 else "on the way"
-    x, y = round(x, 2) + 0.0, round(y, 2) + 0.0
+    x, y, loss = round(x, 2) + 0.0, round(y, 2) + 0.0, round(records[-1].loss, 3) + 0.0
     return (
-        f"Step {records[-1].step}: ({x:.2f}, {y:.2f}), {at}, f = {round(records[-1].loss, 3) + 0.0:.3f}. The "
+        f"Step {records[-1].step}: ({x:.2f}, {y:.2f}), {at}, f = {loss:.3f}. The "
         f"smallest eigenvalue of H + μI met on the way was {smallest(records):.2f}."
     )

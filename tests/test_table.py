@@ -1,0 +1,31 @@
+"""Tables of cells: the same text and HTML each time, numbers written as asked."""
+
+import pandas
+import pytest
+
+from rlhf_lib.course import Table
+
+ROWS = [{"method": "CG <b>", "loss": 0.62131, "products": 24},
+        {"method": "sample space", "loss": None, "products": 8}]
+
+
+def test_text_and_html_show_caption_rows_and_formats():
+    table = Table(ROWS, caption="Two solvers", formats={"loss": ".3f"})
+    text = repr(table)
+    assert text.splitlines()[0] == "Two solvers" and "0.621" in text and "–" in text
+    page = table._repr_html_()
+    assert page == Table(ROWS, caption="Two solvers", formats={"loss": ".3f"})._repr_html_()
+    assert "<caption>Two solvers</caption>" in page and "CG &lt;b&gt;" in page
+    assert "0.62131" not in page
+
+
+def test_a_frame_is_taken_as_it_is_and_left_so():
+    frame = pandas.DataFrame({"n": [1, 2], "x": [0.123456, float("nan")]})
+    table = Table(frame)
+    assert "0.1235" in repr(table) and "–" in repr(table)
+    assert frame["x"][0] == 0.123456
+
+
+def test_a_format_of_no_column_is_refused():
+    with pytest.raises(ValueError, match="no column is named los; there are method, loss"):
+        Table(ROWS, formats={"los": ".3f"})
