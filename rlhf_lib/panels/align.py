@@ -9,6 +9,8 @@ from typing import Any
 def align(figures: Sequence[Any]) -> None:
     """Give all figures that have a margin and one height the largest of their margins."""
     framed = [figure for figure in figures if hasattr(figure, "margin")]
+    for figure in framed:
+        figure.fit_legend()
     for height in {figure.widget.axes["height"] for figure in framed}:
         alike = [figure for figure in framed if figure.widget.axes["height"] == height]
         margins = [figure.margin for figure in alike]

@@ -45,6 +45,7 @@ class Still(Figure):
 
     def done(self) -> Figure:
         self.room([trace.name for trace in self._named])
+        self.fit_legend()
         self._push()
         return self
 
@@ -124,8 +125,13 @@ def ranking(
     figure = Still(y_range=[len(names) - 0.4, -0.6], **axes)
     longest = max(map(len, names), default=0)
     figure.margin = figure.margin | {"l": 14 + 7.0 * longest, "t": 56 if lines else 34}
-    figure.widget.axes = figure.widget.axes | {"yaxis": figure.widget.axes["yaxis"] | {
-        "tickvals": list(range(len(names))), "ticktext": names, "ticks": ""}}
+    layout = figure.widget.axes
+    figure.widget.axes = layout | {
+        # Over the names, too: beside them there is little room for a title.
+        "title": layout["title"] | {"xref": "container", "x": 0.01},
+        "yaxis": layout["yaxis"] | {
+            "tickvals": list(range(len(names))), "ticktext": names, "ticks": ""},
+    }
     for symbol, colour, some in (
         ("circle", PALETTE[0], [i for i, n in enumerate(names) if n not in marked]),
         ("diamond", PALETTE[1], [i for i, n in enumerate(names) if n in marked]),

@@ -35,6 +35,7 @@ GHOST_PLACES = ["middle right", "bottom right", "top right", "middle left", "bot
 HEIGHT = 300
 LETTER, LINE = 7.3, 15  # width of a letter and height of a line of a label, in pixels
 WRAP = 18  # letters of a label's line
+NARROW = 420  # pixels: how wide a figure is at least where two stand side by side
 
 
 class Figure:
@@ -80,7 +81,7 @@ class Figure:
         if equal:
             # One unit is as long along both axes: a gradient stands upright on its contour.
             y_axis |= {"scaleanchor": "x", "scaleratio": 1}
-        margin = {"l": 66, "r": 16, "t": 56 if self.legend else 34, "b": 46}
+        margin = {"l": 76, "r": 16, "t": 56 if self.legend else 34, "b": 46}
         # Whole from the start: what is changed in `axes` later does not reach the browser.
         layout = _layout(title, x_axis, y_axis, height, margin, self.legend)
         layout.shapes, layout.annotations = _goal(goal) if goal else ([], [])
@@ -112,6 +113,7 @@ class Figure:
     def show(self, records: Sequence[Any] = (), values: Mapping[str, Any] | None = None) -> Figure:
         """Draw these records and return the figure, as the last line of a cell."""
         self.draw(list(records), values or {})
+        self.fit_legend()
         return self
 
     def clear(self) -> None:
@@ -146,6 +148,19 @@ class Figure:
         longest = max((len(line) for name in names for line in _wrap(name)), default=0)
         if longest:
             self.margin = self.margin | {"r": max(self.margin["r"], 14 + LETTER * longest)}
+
+    def fit_legend(self) -> None:
+        """Make room on top for as many rows of names as a narrow page needs."""
+        traces = [*self.widget.fixed, *(trace.to_plotly_json() for trace in self._traces)]
+        named = [t["name"] for t in traces if t.get("name") and t.get("showlegend") is not False]
+        if not self.legend or not named:
+            return
+        entries = [62 + LETTER * len(name) for name in named]
+        area = NARROW - self.margin["l"] - self.margin["r"]
+        # plotly makes columns of one width as soon as one row does not hold all.
+        columns = len(named) if sum(entries) <= area else max(int(area / max(entries)), 1)
+        rows = math.ceil(len(named) / columns)
+        self.margin = self.margin | {"t": max(self.margin["t"], 37 + 19 * rows)}
 
     # -- ghosts and labels ----------------------------------------------------------------
 

@@ -154,12 +154,14 @@ class ContourPath(Figure):
             self.follow(
                 go.Scatter(
                     name=name, mode="markers+text", marker=marker, text=[name],
-                    textposition="top center", textfont={"size": 12},
+                    textposition=place,
+                    textfont={"size": 12},
                 )
             )
-            for name, marker in (
-                ("start", _marker("circle-open", 13)),
-                ("now", _marker("square", 11)),
+            for name, marker, place in (
+                ("start", _marker("circle-open", 13), "top center"),
+                # Away from the names of fixed points, which stand on their left.
+                ("now", _marker("square", 11), "middle right"),
             )
         )
 

@@ -33,7 +33,7 @@ choice(
     ["SGD's", "Adam's", "that of L-BFGS", "RLHF's"],
     truth=2,
     why="It takes its gradients from all images, so no noise keeps it from settling, and its "
-        "curvature costs nothing.",
+    "curvature costs nothing.",
 )
 choice(
     "09.work",
@@ -88,9 +88,7 @@ def against_cost(
     return Seeds(*([f(row) for row in rows] for f in (statistics.fmean, min, max)))
 
 
-def step_by_step(
-    runs: Sequence[Sequence[Record]], steps: int
-) -> tuple[list[int], list[float]]:
+def step_by_step(runs: Sequence[Sequence[Record]], steps: int) -> tuple[list[int], list[float]]:
     """(steps, means of the objective over the seeds), the first `steps` of them."""
     rows = [row for row in zip(*runs, strict=False) if row[0].step <= steps]
     return [row[0].step for row in rows], [
@@ -112,8 +110,7 @@ def budget(
 
     def others(what: str) -> dict:
         return {
-            name: (spent, against_cost(runs[name], spent, what).mean)
-            for name in ("Adam", "L-BFGS")
+            name: (spent, against_cost(runs[name], spent, what).mean) for name in ("Adam", "L-BFGS")
         }
 
     money = {"x_title": "cost in gradient-equivalents", "x_range": [0, BUDGET], "y_log": True}

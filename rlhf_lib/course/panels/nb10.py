@@ -120,7 +120,8 @@ def fine_tuning(
 
         return {"AdamW, validation loss": points}
 
-    losses = {"y_title": "cross-entropy in nats", "y_range": [0, 1.3]}
+    size = {"height": 280}  # nine controls leave room for no more
+    losses = {"y_title": "cross-entropy in nats", "y_range": [0, 1.3], **size}
     step = {"x_title": "step", "x_range": [0, STEPS + 0.2]}
     panel = Panel(
         generate,
@@ -155,17 +156,18 @@ def fine_tuning(
             figures.Curves(
                 {"ρ": "rho"}, reference={"as promised": ([0, STEPS], [1, 1])},
                 title="How far the quadratic model was right", y_title="ρ", y_range=[-3, 3],
-                **step,
+                **step, **size,
             ),
             LastStep(
                 _residuals, title="What CG leaves of the last system", x_title="CG iteration",
                 x_range=[0, 16.2], y_title="relative residual", y_log=True, y_range=[1e-4, 10],
+                **size,
             ),
             Histogram(
                 {"before": partial(_extra, "weights before"),
                  "now": partial(_extra, "weights now"), "change": partial(_extra, "change")},
                 title="Weights by size, in thirds of a decade",
-                x_title="modulus of a weight, or of its change", y_title="how many",
+                x_title="modulus of a weight, or of its change", y_title="how many", **size,
             ),
         ],
         readout=_read,
@@ -218,12 +220,12 @@ def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     )
     if _residuals(last):
         said += (
-            f" Last step: μ = {last.damping:.2g}, ρ = {last.rho:.2f}, "
-            f"“{last.reason.replace('_', ' ')}” after {last.products} products, residual "
+            f" μ = {last.damping:.2g}, ρ = {last.rho:.2f}, “{last.reason.replace('_', ' ')}” after "
+            f"{last.products} products, residual "
             f"{_residuals(last)[-1]:.1g}."
         )
     if "weights now" in last.extra:
-        said += f" Weights that are exactly 0: {last.extra['weights now'][0]:,}."
+        said += f" Exactly 0: {last.extra['weights now'][0]:,} weights."
     return said
 
 

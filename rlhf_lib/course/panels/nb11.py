@@ -175,8 +175,8 @@ def _gets(record):
 
 def _shares(records, values):
     found = records[-1].extra["found"]
-    return dict(zip(("single folds", "seeds"), map(lambda some: _share(some, found.lambdas),
-                                                   winners(found)), strict=True))
+    named = zip(("single folds", "seeds"), winners(found), strict=True)
+    return {name: _share(some, found.lambdas) for name, some in named}
 
 
 def _share(some: Sequence[float], lambdas: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -199,7 +199,10 @@ def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
 
 
 def curve(
-    found: LambdaSelection, unseen: Sequence[float] | None = None, *, rule: bool = False,
+    found: LambdaSelection,
+    unseen: Sequence[float] | None = None,
+    *,
+    rule: bool = False,
     **axes: Any,
 ) -> Figure:
     """The mean of cross-validation with a band of one standard error, and with `rule` the limit
@@ -244,8 +247,11 @@ def votes(found: LambdaSelection, best: float, **axes: Any) -> Figure:
 
 def by_sample(rows: Sequence[Mapping[str, Any]], readout: str) -> Figure:
     """Of each sample the winners of its seeds, of all of them together, and the best λ."""
-    seeds = [(i + 0.05 * (k - 4.5), value)
-             for i, row in enumerate(rows) for k, value in enumerate(sorted(row["seeds"]))]
+    seeds = [
+        (i + 0.05 * (k - 4.5), value)
+        for i, row in enumerate(rows)
+        for k, value in enumerate(sorted(row["seeds"]))
+    ]
     places = range(len(rows))
     return charts.chart(
         {

@@ -280,8 +280,9 @@ def comparison(record: RegularizerRecord) -> Panel:
     line = {"color": GREY, "width": 1.5, "dash": "dash"}
     both[0].fix(go.Scatter(
         x=[COIN] * 3, y=[-len(study.METHODS) + 0.5, 1.1 - len(study.METHODS), 0.5],
-        mode="lines+text", line=line, text=["", "a coin ", ""], textposition="top left", textfont={"size": 11, "color": GREY},
-        showlegend=False, hoverinfo="skip",
+        mode="lines+text", line=line, text=["", "a coin ", ""],
+        textposition="top left", textfont={"size": 11, "color": GREY}, showlegend=False,
+        hoverinfo="skip",
     ))  # fmt: skip
     return Panel(
         show,

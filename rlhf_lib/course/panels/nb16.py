@@ -218,8 +218,8 @@ class Rows(Intervals):
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         super().update(records, values)
         axes = self.widget.axes
-        self.widget.axes = axes | {
-            "yaxis": axes["yaxis"] | {"automargin": False}, "margin": axes["margin"] | {"l": 262}}
+        room = axes["margin"] | {"l": 262, "t": 76}
+        self.widget.axes = axes | {"yaxis": axes["yaxis"] | {"automargin": False}, "margin": room}
 
 
 def ledger_panel(pick: Callable[..., Iterable[Record]], book: Book) -> Panel:
