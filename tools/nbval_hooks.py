@@ -146,6 +146,7 @@ def _texts(outputs):
     for output in outputs:
         if output["output_type"] == "stream":
             yield output["name"], output, "text"
-        for mime, value in output.get("data", {}).items():
+        # In one order: a stored file has its keys sorted, a kernel sends them as they come.
+        for mime, value in sorted(output.get("data", {}).items()):
             if mime.startswith("text/") and isinstance(value, str):
                 yield mime, output["data"], mime

@@ -140,8 +140,9 @@ function render({ model, el }) {
   } else if (!locked) {
     const box = make("input", { type: "number", step: "any" });
     box.setAttribute("aria-labelledby", name);
-    box.addEventListener("change",
-      () => Number.isNaN(box.valueAsNumber) || send(box.valueAsNumber));
+    const typed = () => Number.isNaN(box.valueAsNumber) || send(box.valueAsNumber);
+    box.addEventListener("change", typed);
+    box.addEventListener("keydown", event => event.key === "Enter" && typed());
     body.append(make("label", {}, box, model.get("unit")));
     set = value => { if (value !== null) box.value = value; };
   }

@@ -19,7 +19,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 # Waits are for states. Their limit only ends a test that hangs, on a machine however busy.
-PATIENCE = 600  # seconds
+PATIENCE = float(os.environ.get("RLHF_PATIENCE", 600))  # seconds
 CHROMIUM_FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",

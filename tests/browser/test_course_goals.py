@@ -43,7 +43,7 @@ GOALS = {
         {"reviews n": 60, "sample": 3, "folds K": 5, "first seed": 6, "seeds": 1, "rule": "min"},
         "11.fooled"),
     "12_regularizers": (
-        "Eleven regularizers, two optimizers",
+        "Ten regularizers, two optimizers",
         {"regularizer": "L1-SP", "strength": 1e-3, "labels": "20 % wrong", "method": "RLHF"},
         "12.few_changes"),
     "13_tasks_and_models": (

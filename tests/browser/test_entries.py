@@ -44,7 +44,7 @@ def kept(lab):
 def test_predictions_are_made_kept_and_shown_beside_the_result(page, lab, artefacts):
     where, much, curve, back_where, back_much, back_curve = page.locator(".rlhf-entry").all()
 
-    where.get_by_label("there").focus()
+    where.get_by_label("there", exact=True).focus()
     page.keyboard.press("Space")
     back_where.get_by_text("You predicted: there").wait_for()
     assert back_where.get_by_text("It is: there").count() == 0  # not before it is asked for
@@ -98,14 +98,14 @@ def test_predictions_are_made_kept_and_shown_beside_the_result(page, lab, artefa
 
 
 def test_an_entry_is_there_again_after_the_kernel_has_gone(page, lab, chromium):
-    page.locator(".rlhf-entry").first.get_by_label("here").check()
+    page.locator(".rlhf-entry").first.get_by_label("here", exact=True).check()
     page.locator(".rlhf-entry").nth(3).get_by_text("You predicted: here").wait_for()
     lab.end_kernels()
     context = chromium.new_context()
     try:
         later = Notebook(lab, context.new_page(), "predictions.ipynb")
         later.run_all()
-        box = later.page.locator(".rlhf-entry").first.get_by_label("here")
+        box = later.page.locator(".rlhf-entry").first.get_by_label("here", exact=True)
         box.wait_for()
         assert box.is_checked()
     finally:

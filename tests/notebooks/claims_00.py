@@ -27,11 +27,14 @@ def a_hessian_of_bert_base_has_48_petabytes():
 
 
 @claim("It has 20 weights and sees 30 noisy measurements",
-       "the mean squared error on 1000 measurements that it has not seen",
+       "the mean squared error on 1000 inputs that it has not seen, against their true values, "
+       "without noise",
        "With $X$ of $n = 30$ rows and $p = 20$ columns")
-def the_data_have_these_sizes(X, y, X_test, y_test):
+def the_data_have_these_sizes(X, y, X_test, y_test, true_weights, test_error):
     assert X.shape == (30, 20) and y.shape == (30,)
     assert X_test.shape == (1000, 20) and y_test.shape == (1000,)
+    near(test_error(true_weights), 0)
+    between((y - X @ true_weights).std(), 0.2, 0.4)
 
 
 @claim("The first steps are the same", "its weights grow",

@@ -18,7 +18,7 @@ def losses(records):
 
 
 @claim("You have 200 labelled sentences, and one label in five is wrong",
-       "We train the top layer, the pooler and the classifier",
+       "we train the top layer, the pooler and the classifier",
        "So far 1.9 of 22.7 million weights were trained")
 def what_is_trained_and_on_what(training, task, model):
     wrong = [a != b for a, b in zip(training.labels, training.clean_labels, strict=True)]
@@ -164,12 +164,15 @@ def rho_over_the_run_that_is_held(held):
 @claim("$v^\\top G v \\ge 0$ for every $v$", "with μ > 0 none of the trouble of notebook 03",
        "the cell above shows conjugate gradients meeting the opposite",
        "with the Hessian itself conjugate gradients meet negative curvature")
-def g_is_symmetric_and_positive_and_h_is_not(G, H, u, v, solved):
-    near(u @ (G @ v), v @ (G @ u), relative=1e-3)
+def g_is_symmetric_and_positive_and_h_is_not(task, batch, params, GaussNewtonOperator, solved):
+    task.reset()
+    G = GaussNewtonOperator(lambda: task.loss_fn(batch), params)
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
-        w = torch.randn(len(v), generator=generator)
-        assert float(w @ (G @ w)) >= 0
+        u, v = torch.randn(2, len(G.gradient), generator=generator)
+        product = G @ v
+        near(u @ product, v @ (G @ u), relative=1e-3, absolute=5e-3)
+        assert float(v @ product) >= 0
     assert solved.reason == "negative_curvature"
 
 
@@ -235,13 +238,13 @@ def the_recorded_run_was_judged_on_400(past, validation):
        "AdamW stopped after three epochs would still be better and far cheaper")
 def the_whole_model_as_recorded(past):
     adamw, rlhf = ([r["val_loss"] for r in run["records"]] for run in past["runs"])
-    near(min(adamw), 0.408)
+    near(min(adamw), 0.408, absolute=5e-4)
     assert adamw.index(min(adamw)) == 3 and len(adamw) == 9
-    near(adamw[-1], 0.863)
+    near(adamw[-1], 0.863, absolute=5e-4)
     assert adamw[-1] > 2 * min(adamw) and min(adamw) < min(rlhf)
     rises = [b - a for a, b in itertools.pairwise(rlhf) if b > a]
     assert len(rises) == 2 and max(rises) < 0.05
-    near(rlhf[-1], 0.435)
+    near(rlhf[-1], 0.435, absolute=5e-4)
     assert rlhf[-1] == min(rlhf)
     last = past["runs"][1]["records"][-1]
     near(last["train_accuracy"], 0.985)

@@ -54,9 +54,15 @@ Run = Callable[..., Iterable[Record]]
 
 
 class Over(figures.ContourPath):
-    """Contours with the names of what is drawn over them in a row over the plot."""
+    """Contours with the names of what is fixed over them in a row over the plot."""
 
     legend = True
+
+    def __init__(self, *arguments: Any, **axes: Any):
+        super().__init__(*arguments, **axes)
+        self.widget.fixed = [trace | {"showlegend": False} for trace in self.widget.fixed]
+        for trace in self._traces:  # nothing moves here
+            trace.showlegend = False
 
 
 def level_sets(

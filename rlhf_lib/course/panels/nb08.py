@@ -14,7 +14,7 @@ from torch import Tensor
 from ...globalize import reduction_ratio
 from ...panels import Panel, figures, log_slider
 from ...panels import choice as options
-from ...panels.figure import PALETTE
+from ...panels.figure import HEIGHT, PALETTE
 from ...record import Record
 from ...solvers import conjugate_gradient
 from ..goals import reached
@@ -53,6 +53,8 @@ LEAST = 0.57150997  # the least loss
 HOME = 1e-4  # a loss that is nearer to it is home
 PATIENTS = 569
 MARKS = {"minimum": (1.331, 2.159), "its mirror": (-1.331, -2.159), "saddle": (0, 0)}
+# Figures of one height get the same margins; contours need none on the right for names of curves.
+WIDER = HEIGHT + 1
 LEVELS = [0.575, 0.58, 0.59, 0.6, 0.62, 0.65, 0.69, 0.75, 0.85, 1, 1.25, 1.5, 2, 3]
 
 Closure = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -105,23 +107,22 @@ def along(
 class _Landscape(figures.ContourPath):
     """Contours of the true loss, and over them those of the model and the circle of the radius."""
 
-    legend = True
-
     def __init__(self, loss: Callable, path: Callable[[Record], Any]):
         super().__init__(
             loss, x_range=[-3, 4.5], y_range=[-3, 4], levels=LEVELS, equal=True, path=path,
             marks=MARKS, title="The step over the true loss", x_title="a, second layer",
-            y_title="b, first layer",
+            y_title="b, first layer", height=WIDER,
         )  # fmt: skip
-        self.widget.fixed = [trace | {"showlegend": False} for trace in self.widget.fixed]
-        for trace in self._traces:
-            trace.showlegend = trace is self._line
-        self._line.name = "step"
         self._model, self._circle = (
-            self.follow(go.Scatter(name=name, mode="lines", line=line))
+            self.follow(
+                go.Scatter(
+                    name=name, mode="lines+text", line=line, textposition="middle right",
+                    textfont={"size": 12, "color": line["color"]},
+                )
+            )
             for name, line in (
-                ("model's contours", {"color": PALETTE[0], "width": 1.5, "dash": "dash"}),
-                ("radius Δ", {"color": PALETTE[2], "width": 2.5}),
+                ("model", {"color": PALETTE[0], "width": 1.5, "dash": "dash"}),
+                ("Δ", {"color": PALETTE[2], "width": 2.5}),
             )
         )
 
@@ -135,8 +136,16 @@ class _Landscape(figures.ContourPath):
             if values["radius"] < UNBOUNDED:
                 circle = (first["origin"][:, None] + values["radius"] * unit).tolist()
             model = _ellipses(first["G"], first["g"], first["origin"], unit)
-        self._circle.update(x=circle[0], y=circle[1])
-        self._model.update(x=model[0], y=model[1])
+        for trace, (xs, ys) in ((self._circle, circle), (self._model, model)):
+            trace.update(x=xs, y=ys, text=_name(trace.name, xs, ys))
+
+
+def _name(name: str, xs: Sequence, ys: Sequence) -> list[str]:
+    """The name at the rightmost point that is well inside the picture."""
+    inside = [(x, i) for i, (x, y) in enumerate(zip(xs, ys, strict=True))
+              if x is not None and abs(x) < 4 and -2.6 < y < 3.6]  # fmt: skip
+    place = max(inside, default=(0.0, -1))[1]
+    return [name if i == place else "" for i in range(len(xs))]
 
 
 def _ellipses(G: Tensor, g: Tensor, origin: Tensor, unit: Tensor) -> tuple[list, list]:
@@ -160,6 +169,12 @@ def microscope(
 ) -> Panel:
     """`one_step(start, damping, radius, c)` yields what `along` does; `models`: G at each start."""
     mus = np.logspace(-5, 1, 61)
+    losses = figures.Curves(
+        {"true loss": "loss", "model": _of("model"), "Armijo": _of("line")},
+        x=_of("t"), title="The loss along the step", x_title="t, fraction of the full step",
+        y_title="loss (nats)", x_range=[0, 1], y_range=[0.3, 1.5],
+    )  # fmt: skip
+    losses.room(["plateau, Δ = 2"])  # the name of a former run
     return Panel(
         one_step,
         controls=[
@@ -170,12 +185,7 @@ def microscope(
         ],
         figures=[
             _Landscape(surface(closure), _quarters),
-            figures.Curves(
-                {"true loss": "loss", "model": _of("model"), "Armijo": _of("line")},
-                x=_of("t"), title="The loss along the step",
-                x_title="t, fraction of the full step", y_title="loss (nats)",
-                x_range=[0, 1], y_range=[0.3, 1.5],
-            ),
+            losses,
             figures.Curves(
                 {"your step": _of("length")}, x=lambda r: 10 ** (6 * r.extra["t"] - 5),
                 reference={name: (mus, _lengths(G, mus)) for name, G in models.items()},
@@ -268,7 +278,7 @@ def walking(
             figures.ContourPath(
                 surface(closure), x_range=[-3, 4.5], y_range=[-3, 4], levels=LEVELS, equal=True,
                 marks=MARKS, title="The path over the true loss", x_title="a, second layer",
-                y_title="b, first layer",
+                y_title="b, first layer", height=WIDER,
             ),
             figures.Curves(
                 {"loss": lambda r: max(r.train_loss - LEAST, 1e-8)}, x=gradients,
