@@ -194,7 +194,7 @@ def test_a_goal_counts_a_whole_run_with_its_settings(panel):
     assert asked in check("00.test", panel).message
     panel.run(damping=1.0)
     assert check("00.test", panel).message == repr(0.9**2)
-    panel.run(rate=0.5)
+    panel.run(damping=1.0, rate=0.5)
     assert check("00.test", panel).message == "1"
     panel.reset()  # the controls are not those of the run any more
     assert check("00.test", panel).status == "not attempted yet"

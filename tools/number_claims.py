@@ -57,14 +57,16 @@ def numbers(sentence):
     for pattern in REMOVED:
         sentence = pattern.sub(" ", sentence)
     found = []
-    for whole, exponent in NUMBER.findall(sentence):
+    for match in NUMBER.finditer(sentence):
+        whole, exponent = match.groups()
         digits = whole.replace(",", "")
         scale = 10.0 ** int(exponent or 0)
         if "." in digits:
             unit = 10.0 ** -len(digits.partition(".")[2])
         else:
             unit = 10.0 ** (len(digits) - len(digits.rstrip("0"))) if digits.strip("0") else 1.0
-            unit = unit if unit > 1 else 0.0
+            # A whole number is exact, but for percents, which are rounded.
+            unit = unit if unit > 1 or re.match(r" ?%", sentence[match.end():]) else 0.0
         found.append((float(digits) * scale, 0.5 * unit * scale))
     return found
 

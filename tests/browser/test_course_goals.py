@@ -29,8 +29,7 @@ GOALS = {
         "06.one_step"),
     "07_gauss_newton": (
         "Two spectra, side by side",
-        {"loss": "squared error", "hidden units": 16, "training steps": 200,
-         "on the right": "Gauss-Newton G"}, "07.agree"),
+        {"loss": "squared error", "hidden units": 16, "training steps": 200}, "07.agree"),
     "08_how_far_to_trust": (
         "One step: what the model promises, and what comes true",
         {"start": "wall", "damping μ": 0, "radius Δ": 2, "Armijo c": 1e-4}, "08.longest"),
