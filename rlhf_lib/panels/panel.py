@@ -17,6 +17,7 @@ from rlhf_lib.interrupt import Interrupted, interruptible
 from rlhf_lib.panels.align import align
 from rlhf_lib.panels.controls import Control
 from rlhf_lib.panels.frame import (
+    SIDE_BY_SIDE,
     Head,
     LiveText,
     Progress,
@@ -93,7 +94,8 @@ class Panel:
         self._on_release = on_release
         self._reached, self._first = reached, first
         self._first_run: _Run | None = None  # what was drawn when the panel was shown
-        align(self.figures)
+        for i in range(0, len(self.figures), SIDE_BY_SIDE):
+            align(self.figures[i : i + SIDE_BY_SIDE])
 
         self._lock = threading.Lock()  # held while a run is asked for, stopped or ended
         self._latest: _Run | None = None  # asked for last, perhaps still waiting
