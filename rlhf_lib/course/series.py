@@ -52,7 +52,7 @@ SERIES = (
         "say when Newton's method goes to a saddle, and mend it", 15, 9,
     ),
     Notebook(
-        "04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 15
+        "04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 9
     ),
     Notebook(
         "05", "hessian_vector_products", "Hessian-vector products",
@@ -75,15 +75,15 @@ SERIES = (
     ),
     Notebook(
         "10", "bert", "BERT",
-        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 50, 55,
+        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 50, 42,
     ),
     Notebook(
-        "11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 35
+        "11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 22
     ),
     Notebook(
         "12", "regularizers", "Regularizers",
         "choose among L1, L2, elastic net, penalties towards the start, dropout and stopping early",
-        35, 35,
+        35, 21,
     ),
     Notebook(
         "13", "tasks_and_models", "Tasks and models",

@@ -78,7 +78,7 @@ _SLIDER_CSS = """
   font-family: var(--jp-ui-font-family, sans-serif); font-size: 14px;
   color: var(--jp-ui-font-color1, #222); }
 .rlhf-slider label { flex: 1 1 auto; min-width: 0; justify-content: flex-end; white-space: nowrap; }
-.rlhf-slider input[type=range] { flex: 1 1 150px; min-width: 90px; max-width: 320px;
+.rlhf-slider input[type=range] { flex: 1 1 150px; min-width: 56px; max-width: 320px;
   accent-color: #0072B2; }
 .rlhf-slider input[type=number] { width: 64px; font: inherit; padding: 1px 4px;
   color: inherit; background: var(--jp-layout-color1, #fff); appearance: textfield;
