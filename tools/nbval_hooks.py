@@ -11,7 +11,8 @@ integer may differ. Seconds, memory and dates are never compared. Behind the cel
 come its claims (`tools/claims.py`), in the same kernel.
 
 nbval has had no release since March 2024. What is used of it: `IPyNbFile.collect`,
-`IPyNbFile.setup`, `IPyNbFile.kernel` and `IPyNbCell.compare_outputs`; CONTRIBUTING.md says what would replace it.
+`IPyNbFile.setup`, `IPyNbFile.kernel` and `IPyNbCell.compare_outputs`; CONTRIBUTING.md says what
+would replace it.
 """
 
 import math
