@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from rlhf_lib.course.lab import leave_out_widgets
 from tools.course_build import save
 from tools.exercise_cells import tags
 from tools.pictures import MAX_BYTES as MAX_PICTURE
@@ -18,7 +19,6 @@ from tools.pictures import put_pictures
 
 MAX_BYTES = 500_000
 CELL_SECONDS = 600
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.~:/-])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/\S|\b[A-Z]:\\\w")
@@ -36,10 +36,7 @@ def tidy(notebook):
             continue
         if "skip-execution" in tags(cell):
             cell.execution_count, cell.outputs = None, []
-        for output in cell.outputs:
-            # A view names a model of a kernel that is gone; its text stays.
-            if len(output.get("data", {})) > 1:
-                output.data.pop(WIDGET_VIEW, None)
+    leave_out_widgets(notebook)
     return notebook
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rlhf_lib.panels.figure import Figure
-from rlhf_lib.panels.theme import DASHES, PALETTE
+from rlhf_lib.panels.theme import DASHES, PALETTE, pale
 
 MARKS = ["star", "diamond", "square", "cross"]
 
@@ -35,7 +35,7 @@ class Bands(Figure):
             colour, dash = PALETTE[i % len(PALETTE)], DASHES[i % len(DASHES)]
             area = self.follow(
                 go.Scatter(
-                    name=f"{name}, band", mode="lines", fill="toself", fillcolor=_pale(colour),
+                    name=f"{name}, band", mode="lines", fill="toself", fillcolor=pale(colour),
                     line={"width": 0.5, "color": colour, "dash": dash}, hoverinfo="skip",
                     showlegend=False,
                 )
@@ -82,8 +82,3 @@ class Bands(Figure):
 def _finite(value: Any) -> float | None:
     value = math.nan if value is None else float(value)
     return value if math.isfinite(value) else None
-
-
-def _pale(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, 0.18)"

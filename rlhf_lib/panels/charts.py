@@ -13,9 +13,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rlhf_lib.panels.figure import Figure
-from rlhf_lib.panels.theme import DASHES, GREY, INK, PALETTE
+from rlhf_lib.panels.theme import DASHES, GREY, INK, PALETTE, SYMBOLS, pale
 
-SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"]
 KINDS = ("lines", "markers", "lines+markers", "steps", "bars")
 TINTS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#6b6b6b"]
 
@@ -224,10 +223,9 @@ def regions(
 
 def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
     lows, highs = _plain(lows), _plain(highs)
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return go.Scatter(
         x=[*xs, *reversed(xs)], y=[*lows, *reversed(highs)], mode="lines", fill="toself",
-        line={"width": 0}, fillcolor=f"rgba({red}, {green}, {blue}, 0.18)", hoverinfo="skip",
+        line={"width": 0}, fillcolor=pale(colour), hoverinfo="skip",
         showlegend=False,
     )  # fmt: skip
 

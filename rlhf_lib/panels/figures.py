@@ -91,7 +91,8 @@ class ContourPath(Figure):
     point, two numbers. `marks` maps a name to a fixed point. With `equal=True` one unit is as long
     along both axes, as it must be for a gradient to stand upright on its contour; the picture then
     shows more than the ranges where there is room. A path that leaves the picture again and again
-    is drawn up to its third leave.
+    is drawn up to its third leave. With `legend=True` what is fixed over the contours later is
+    named in a row under the title; the figure's own traces are not.
     """
 
     def __init__(
@@ -106,8 +107,10 @@ class ContourPath(Figure):
         resolution: int = 121,
         height: int = HEIGHT,
         equal: bool = False,
+        legend: bool = False,
         **axes: Any,
     ):
+        self.legend = legend
         drawn = (x_range, y_range)
         if equal:
             (x_range, y_range), drawn = _equal_ranges(x_range, y_range)
@@ -134,6 +137,7 @@ class ContourPath(Figure):
                 line={"color": CONTOUR, "width": 0.7},
                 showscale=False,
                 name="function",
+                showlegend=False,
                 hovertemplate="(%{x:.3g}, %{y:.3g}): %{customdata:.4g}<extra></extra>",
             )
         )
@@ -143,19 +147,19 @@ class ContourPath(Figure):
                 go.Scatter(
                     x=[float(x)], y=[float(y)], name=name, mode="markers+text", marker=mark,
                     text=[f" {name.strip()} "], textposition="middle left", textfont={"size": 12},
+                    showlegend=False,
                 )
             )  # fmt: skip
         style = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}}
         self._line = self.follow(
-            go.Scatter(name="path", marker=_marker("circle", 7), **style),
+            go.Scatter(name="path", marker=_marker("circle", 7), showlegend=False, **style),
             ghost={"mode": "lines+markers", "line": {"color": GREY, "width": 1.5, "dash": "dot"}},
         )
         self._start, self._now = (
             self.follow(
                 go.Scatter(
                     name=name, mode="markers+text", marker=marker, text=[name],
-                    textposition=place,
-                    textfont={"size": 12},
+                    textposition=place, textfont={"size": 12}, showlegend=False,
                 )
             )
             for name, marker, place in (

@@ -9,9 +9,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rlhf_lib.panels.figure import Figure
-from rlhf_lib.panels.theme import PALETTE
+from rlhf_lib.panels.theme import PALETTE, SYMBOLS
 
-SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"]
 Point = tuple[float, float, float, str]  # x, y, area, label
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 # distinction for print and for readers who see no colour.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"]
 GREY = "#6b6b6b"
 INK = "#222222"
 GRID = "#e5e5e5"
@@ -30,6 +31,12 @@ DARK = {
     "#a48bd6": "#6F57A3", "#8a6cc4": "#8770BB", "#704fae": "#9F8ACF", "#583694": "#B6A5DF",
     "#412277": "#CDC1EC", "#2a1259": "#E4DDF7",
 }  # fmt: skip
+
+
+def pale(colour: str) -> str:
+    """The colour of a band around a line of this colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.18)"
 
 
 def run_colours(labels: Sequence[str]) -> list[str]:

@@ -7,10 +7,10 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from rlhf_lib.course.lab import WIDGET_VIEW
 from tools.notebook_state import (
     KERNEL,
     MAX_BYTES,
-    WIDGET_VIEW,
     execute,
     faults,
     fingerprint,

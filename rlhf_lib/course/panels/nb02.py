@@ -74,18 +74,6 @@ class Named(Sketch):
                 trace.update(mode="markers+text", text=[name], textposition=place)
 
 
-class Over(figures.ContourPath):
-    """Contours with the names of what is fixed over them in a row over the plot."""
-
-    legend = True
-
-    def __init__(self, *arguments: Any, **axes: Any):
-        super().__init__(*arguments, **axes)
-        self.widget.fixed = [trace | {"showlegend": False} for trace in self.widget.fixed]
-        for trace in self._traces:  # nothing moves here
-            trace.showlegend = False
-
-
 # -- the parabola that touches ---------------------------------------------------------------
 
 
@@ -233,10 +221,10 @@ def over_contours(
     f: Callable[[Tensor], Tensor], paths: Mapping[str, Sequence[Tensor]], **axes: Any
 ) -> Figure:
     """Several paths over the contours of one function, named over the plot."""
-    figure = Over(
+    figure = figures.ContourPath(
         lambda x, y: torch.vmap(f)(torch.tensor(np.stack([x, y], -1)).reshape(-1, 2))
         .reshape(x.shape).numpy(),
-        equal=True, **axes,
+        equal=True, legend=True, **axes,
     )  # fmt: skip
     for k, (name, points) in enumerate(paths.items()):
         xs, ys = ([float(p[i]) for p in points] for i in (0, 1))

@@ -53,18 +53,6 @@ curve(
 Run = Callable[..., Iterable[Record]]
 
 
-class Over(figures.ContourPath):
-    """Contours with the names of what is fixed over them in a row over the plot."""
-
-    legend = True
-
-    def __init__(self, *arguments: Any, **axes: Any):
-        super().__init__(*arguments, **axes)
-        self.widget.fixed = [trace | {"showlegend": False} for trace in self.widget.fixed]
-        for trace in self._traces:  # nothing moves here
-            trace.showlegend = False
-
-
 def level_sets(
     f: Callable[[Tensor], Tensor], by_l1: Tensor, by_l2: Tensor, **axes: Any
 ) -> Figure:
@@ -77,7 +65,9 @@ def level_sets(
 
     highest = max(float(f(by_l1)), float(f(by_l2)))
     levels = [-highest, *(highest * (k / 2) ** 2 for k in range(1, 8))]
-    figure = Over(on_grid, levels=levels, equal=True, resolution=181, **axes)
+    figure = figures.ContourPath(
+        on_grid, levels=levels, equal=True, resolution=181, legend=True, **axes
+    )
     grid = np.linspace(-2.5, 3.5, 121)
     heights = on_grid(*np.meshgrid(grid, grid)).tolist()
     around = np.linspace(0, 2 * np.pi, 121)
@@ -160,14 +150,6 @@ def corners(minimize: Run, methods: Sequence[str], names: Sequence[str], steps: 
 # -- panel 2: the path -------------------------------------------------------------------------
 
 
-def falling(figure: Figure) -> Figure:
-    """The figure with the larger numbers of its x axis on the left."""
-    axes = figure.widget.axes
-    span = axes["xaxis"]["range"]
-    figure.widget.axes = axes | {"xaxis": axes["xaxis"] | {"range": [max(span), min(span)]}}
-    return figure
-
-
 def alive(theta: Tensor) -> int:
     """How many entries are not zero."""
     return int((theta != 0).sum())
@@ -201,17 +183,17 @@ def path(
             log_slider("least", "λ falls to", low=1e-3, high=0.3, value=0.03),
         ],
         figures=[
-            falling(figures.Curves(
+            figures.Curves(
                 {names[j]: lambda r, j=j: r.theta[j] for j in shown}, x=lam,
                 reference={"scikit-learn": weights}, title="Six of the weights",
                 y_title="weight", y_range=[-4, 1], **across,
-            )),
-            falling(figures.Curves(
+            ).falling(),
+            figures.Curves(
                 {"not zero": lambda r: alive(r.theta),
                  "above 0.001": lambda r: int((r.theta.abs() > 1e-3).sum())}, x=lam,
                 reference={"scikit-learn": (list(grid), [alive(t) for t in theirs])},
                 title="How many", y_title="number of weights", y_range=[0, 31], **across,
-            )),
+            ).falling(),
         ],
         readout=read,
         total=lambda values: sum(lam >= values["least"] for lam in grid),

@@ -86,7 +86,7 @@ class Shrinking(Roomy):
     def __init__(self, series: Mapping[str, Any], **axes: Any):
         super().__init__(series, x=lambda r: r.extra["eps"], x_log=True, x_range=[1e-14, 1.0],
                          x_title="ε (shrinks to the right)", **axes)  # fmt: skip
-        _turn(self)
+        self.falling()
 
 
 def error(product: Product, truth: Tensor) -> Panel:
@@ -133,19 +133,11 @@ def _read_error(records: Sequence[Record], values: Mapping[str, Any]) -> str:
 
 def valleys(errors: Mapping[str, Sequence[float]], readout: str) -> Any:
     """A chart of error against ε, one curve of as many errors as `EPSILONS` for each name."""
-    return _turn(charts.chart(
+    return charts.chart(
         {name: (EPSILONS, ys) for name, ys in errors.items()}, title="Error against ε",
         x_title="ε (shrinks to the right)", y_title="relative error", x_range=[1e-14, 1.0],
         y_range=[1e-12, 10], x_log=True, y_log=True, height=340, readout=readout,
-    ))  # fmt: skip
-
-
-def _turn(figure: Any) -> Any:
-    """Let the x axis run from its large end to its small one."""
-    axes = figure.widget.axes
-    axis = axes["xaxis"] | {"range": axes["xaxis"]["range"][::-1]}
-    figure.widget.axes = axes | {"xaxis": axis}
-    return figure
+    ).falling()  # fmt: skip
 
 
 # -- memory ---------------------------------------------------------------------------------------
