@@ -32,6 +32,11 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+# Functions in there take the default group of the moment of their import as a default argument.
+# Imported later, as the first torch.optim.Optimizer does, they would keep the group and its threads
+# beyond close() up to the end of the interpreter, which aborts some processes at exit.
+import torch.distributed.nn.functional
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 

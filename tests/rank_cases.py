@@ -178,6 +178,11 @@ def fail(ranks, how):
     operator @ v
 
 
+def threads():
+    """Names of the operating system's threads of this process, where the system lists them."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def started(how, rank, size, port, timeout, folder):
     """Entry of a process that no torchrun looks after; its messages go to a file."""
     output = os.open(folder / f"{how}-{rank}.txt", os.O_WRONLY | os.O_CREAT)
@@ -195,5 +200,7 @@ def started(how, rank, size, port, timeout, folder):
 
 
 if __name__ == "__main__":
+    saved = Path(sys.argv[1])
     with connect("gloo", timeout=60) as every:
-        agree(every, Path(sys.argv[1]))
+        agree(every, saved)
+    (saved / f"threads-{every.rank}.txt").write_text("\n".join(threads()))

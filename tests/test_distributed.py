@@ -63,6 +63,17 @@ def saved(together, name):
     return [torch.load(folder / f"{name}-{rank}.pt") for rank in range(size)]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
+def test_no_thread_of_the_group_outlives_it(together):
+    """One that does meets the end of the interpreter, and now and then aborts the process."""
+    size, folder = together
+    if size != 2:
+        pytest.skip("the processes of the other group are told apart by their exit codes")
+    for rank in range(size):
+        threads = (folder / f"threads-{rank}.txt").read_text()
+        assert "python" in threads and "gloo" not in threads, threads
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_ragged_shards_agree_with_one_process(together, dtype):
     alone = rank_cases.solved(dtype)
