@@ -15,8 +15,6 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-# The browser tests measure times: they run after the others also under -j.
-.NOTPARALLEL:
 .PHONY: help lab setup test test-unit test-browser test-full test-portable lint notebooks bench evidence doctor
 
 help:  ## list the commands
@@ -31,15 +29,18 @@ lab: setup  ## open the course in JupyterLab
 setup:  ## create or update .venv (at once when nothing changed)
 	@PYTHON="$(PYTHON)" sh tools/setup.sh
 
-test: lint test-unit test-browser  ## everything a change has to pass
+test: lint  ## everything a change has to pass
+	@sh tools/beside.sh "$(MAKE) test-unit" "$(MAKE) test-browser"
 
 # One thread each: on two cores, two processes with two OpenMP threads each wait for one another
-# (measured: a training loop took more than five times as long).
+# (measured: a training loop took more than five times as long). Whole files in the order of
+# conftest.py, the longest first.
 test-unit: setup  ## unit tests and notebooks, without the browser
-	OMP_NUM_THREADS=1 $(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not browser" $(NBVAL) $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m "not browser" $(NBVAL) $(ARGS)
 
 test-browser: setup  ## the panels in a real Chromium
-	$(PYTEST) -q -m browser tests/browser $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTEST) -q -m browser tests/browser $(ARGS)
 
 test-full: test-portable  ## 'make test' with the tests that take minutes
 	$(MAKE) test ARGS="--full $(ARGS)"

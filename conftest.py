@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rlhf_lib.doctor import CHROMIUM_CURE, find_chromium
-
 # The tests use what is embedded; a look at the hub would only cost time and hide a dependency.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 ROOT = Path(__file__).resolve().parent
 NOTEBOOKS = ROOT / "notebooks"
-NO_BROWSER = pytest.StashKey[int]()
+NO_BROWSER = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser):
@@ -51,17 +49,28 @@ def pytest_collection_modifyitems(config, items):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+    # Long files first, so that no worker is left with one at the end: notebooks from the last,
+    # which train real models, then what is marked so. The order within a file stays.
+    cells = [item for item in items if item.path.suffix == ".ipynb"]
+    cells.sort(key=lambda item: item.path.name, reverse=True)
+    others = [item for item in items if item.path.suffix != ".ipynb"]
+    others.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items[:] = cells + others
     browser = [item for item in items if item.get_closest_marker("browser")]
-    if browser and find_chromium() is None:
+    if not browser:
+        return
+    from rlhf_lib.doctor import CHROMIUM_CURE, find_chromium  # here, as it takes seconds of torch
+
+    if find_chromium() is None:
         if os.environ.get("RLHF_REQUIRE_BROWSER") == "1":
             raise pytest.UsageError(f"Browser tests are required. {CHROMIUM_CURE}")
         for item in browser:
             item.add_marker(pytest.mark.skip(reason="no Chromium"))
-        config.stash[NO_BROWSER] = len(browser)
+        config.stash[NO_BROWSER] = (
+            f"{len(browser)} browser tests SKIPPED, no Chromium found. {CHROMIUM_CURE}")
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    skipped = config.stash.get(NO_BROWSER, 0)
+    skipped = config.stash.get(NO_BROWSER, "")
     if skipped:
-        terminalreporter.write_line(
-            f"{skipped} browser tests SKIPPED, no Chromium found. {CHROMIUM_CURE}", yellow=True)
+        terminalreporter.write_line(skipped, yellow=True)

@@ -17,6 +17,8 @@ from cases import close
 from rlhf_lib.distributed import Ranks, as_ranks, connect
 from rlhf_lib.optimizer import RLHFOptimizer
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).parent
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(FOLDER.parent)}
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}

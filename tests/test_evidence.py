@@ -11,6 +11,8 @@ from rlhf_lib.course import studies
 from rlhf_lib.course.studies import Study
 from tools import evidence
 
+pytestmark = pytest.mark.long
+
 # Other processors round otherwise, and a run of an optimizer carries that on.
 RTOL, ATOL = 2e-2, 2e-3
 SMALL = [name for name in studies.names() if studies.study(name).small is not None]

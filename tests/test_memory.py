@@ -9,6 +9,8 @@ from cases import cross_entropy_closure, cross_entropy_on, mlp, randn
 
 from rlhf_lib import RLHFOptimizer
 
+pytestmark = pytest.mark.long
+
 X = randn(24, 4)
 Y = (X @ randn(4, 3, seed=1)).argmax(1)
 WAYS = {

@@ -16,6 +16,8 @@ from rlhf_lib.interrupt import checkpoint
 from rlhf_lib.panels import Panel, checkbox, choice, figures, log_slider, slider
 from rlhf_lib.panels.frame import answer_while_busy
 
+pytestmark = pytest.mark.long
+
 LONG = 30  # seconds: a run that takes longer hangs
 
 

@@ -6,6 +6,8 @@ from nbformat import v4
 
 from tools import portable
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def notebook(tmp_path):

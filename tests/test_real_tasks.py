@@ -10,6 +10,8 @@ from rlhf_lib.text.entities import EntityTask
 from rlhf_lib.text.metrics import answer_scores
 from rlhf_lib.text.questions import QuestionTask
 
+pytestmark = pytest.mark.long
+
 METHODS = ("rlhf", "adamw")
 
 
@@ -46,7 +48,7 @@ def wikigold(shared_data):
 
 @pytest.mark.parametrize(("method", "options"), [
     ("adamw", {"steps": 4, "lr": 2e-3}),
-    ("rlhf", {"steps": 6, "damping": 0.1, "lambda_reg": 0.001, "curvature_size": 16,
+    ("rlhf", {"steps": 5, "damping": 0.1, "lambda_reg": 0.001, "curvature_size": 16,
               "max_iter": 8}),
 ], ids=METHODS[::-1])  # fmt: skip
 def test_named_entities(wikigold, method, options):
@@ -79,7 +81,7 @@ RLHF = {"damping": 0.1, "lambda_reg": 0.01, "curvature_size": 24, "max_iter": 8}
 
 
 @pytest.mark.parametrize(("method", "options"), [
-    ("adamw", {"steps": 3, "lr": 5e-4, "batch_size": 8}),
+    ("adamw", {"steps": 2, "lr": 5e-4, "batch_size": 8}),
     pytest.param("rlhf", {"steps": 5, **RLHF}, marks=pytest.mark.slow),
 ], ids=METHODS[::-1])  # fmt: skip
 def test_answers(squad, method, options):

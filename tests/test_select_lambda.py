@@ -23,6 +23,8 @@ from rlhf_lib.select_lambda import (
     select_lambda,
 )
 
+pytestmark = pytest.mark.long
+
 LAMBDAS = [10.0**k for k in (-3, -2, -1, 0, 1)]
 X = randn(60, 12, seed=1)
 Y = X[:, 0] - X[:, 1] + 2 * randn(60, seed=2)

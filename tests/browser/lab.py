@@ -145,6 +145,25 @@ class Notebook:
             "  return code.some(failed) || code.every("
             "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }")
 
+    def run_to(self, source):
+        """Run the first cell whose source holds this text and all above it, and wait for it."""
+        self.command("notebook:clear-all-cell-outputs")
+        index = self.page.evaluate(
+            "text => { const book = jupyterapp.shell.currentWidget.content;"
+            "  const index = book.widgets.findIndex("
+            "    w => w.model.type === 'code' && w.model.sharedModel.source.includes(text));"
+            "  book.activeCellIndex = index; return index; }", source)
+        assert index >= 0, f"no code cell with {source!r}"
+        self.command("notebook:run-all-above")
+        self.command("notebook:run-cell")
+        self.page.wait_for_function(
+            "index => { const upper = jupyterapp.shell.currentWidget.content.widgets.slice("
+            "  0, index + 1).filter(w => w.model.type === 'code');"
+            "  const failed = w => w.model.outputs.toJSON().some(o => o.output_type === 'error');"
+            "  return upper.some(failed) || upper.every("
+            "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }",
+            arg=index)
+
     def command(self, name):
         self.page.evaluate("name => jupyterapp.commands.execute(name)", name)
 
