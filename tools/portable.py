@@ -59,8 +59,9 @@ def run_path(name, notebooks, jobs):
         report = Path(folder) / "report.xml"
         start = time.perf_counter()
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(jobs),
-             "--dist", "loadfile", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=600",
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+             *(["-n", str(jobs), "--dist", "loadfile"] if jobs > 1 else []),
+             "--nbval", "--nbval-current-env", "--nbval-cell-timeout=600",
              f"--junitxml={report}", *map(str, notebooks)],
             cwd=ROOT, env=os.environ | threads, capture_output=True, text=True)
         seconds = time.perf_counter() - start
