@@ -9,7 +9,7 @@ WORKERS ?= 2
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=180
 
 LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
-	--ServerApp.contents_manager_class=rlhf_lib.course.lab.Contents $(if $(IP),--ip=$(IP)) \
+	--ServerApp.contents_manager_class=rlhf_course.lab.Contents $(if $(IP),--ip=$(IP)) \
 	$(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
 	$(if $(filter 0,$(BROWSER)),--no-browser) \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
@@ -67,4 +67,4 @@ evidence: setup  ## run what the recorded studies lack: STUDY=nb12_regularizers 
 	$(PY) tools/evidence.py $(STUDY) $(if $(DATA),--data "$(DATA)") --jobs $(or $(JOBS),1) $(ARGS)
 
 doctor: setup  ## check versions, widgets, model and data
-	$(PY) -m rlhf_lib.doctor
+	$(PY) -m rlhf_course.doctor

@@ -59,7 +59,10 @@ def pytest_collection_modifyitems(config, items):
     browser = [item for item in items if item.get_closest_marker("browser")]
     if not browser:
         return
-    from rlhf_lib.doctor import CHROMIUM_CURE, find_chromium  # here, as it takes seconds of torch
+    from rlhf_course.doctor import (
+        CHROMIUM_CURE,
+        find_chromium,
+    )
 
     if find_chromium() is None:
         if os.environ.get("RLHF_REQUIRE_BROWSER") == "1":

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
+# In the package, as the course judges the article by them.
+RESULTS = HERE.parent / "rlhf_course" / "recorded" / "benchmarks"
 PEERS = HERE.parent / ".bench-peers"
 
 # At the end, so that nothing in that folder can take the place of a package of the course.

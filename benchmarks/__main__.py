@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, help="rounds of products (default 3)")
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory processes")
-    parser.add_argument("--out", type=Path, help="folder of results (default benchmarks/results)")
+    parser.add_argument("--out", type=Path, help="where to write (default: the course's records)")
     args = parser.parse_args(argv)
     unknown = set(args.parts) - set(PARTS)
     if unknown:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import nbformat
 import torch
 
-from rlhf_lib.course.series import BY_NUMBER
+from rlhf_course.series import BY_NUMBER
 from tools.course_build import SOLUTIONS
 from tools.exercise_cells import checks_in, has_solution, split
 

@@ -310,7 +310,7 @@ def test_the_benchmarks_readme_shows_the_committed_results():
     shown = report.between_markers(report.README.read_text())
     if shown is None:
         pytest.skip(f"README.md has no {report.BEGIN}")
-    assert any(report.read()), "README.md has a table and benchmarks/results has no results"
+    assert any(report.read()), "README.md has a table, but there are no results"
     assert shown == report.block()
     assert (RESULTS / "tables.md").read_text() == tables.full(*report.read())
 

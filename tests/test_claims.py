@@ -7,11 +7,12 @@ import math
 import pytest
 from scipy import stats
 
-from rlhf_lib.course import SERIES
-from rlhf_lib.course.claims import CLAIMS, Comparison, interval, judge, ledger, student, verdict
-from rlhf_lib.course.claims.claim import LIVE, PROJECT, load
-from rlhf_lib.course.claims.convergence import TRAINING
-from rlhf_lib.course.claims.cost import PRODUCTS
+from rlhf_course import SERIES
+from rlhf_course.claims import CLAIMS, Comparison, interval, judge, ledger, student, verdict
+from rlhf_course.claims.claim import LIVE, load
+from rlhf_course.claims.convergence import TRAINING
+from rlhf_course.claims.cost import PRODUCTS
+from rlhf_course.recorded import FOLDER
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 WORDS = {"supported", "not supported", "depends", "undecided", "not tested", "not recorded yet"}
@@ -71,7 +72,7 @@ def test_its_sources_exist_and_say_how_they_were_made(claim):
             continue
         document = load(source.file)
         assert document is not None, source.file
-        if source.file.startswith("notebooks/recorded"):
+        if not source.file.startswith("benchmarks"):
             assert {"command", "device", "date", "version", "runs"} <= set(document)
         else:
             assert {"date", "device", "versions"} <= set(document)
@@ -118,7 +119,7 @@ def test_other_curves_change_the_verdict_on_speed():
                             run["train_loss"] = [factor * loss for loss in run["train_loss"]]
         return change
 
-    digits = "notebooks/recorded/nb16_digits.json"
+    digits = "nb16_digits.json"
 
     def objective(factor):
         def change(document):
@@ -147,7 +148,7 @@ def test_a_dear_product_makes_cost_the_obstacle():
 
 
 def test_models_that_all_learn_make_the_method_general():
-    claim, file = BY_NAME["every pre-trained model"], "notebooks/recorded/nb16_models.json"
+    claim, file = BY_NAME["every pre-trained model"], "nb16_models.json"
 
     def mend(document):
         for run in document["runs"]:
@@ -164,13 +165,13 @@ def test_models_that_all_learn_make_the_method_general():
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.name)
 def test_what_is_not_recorded_is_said_and_raises_nothing(claim, monkeypatch):
-    monkeypatch.setattr("rlhf_lib.course.claims.claim.load", lambda file: None)
+    monkeypatch.setattr("rlhf_course.claims.claim.load", lambda file: None)
     judged = judge(claim)
     assert judged.verdict == "not recorded yet" and judged.comparisons == ()
 
 
 @pytest.mark.parametrize(
-    "file", sorted({s.file for c in CLAIMS for s in c.sources if "recorded" in s.file})
+    "file", sorted({s.file for c in CLAIMS for s in c.sources if s.file.startswith("nb")})
 )
 def test_a_record_that_has_only_begun_raises_nothing(file):
     document = load(file) or {}
@@ -183,7 +184,7 @@ def no_number(word):
 
 
 def test_records_are_small_and_have_a_run_on_each_line():
-    for path in (PROJECT / "notebooks" / "recorded").glob("nb*.json"):
+    for path in FOLDER.glob("nb*.json"):
         text = path.read_text(encoding="utf-8")
         document = json.loads(text, parse_constant=no_number)
         assert text.count("\n") == len(document["runs"]) + 1

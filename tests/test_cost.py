@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from rlhf_course.cost.measured import Bench
 from rlhf_lib.cost import (
     PASSES,
     Transformer,
@@ -21,7 +22,6 @@ from rlhf_lib.cost import (
     dense_hessian_bytes,
     vector_bytes,
 )
-from rlhf_lib.course.costs import Bench
 
 TINY = Transformer(16, 2, 2, 32, vocabulary=40, positions=16)
 SHAPES = [

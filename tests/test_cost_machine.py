@@ -6,9 +6,9 @@ from cases import classification, cross_entropy_closure, few_cases, mlp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlhf_course.cost import measured as costs
 from rlhf_lib import GaussNewtonOperator
 from rlhf_lib.cost import PASSES, Transformer, Work
-from rlhf_lib.course import costs
 from rlhf_lib.local_model import LocalModel
 from rlhf_lib.machine import Machine, calibrated, known
 from rlhf_lib.propose import Solver, choose

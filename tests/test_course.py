@@ -1,6 +1,6 @@
 """Exercises: a stub is not attempted, the solution is correct, each mistake has its own hint.
 
-The answers of notebook NN_slug are in `tests/exercises/slug.py`: MISTAKES, name -> list of
+The answers of notebook NN_slug are in `tests/exercises/nbNN.py`: MISTAKES, name -> list of
 (answer, part of its hint), and SOLUTIONS for those whose cell cannot run by itself.
 """
 
@@ -11,15 +11,15 @@ import pytest
 import torch
 from answers import Shown, written_answer
 
-from rlhf_lib.course import SERIES, check
-from rlhf_lib.course.register import exercises
+from rlhf_course import SERIES, check
+from rlhf_course.checking.registry import exercises
 
 MISTAKES, SOLUTIONS, GOALS, BROKEN = {}, {}, {}, {}
 for notebook in SERIES:
     try:
         GOALS |= {name: e.goal for name, e in exercises(notebook.number).items()}
-        if find_spec(f"exercises.{notebook.slug}"):
-            answers = import_module(f"exercises.{notebook.slug}")
+        if find_spec(f"exercises.nb{notebook.number}"):
+            answers = import_module(f"exercises.nb{notebook.number}")
             MISTAKES |= answers.MISTAKES
             SOLUTIONS |= getattr(answers, "SOLUTIONS", {})
     except Exception as error:  # of one notebook; the tests of the others go on

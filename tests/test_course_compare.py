@@ -8,13 +8,14 @@ from cases import randn, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlhf_course import SERIES
+from rlhf_course.checking import registry as register
+from rlhf_course.checking.expect import call, expect, expect_error
+from rlhf_course.checking.feedback import Feedback, NotAttempted, Wrong, attempted, correct
+from rlhf_course.checking.goals import goal
+from rlhf_course.checking.picture import Curves
+from rlhf_course.checking.registry import check, exercise
 from rlhf_lib import Record
-from rlhf_lib.course import SERIES, register
-from rlhf_lib.course.compare import call, expect, expect_error
-from rlhf_lib.course.feedback import Feedback, NotAttempted, Wrong, attempted, correct
-from rlhf_lib.course.goals import goal
-from rlhf_lib.course.picture import Curves
-from rlhf_lib.course.register import check, exercise
 from rlhf_lib.panels import Panel, slider
 
 TRUTH = randn(3, 3)

@@ -5,7 +5,7 @@ import torch
 from cases import close
 from sklearn.datasets import load_digits
 
-from rlhf_lib.course.digits import SAMPLES, WEIGHT, Digits, loss_of, penalty, within
+from rlhf_course.experiments.nb09_digits import SAMPLES, WEIGHT, Digits, loss_of, penalty, within
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from rlhf_lib.course.side_by_side import side_by_side
-from rlhf_lib.course.sketch import Sketch
+from rlhf_course.experiments.nb01_side_by_side import side_by_side
+from rlhf_course.panels.sketch import Sketch
 
 X_Y = torch.Generator().manual_seed(0)
 X = torch.randn(3, 8, 2, generator=X_Y, dtype=torch.float64)

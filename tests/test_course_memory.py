@@ -2,8 +2,8 @@
 
 import torch
 
+from rlhf_course.experiments.memory import peak_bytes
 from rlhf_lib import HessianOperator
-from rlhf_lib.course.memory import peak_bytes
 
 N = 1000
 BYTES = 4 * N

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rlhf_lib.course.regularizer_record import RegularizerRecord
-from rlhf_lib.course.studies import nb12_regularizers as study
+from rlhf_course.experiments.nb12_record import RegularizerRecord
+from rlhf_course.studies import nb12_regularizers as study
 
 
 def run(method, data, value, seed, loss, best=None):

@@ -2,8 +2,8 @@
 
 import torch
 
+from rlhf_course.experiments.nb10_review_tasks import LENGTH, ReviewTasks, with_weights
 from rlhf_lib import text
-from rlhf_lib.course.review_tasks import LENGTH, ReviewTasks, with_weights
 from rlhf_lib.panels.histogram import size_counts
 
 

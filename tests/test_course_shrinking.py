@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from rlhf_course.experiments.nb14_shrinking import WAYS, Shrinking
 from rlhf_lib import compress
-from rlhf_lib.course.shrinking import WAYS, Shrinking
 from rlhf_lib.text import load_model
 
 

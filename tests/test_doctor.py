@@ -4,8 +4,8 @@ import urllib.request
 
 import pytest
 
-from rlhf_lib import doctor
-from rlhf_lib.doctor import FAIL, NOTE, OK, Check
+from rlhf_course import doctor
+from rlhf_course.doctor import FAIL, NOTE, OK, Check
 
 
 def test_a_package_off_its_pin_is_named(monkeypatch):

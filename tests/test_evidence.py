@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from rlhf_lib.course import studies
-from rlhf_lib.course.studies import Study
+from rlhf_course import studies
+from rlhf_course.studies import Study
 from tools import evidence
 
 pytestmark = pytest.mark.long

@@ -62,7 +62,7 @@ def test_wrong_markers_are_named(source, message):
 def source_notebook():
     return v4.new_notebook(metadata={"kernelspec": KERNEL}, cells=[
         v4.new_markdown_cell("# 00 · Start here", id="title"),
-        v4.new_code_cell("from rlhf_lib.course import check", id="import", execution_count=1),
+        v4.new_code_cell("from rlhf_course import check", id="import", execution_count=1),
         v4.new_markdown_cell(
             "## Exercise 1 (★★, 5 minutes): area\n\nText.\n\n```python\n# no heading\n```\n\n"
             + "\n".join(f"<details><summary>Hint {i}</summary>So.</details>" for i in (1, 2, 3)),

@@ -6,7 +6,7 @@ import shutil
 import nbformat
 import pytest
 
-from rlhf_lib.course.series import BY_NUMBER, SERIES
+from rlhf_course.series import BY_NUMBER, SERIES
 from tools import course_build, course_map, notebooks
 from tools import course_faults as guard
 from tools.course_faults import course_faults

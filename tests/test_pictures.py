@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from rlhf_lib.course.lab import WIDGET_VIEW, Contents, leave_out_widgets, put_pictures
-from rlhf_lib.doctor import find_chromium
+from rlhf_course.doctor import find_chromium
+from rlhf_course.lab import WIDGET_VIEW, Contents, leave_out_widgets, put_pictures
 from rlhf_lib.panels import charts
 from rlhf_lib.panels.saving import keep_pictures, side_by_side
 from rlhf_lib.panels.show import FIGURES_MIME

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from rlhf_lib.course import look_back, predict
-from rlhf_lib.course import predictions as module
-from rlhf_lib.course.predictions import choice, curve, find, number, predictions_of
-from rlhf_lib.course.series import SERIES
-from rlhf_lib.course.solved import data_file, note, predictions
+from rlhf_course import look_back, predict
+from rlhf_course.checking import predictions as module
+from rlhf_course.checking.predictions import choice, curve, find, number, predictions_of
+from rlhf_course.checking.progress import data_file, note, predictions
+from rlhf_course.series import SERIES
 
 EVERY = [name for notebook in SERIES for name in predictions_of(notebook.number)]
 

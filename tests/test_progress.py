@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rlhf_lib.course import SERIES, check, progress
-from rlhf_lib.course.solved import data_file, load, note
+from rlhf_course import SERIES, check, progress
+from rlhf_course.checking.progress import data_file, load, note
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_an_exercise_that_is_gone_is_kept_but_not_shown(folder):
 
 
 def test_checks_of_other_notebooks_and_widgets_are_imported_only_when_asked_for():
-    code = ("import sys, rlhf_lib.course as course; course.check('00.same_rest', 'AB'); "
-            "assert 'rlhf_lib.course.bert' not in sys.modules; "
+    code = ("import sys, rlhf_course as course; course.check('00.same_rest', 'AB'); "
+            "assert 'rlhf_course.checks.nb10' not in sys.modules; "
             "assert not {'ipywidgets', 'plotly', 'transformers'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)

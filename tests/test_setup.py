@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from rlhf_lib.doctor import read_pins
+from rlhf_course.doctor import read_pins
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "rlhf_lib"

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from rlhf_lib.course.studies import nb10_sst2 as study
+from rlhf_course.studies import nb10_sst2 as study
 from tools.evidence import RECORDED, key
 
 PATH = RECORDED / "nb10_sst2.json"

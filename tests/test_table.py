@@ -3,7 +3,7 @@
 import pandas
 import pytest
 
-from rlhf_lib.course import Table
+from rlhf_course import Table
 
 ROWS = [{"method": "CG <b>", "loss": 0.62131, "products": 24},
         {"method": "sample space", "loss": None, "products": 8}]

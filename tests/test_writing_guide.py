@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlhf_lib.course import SERIES, register
-from rlhf_lib.course.register import check
+from rlhf_course import SERIES
+from rlhf_course.checking import registry as register
+from rlhf_course.checking.registry import check
 from tools.exercise_cells import exercises_of, learner, split
 from tools.notebook_text import from_text
 
@@ -29,7 +30,7 @@ def answers(monkeypatch):
     others = {k: v for k, v in register._EXERCISES.items() if not k.startswith("05.")}
     monkeypatch.setattr(register, "_EXERCISES", others)
     for text in ('@exercise("05.directional")', '@goal("05.epsilon"'):
-        namespace = {"__package__": "rlhf_lib.course", "__name__": "rlhf_lib.course.example"}
+        namespace = {"__package__": "rlhf_course.checks", "__name__": "rlhf_course.checks.example"}
         exec(compile(block(text), text, "exec", dont_inherit=True), namespace)
     # Not those of the notebook's file.
     monkeypatch.setattr(register, "exercises", lambda number: register._EXERCISES)
@@ -65,7 +66,8 @@ def test_the_example_s_mistakes_get_their_hints(answers):
 
 def test_the_guide_names_files_and_commands_that_there_are():
     root = Path(__file__).resolve().parents[1]
-    for name in re.findall(r"`((?:rlhf_lib|tests|tools|notebooks)/[\w/.]+\.\w+)`", GUIDE):
+    folders = "rlhf_lib|rlhf_course|tests|tools|notebooks"
+    for name in re.findall(rf"`((?:{folders})/[\w/.]+\.\w+)`", GUIDE):
         if not any(part in name for part in ("slug", "NN", "recorded/05", "hessian_vector")):
             assert (root / name).is_file(), name
     commands = re.findall(r"tools/notebooks\.py (\w+)", GUIDE)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import nbformat
 
-from rlhf_lib.course.register import exercises
-from rlhf_lib.course.series import BY_NUMBER
+from rlhf_course.checking.registry import exercises
+from rlhf_course.series import BY_NUMBER
 from tools.course_build import SOLUTIONS, made_from, plain, shared
 from tools.course_map import broken_links, written
 from tools.exercise_cells import checks_in, exercises_of
@@ -27,7 +27,7 @@ def course_faults(path):
     number = path.stem[:2]
     row = BY_NUMBER.get(number)
     if row is None or path.stem != row.name:
-        return ["its name is not in the table of rlhf_lib/course/series.py"]
+        return ["its name is not in the table of rlhf_course/series.py"]
     notebook = nbformat.read(path, as_version=4)
     is_source = path.resolve().parent == SOLUTIONS
     found = _out_of_step(path, notebook, is_source)
@@ -91,7 +91,7 @@ def _first_cell(notebook, row):
         found.append(f"its first line should begin with '# {row.number} · {row.title}'")
     for value, unit, name in ((row.read, "minutes", "read"), (row.run, "seconds", "run")):
         if value is None:
-            found.append(f"rlhf_lib/course/series.py has no `{name}` for it")
+            found.append(f"rlhf_course/series.py has no `{name}` for it")
         elif f"{value} {unit}" not in text:
             found.append(f"its first cell should name the {value} {unit} of the table")
     return found
@@ -117,7 +117,7 @@ def _exercises(notebook, number):
     called = {name for part in parts for name in part.checks}
     found += [f"the check {name} is in no exercise" for name in known if name not in called]
     if not any(known[name].goal for name in called if name in known):
-        found.append("no exercise is a goal of its panel (see rlhf_lib/course/goals.py)")
+        found.append("no exercise is a goal of its panel (see rlhf_course/checking/goals.py)")
     return found
 
 

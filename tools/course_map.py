@@ -1,6 +1,6 @@
 """What is made from the table of notebooks: navigation, the map in notebook 00, README's list.
 
-The table is `rlhf_lib/course/series.py`. A notebook that has no file yet is named as planned and
+The table is `rlhf_course/series.py`. A notebook that has no file yet is named as planned and
 not linked.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import v4
 
-from rlhf_lib.course.series import BY_NUMBER, SERIES
+from rlhf_course.series import BY_NUMBER, SERIES
 
 MAP = "00_start_here.ipynb#Map-of-the-course"
 README_BLOCK = re.compile(r"(?<=<!-- course -->\n).*?(?=<!-- /course -->)", re.DOTALL)

@@ -1,6 +1,6 @@
 """Run the course's studies and record them: python tools/evidence.py nb10_sst2 --data FOLDER
 
-Runs what `notebooks/recorded/NAME.json` does not hold yet, and writes it after each run, so an
+Runs what `rlhf_course/recorded/NAME.json` does not hold yet, and writes it after each run, so an
 interrupted study goes on where it was. `--list` says what there is and what is missing; `--again`
 starts from nothing. Without names it takes all studies whose files are there.
 """
@@ -16,9 +16,10 @@ import os
 import platform
 import time
 from importlib.metadata import version
-from pathlib import Path
 
-RECORDED = Path(__file__).resolve().parents[1] / "notebooks" / "recorded"
+from rlhf_course.recorded import FOLDER
+
+RECORDED = FOLDER
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="forget what is recorded")
     options = parser.parse_args()
 
-    from rlhf_lib.course import studies
+    from rlhf_course import studies
 
     if options.data:
         os.environ[studies.DATA_VARIABLE] = options.data
@@ -89,7 +90,7 @@ def one(name: str, settings: dict) -> dict:
     """One run on one thread, so that its result does not depend on what else runs."""
     import torch
 
-    from rlhf_lib.course import studies
+    from rlhf_course import studies
 
     torch.set_num_threads(1)
     started = time.perf_counter()

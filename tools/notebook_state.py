@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from rlhf_lib.course.lab import leave_out_widgets
+from rlhf_course.lab import leave_out_widgets
 from tools.course_build import save
 from tools.exercise_cells import tags
 from tools.pictures import MAX_BYTES as MAX_PICTURE

@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError
 # Run as a script, it finds its neighbours as the tests do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rlhf_lib.course.series import BY_NUMBER
+from rlhf_course.series import BY_NUMBER
 from tools import claims, course_build, course_faults, notebook_text
 from tools.notebook_state import execute, faults, tidy
 from tools.number_claims import unheld

@@ -25,7 +25,7 @@ def page_faults(notebook):
             found.append(f"cell {i} ({cell.id}) has {lines} lines; {MAX_LINES} are the most")
         if name := PLUMBING.search(forms[-1]):
             found.append(f"cell {i} ({cell.id}) builds {name[0]}...): that belongs into "
-                         "rlhf_lib/course/panels")
+                         "rlhf_course/panels")
         asserts += _asserts(forms[-1])
         if asserts > 1:
             found.append(f"cell {i} ({cell.id}) has an assert beside another one of its section: "

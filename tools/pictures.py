@@ -7,7 +7,7 @@ import asyncio
 import base64
 import os
 
-from rlhf_lib.doctor import CHROMIUM_CURE, find_chromium
+from rlhf_course.doctor import CHROMIUM_CURE, find_chromium
 from rlhf_lib.panels.saving import side_by_side
 from rlhf_lib.panels.show import FIGURES_MIME
 

@@ -1,22 +1,22 @@
 """Record notebook 09's search for settings that beat Adam: python tools/record_digits_grid.py
 
 Runs RLHF on the notebook's digits with every combination of the settings below, five seeds each,
-and writes notebooks/recorded/09_grid.json.
+and writes rlhf_course/recorded/09_grid.json.
 """
 
 import datetime
 import itertools
 import json
 import os
-from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
 
 import rlhf_lib
-from rlhf_lib.course.digits import BUDGET, Digits
+from rlhf_course.experiments.nb09_digits import BUDGET, Digits
+from rlhf_course.recorded import FOLDER
 
-TARGET = Path(__file__).resolve().parents[1] / "notebooks" / "recorded" / "09_grid.json"
+TARGET = FOLDER / "09_grid.json"
 SEEDS = range(5)
 GRID = {
     "damping": (0.01, 0.03, 0.1, 0.3, 1.0),

@@ -1,20 +1,20 @@
 """Record notebook 10's run of the whole model: python tools/record_full_bert.py
 
 Trains all 22.7 million parameters on the notebook's 200 reviews, 20 % of their labels wrong, by
-AdamW and by RLHF, and writes notebooks/recorded/10_bert_full.json.
+AdamW and by RLHF, and writes rlhf_course/recorded/10_bert_full.json.
 """
 
 import datetime
 import json
 import os
-from pathlib import Path
 
 import torch
 
 import rlhf_lib
+from rlhf_course.recorded import FOLDER
 from rlhf_lib import text
 
-TARGET = Path(__file__).resolve().parents[1] / "notebooks" / "recorded" / "10_bert_full.json"
+TARGET = FOLDER / "10_bert_full.json"
 KEPT = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "cost", "seconds",
         "damping", "rho", "products", "reason")  # fmt: skip
 RUNS = {

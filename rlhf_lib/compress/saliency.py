@@ -10,11 +10,7 @@ from torch import Tensor, nn
 from ..curvature import HessianOperator
 from ..flat import unflatten
 from ..objective import TaskLoss
-from ..preconditioners import (
-    empirical_fisher_diagonal,
-    gauss_newton_diagonal,
-    hutchinson_diagonal,
-)
+from ..preconditioners import empirical_fisher_diagonal, gauss_newton_diagonal, hutchinson_diagonal
 
 CURVATURES = ("ggn", "hessian", "fisher")
 

@@ -3,7 +3,7 @@
 A saved output names widgets of a kernel; without the kernel JupyterLab shows an error in their
 place. So the page is asked for a picture of each figure when a run has ended, and the picture is
 kept in the folder RLHF_PICTURES_DIR under the id of the output's widget; the server that saves the
-notebook puts it in (`rlhf_lib/course/lab.py`, which sets that variable). Without the variable
+notebook puts it in (`rlhf_course/lab.py`, which sets that variable). Without the variable
 nothing is asked for.
 """
 

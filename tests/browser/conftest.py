@@ -4,7 +4,7 @@ import pytest
 from lab import CHROMIUM_FLAGS, ROOT, Lab, Notebook
 from playwright.sync_api import sync_playwright
 
-from rlhf_lib.doctor import find_chromium
+from rlhf_course.doctor import find_chromium
 
 ARTEFACTS = ROOT / "tests" / "artefacts"
 

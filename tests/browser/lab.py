@@ -59,7 +59,7 @@ class Lab:
             sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
             "--ip=127.0.0.1", f"--port={_free_port()}", f"--ServerApp.root_dir={self.folder}/root",
             "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
-            "--ServerApp.contents_manager_class=rlhf_lib.course.lab.Contents",  # as make lab
+            "--ServerApp.contents_manager_class=rlhf_course.lab.Contents",  # as make lab
         ]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(

@@ -13,7 +13,7 @@ from tools.notebook_state import KERNEL
 pytestmark = pytest.mark.browser
 
 CODE = [
-    "from rlhf_lib.course.predictions import choice, curve, number, predict, look_back\n"
+    "from rlhf_course.checking.predictions import choice, curve, number, predict, look_back\n"
     "choice('03.a', 'Where will it end?', ['here', 'there'], truth=1, why='It is far.')\n"
     "number('03.b', 'How much?', truth=0.5, within=0.1, unit='nats', why='Half of it.')\n"
     "curve('03.c', 'How does it go on?', truth=[0, 1, 4, 9], why='A parabola.', axes={\n"

@@ -136,7 +136,7 @@ def a_and_b_rest_at_one_point(ridge):
 
 @claim("commit to an answer")
 def the_predictions_have_the_right_answers(ridge):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     with_lambda, with_damping = list(ridge(0.01, 0)), list(ridge(0, 0.01))
     near((with_lambda[1].theta - with_damping[1].theta).norm(), 0)

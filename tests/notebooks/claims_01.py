@@ -364,7 +364,7 @@ def one_newton_step_is_the_ridge_fit(newton, measure, features, fit):
 
 @claim("Commit to the other two")
 def the_predictions_have_the_right_answers(errors, by_n, by_noise, plain):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     sweep = list(errors(1e-6, 12, 20, 0.3))[1:]
     told = find("01.validation").truth

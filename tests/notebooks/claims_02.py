@@ -86,7 +86,7 @@ def the_best_step_size_has_the_factor_of_5(gradient_descent, valley):
 
 @claim("A whole number; within 5 % is near enough")
 def the_check_accepts_five_percent():
-    from rlhf_lib.course.register import exercises
+    from rlhf_course.checking.registry import exercises
 
     judge = exercises("02")["02.steps"].judge
     judge(691 * 1.049)
@@ -287,7 +287,7 @@ def elimination_takes_a_third_of_n_cubed_multiplications():
 @claim("Think of what each method does with the two directions before you look",
        "**Predict** before you look")
 def the_predictions_have_the_right_answers(walk, roll, newton, BOWLS, nb02):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     assert find("02.one_step").truth.endswith("gradient descent from some other starts")
     assert find("02.exponents").truth == "exp(x) − x − 1: 2, log cosh x: 3, x⁴/4: 1"

@@ -92,7 +92,7 @@ def from_02_the_least_safe_damping_is_090(newton, f, nb03):
 
 @claim("Commit to an answer before you look")
 def the_predictions_have_the_right_answers(newton, f):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     assert find("03.undamped").truth == "at the saddle (0, 0)"
     assert float(path(newton, f, [1.5, 0.4], 0.0)[-1].theta.norm()) < 1e-6

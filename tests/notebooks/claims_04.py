@@ -306,7 +306,7 @@ def the_residual_is_the_shortest_subgradient(L1, kkt, gradient, ZERO):
 
 @claim("Commit yourself before you look")
 def the_predictions_have_the_right_answers(ends, ours, nb04):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     assert find("04.zeros").truth == "proximal Newton and orthant-wise Newton-CG"
     having = {name for name, end in ends.items() if zeros(end.theta)}

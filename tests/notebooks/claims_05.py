@@ -226,7 +226,7 @@ def the_goal_is_in_the_valley_of_float32(nb05, product, Hv):
 
 @claim("Commit yourself before you look")
 def the_predictions_have_the_right_answers(errors, nb05, blocks, groups):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     told = find("05.digits").truth
     for i, (digits, error) in enumerate(zip(told, errors["one-sided, 64 bits"], strict=True)):

@@ -336,7 +336,7 @@ def martens_stop_leaves_out_less_than_a_thousandth(rows, G, HessianOperator):
 
 @claim("Commit to an answer before you look", "Sketch the curve before you look")
 def the_predictions_have_the_right_answers(run, walk, ROOT, nb06):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     near(nb06.angles(list(walk(60, nb06.STEEPEST)), ROOT)[0], find("06.angle").truth)
     assert find("06.starts").truth == sum(

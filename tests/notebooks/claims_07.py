@@ -76,7 +76,7 @@ def with_squared_error_they_meet_and_with_cross_entropy_they_do_not(runs):
 @claim("a network *with* a hidden layer, trained until $\\lVert (H-G)v \\rVert$ is below 2 % of "
        "$\\lVert Hv \\rVert$")
 def the_goal_is_reached_with_squared_error_only(runs, watch):
-    from rlhf_lib.course.goals import reached
+    from rlhf_course.checking.goals import reached
 
     at_goal = reached("07.agree")
     for loss, run in runs.items():
@@ -103,7 +103,7 @@ def without_a_hidden_layer_h_is_g(watch):
 
 @claim("Commit to an answer before you look")
 def the_predictions_have_the_right_answers(runs, costs):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     gaps = [r.extra["gap"] for r in runs["cross-entropy"]]
     for drawn, found in zip(find("07.gap").truth, gaps, strict=True):

@@ -61,7 +61,7 @@ def on_the_wall_the_network_is_confidently_wrong(models, malignant):
        "alone. Sketch it, and remember that a short step has ρ = 1")
 def the_predictions_have_the_right_answers(loss, origin, undamped, decrease, steps, propose,
                                            promise, models):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     assert find("08.end").truth == "far above 1" and loss(origin + undamped) > 10
     assert find("08.mend").truth == "making it turn"
@@ -121,8 +121,8 @@ def a_line_search_only_shortens(t, undamped, decrease):
        "a full step longer than 1.9 whose ρ is at least ¾",
        "From about ¾ on one calls a step well predicted", "(at 100 it binds nobody)")
 def the_goal_is_a_step_longer_than_19(one_step):
-    from rlhf_lib.course import how_far_to_trust
-    from rlhf_lib.course.goals import reached
+    from rlhf_course.checking.goals import reached
+    from rlhf_course.checks import nb08 as how_far_to_trust
 
     assert how_far_to_trust.LONG == 1.9
     at_goal = reached("08.longest")

@@ -67,7 +67,7 @@ def adam_takes_600_steps(runs):
 
 @claim("with λ = 0.001, end within 5 % of the tuned Adam's objective", "Hence the goal of 5 %")
 def the_goal_is_within_reach_of_the_lean_settings_alone(lean, dear, runs, WEIGHT):
-    from rlhf_lib.course.rlhf_optimizer import CLOSE
+    from rlhf_course.checks.nb09 import CLOSE
 
     adam = ends(runs)["Adam"]
     assert CLOSE == 1.05 and WEIGHT == 0.001
@@ -210,7 +210,7 @@ def the_curves_are_nearly_flat(runs, nb09, BUDGET):
 
 @claim("What will RLHF do with the same money?")
 def the_predictions_have_the_right_answers(dear, runs):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     near(find("09.steps").truth, dear[-1].step)
     assert [r.products for r in dear[1:]] == [4, 5, 8, 15]

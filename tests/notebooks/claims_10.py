@@ -2,15 +2,12 @@
 
 import inspect
 import itertools
-import json
 import math
-from pathlib import Path
 
 import torch
 
+from rlhf_course import recorded
 from tools.claims import between, claim, near
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def losses(records):
@@ -45,7 +42,7 @@ def adamw_as_it_is_run_here(text, adamw, past):
     assert usual["batch_size"].default == 16 and usual["lambda_reg"].default == 0.0
     assert adamw[1].extra["steps"] == math.ceil(200 / 16)
     assert "lambda_reg" not in past["runs"][0]["settings"]
-    from rlhf_lib.course.studies import nb10_sst2
+    from rlhf_course.studies import nb10_sst2
 
     assert '"adamw", lambda_reg=0.01' in inspect.getsource(nb10_sst2)
 
@@ -89,7 +86,7 @@ def what_a_step_sees(rlhf, held, task):
        "20 % of the labels wrong and five layers frozen",
        "with 20 % wrong labels and five frozen layers, end below 0.62 and within 0.05")
 def the_goals_ask_for_these_numbers(held, nb10):
-    from rlhf_lib.course.goals import reached
+    from rlhf_course.checking.goals import reached
 
     setting = {"labels": "20 % wrong", "frozen": "5 of 6 layers", "method": "RLHF",
                "lambda_reg": 0.5, "penalty": "L2 to pre-trained"}
@@ -183,7 +180,7 @@ def what_a_product_costs(G, H):
     near(len(G.gradient), 1.9e6, relative=0.02)
     near(G.product_cost, 4 / 3)
     near(H.product_cost, 2)
-    measured = json.loads((ROOT / "benchmarks/results/products.json").read_text(encoding="utf-8"))
+    measured = recorded("benchmarks/products.json")
     rows = next(p for p in measured["problems"] if p["name"] == "bert")["results"]
     ours = next(r for r in rows
                 if (r["quantity"], r["contender"]) == ("Gv", "rlhf_lib, graph kept"))
@@ -205,7 +202,7 @@ def the_rank_of_g_is_at_most_the_number_of_sentences(task, GaussNewtonOperator):
 
 @claim("Take *L1 to zero* and λ = 1e-4, the article's own λ")
 def the_articles_own_lambda():
-    from rlhf_lib.course.studies.nb10_sst2 import ARTICLE
+    from rlhf_course.studies.nb10_sst2 import ARTICLE
 
     near(ARTICLE, 1e-4)
 
@@ -257,7 +254,7 @@ def the_whole_model_as_recorded(past):
        "further sentences with right labels to choose by",
        "The loss is then taken on 400 **test** sentences")
 def how_the_comparison_draws():
-    from rlhf_lib.course.studies import nb10_sst2 as study
+    from rlhf_course.studies import nb10_sst2 as study
 
     assert (study.SENTENCES, study.NOISE, study.STEPS) == (400, 0.2, 8)
     code = inspect.getsource(study.run)
@@ -304,7 +301,7 @@ def both_learn_wrong_labels_by_heart(sst):
 @claim("With λ > 0 a penalty can pull the weights to zero, as the article's does, or to where "
        "pre-training left them")
 def the_predictions_have_the_right_answers(free, held, to_zero, adamw, nb10):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     sketch = find("10.second").truth
     assert len(sketch) == len(free)

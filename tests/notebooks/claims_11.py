@@ -59,7 +59,7 @@ def seeds_count_from_the_first(search):
        "winner costs at least 0.1 nats more",
        "until the read-out says that the chosen λ costs at least 0.1 more than the best")
 def seed_6_is_fooled_and_the_first_ones_are_not(search, nb11, LAMBDAS):
-    from rlhf_lib.course.choosing_lambda import FOOLED
+    from rlhf_course.checks.nb11 import FOOLED
 
     assert FOOLED == 0.1
     costs, chosen = [], []
@@ -239,7 +239,7 @@ def a_stopped_search_goes_on(
        "weights, on 40 reviews; 5 folds, 5 seeds, two steps at each of four λ",
        "all 25 paths")
 def what_the_recorded_run_did(study, bert, text):
-    from rlhf_lib.course.studies import nb11_lambda
+    from rlhf_course.studies import nb11_lambda
 
     model, _ = text.load_model("classification")
     assert model.config.num_hidden_layers == 6
@@ -281,7 +281,7 @@ def the_price_of_nested(fit_of, balanced_sample, select_lambda):
 
 @claim("What does the choice of λ owe to it?", "look at sample 3")
 def the_predictions_have_the_right_answers(dealt_anew, nb11, LAMBDAS):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     most = []
     for found, _ in dealt_anew.values():

@@ -43,7 +43,7 @@ def how_the_runs_are_made(task, train, runs):
 @claim("leave at least 95 % of the weights *exactly* as they began, and still learn: a validation "
        "loss that ends below 0.68 (a coin has 0.693), within 0.05 of its least value")
 def the_goal_asks_for_these_numbers(runs):
-    from rlhf_lib.course.goals import reached
+    from rlhf_course.checking.goals import reached
 
     judge, values = reached("12.few_changes"), {
         "kind": "L1-SP", "strength": 1e-3, "labels": "20 % wrong", "method": "RLHF"}
@@ -151,7 +151,7 @@ def one_mask_is_solved_and_new_masks_are_not(residuals, first, again, other):
 @claim("It trains the top layer, pooler and classifier (1.9 million weights) on 200 sentences: the "
        "course's reviews with 0, 20 and 40 % of the labels wrong")
 def what_the_record_trains(record):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     assert study.SENTENCES == 200 and set(study.DATA) == set(SETS)
     assert sorted(study.DATA.values()) == [0.0, 0.0, 0.2, 0.4]
@@ -167,7 +167,7 @@ def what_the_record_trains(record):
        "AdamW has a learning rate of 1e-4 (freezing the encoder 3e-4, *weights* 1e-3, *body* 1e-2)",
        "32 sentences for products and five steps may be what held it back")
 def how_the_record_was_made(record):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     assert {len(values) for values in study.GRID.values()} == {5}
     assert (study.SELECTION, study.TEST, study.STEPS) == (100, 300, {"rlhf": 5, "adamw": 6})
@@ -186,7 +186,7 @@ def how_the_record_was_made(record):
        "the test sets of the five seeds overlap by three quarters (on SST-2 all have the same 300 "
        "sentences)")
 def how_the_test_sets_overlap(text):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     whole = text.load_dataset("course-reviews").validation
     assert len(whole) == 400
@@ -204,7 +204,7 @@ def how_the_test_sets_overlap(text):
 def the_interval_is_students():
     from scipy.stats import t
 
-    from rlhf_lib.course.claims import interval
+    from rlhf_course.claims import interval
 
     values = (0.5, 0.6, 0.62, 0.58, 0.7)
     mean = sum(values) / 5
@@ -215,7 +215,7 @@ def the_interval_is_students():
 
 
 def signs(record, nb12, other):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     return {m: nb12.signs_of(record, m, other) for m in study.METHODS}
 
@@ -237,7 +237,7 @@ def towards_the_start_is_better_than_none(record, nb12):
 @claim("on two of these (20 and 40 % wrong) the largest λ tried was chosen for L2, at which all "
        "that is left is a coin", "on SST-2 a small λ helps without that")
 def l2_leaves_a_coin_on_two_sets(record):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     for data in ("reviews-20", "reviews-40"):
         assert record.value(data, "rlhf l2") == max(study.GRID["rlhf l2"])
@@ -254,7 +254,7 @@ def rlhf_against_adamw_stopped_early(record, nb12):
     found = [s for m, s in signs(record, nb12, "adamw stopped").items() if m.startswith("rlhf")]
     places = [sign for row in found for sign in row]
     assert "+" not in places and (places.count("−"), len(places)) == (25, 36)
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     costs = [record.mean(d, m, "cost") for d in SETS for m in study.GRID if "rlhf" in m]
     near(min(costs), 10, absolute=0.5)
@@ -268,7 +268,7 @@ def rlhf_against_adamw_stopped_early(record, nb12):
        "AdamW with strong decoupled decay was on two and with dropout on one, little more than "
        "luck gives in 64 comparisons", "Against AdamW stopped early there are three")
 def decay_and_dropout_are_ahead(record, nb12):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     found = signs(record, nb12, "adamw stopped")
     assert {m: row.count("+") for m, row in found.items() if "+" in row} == {
@@ -338,7 +338,7 @@ def l1sp_in_the_record(record, nb12):
        "seventeen methods on four sets make 64 comparisons with each yardstick: if all methods "
        "were alike, one or two would get a \"+\" by luck alone")
 def edges_and_luck(record):
-    from rlhf_lib.course.studies import nb12_regularizers as study
+    from rlhf_course.studies import nb12_regularizers as study
 
     edges = [record.at_edge(d, m) for d in SETS for m in study.METHODS]
     assert (sum(edges), len(edges)) == (14, 68) and len(study.METHODS) == 17
@@ -353,7 +353,7 @@ def the_model_is_small(task):
 
 @claim("Commit to three answers")
 def the_predictions_have_the_right_answers(runs, nb12, rest):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     exact = [k for k in nb12.PENALTIES
              if max(end(runs, k).extra["zeros"], end(runs, k).extra["unmoved"]) > 0.5]

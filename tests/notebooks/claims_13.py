@@ -37,7 +37,7 @@ def the_tasks_have_two_nine_and_160_classes(text, entities, qa, pieces):
        "The first of the seeds has the panel's samples. There sentiment ends 0.11 nats above its "
        "least validation loss; the entities are still falling, and end at 0.49, above the goal.")
 def the_goal_is_not_reached_with_the_lambda_of_sentiment(nb13, study, fine_tuning):
-    from rlhf_lib.course.goals import reached
+    from rlhf_course.checking.goals import reached
 
     values = {"task": "entities", "model": nb13.PRETRAINED, "lambda_reg": 0.3}
     kept, goal = list(fine_tuning(**values)), reached("13.transfer")
@@ -184,7 +184,7 @@ def minus_100_leaves_out_and_minus_infinity_forbids():
 
 @claim("Take the λ that serves sentiment best, 0.3, and commit to an answer, with a reason.")
 def the_predictions_have_the_right_answers(study):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     assert study.best("sentiment", "rlhf") == 0.3
     assert find("13.entities").truth == "too large" and study.best("entities", "rlhf") < 0.3

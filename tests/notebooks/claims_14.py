@@ -25,8 +25,8 @@ def half_of_the_numbers_stand_in_the_tables(lab, sizes, total, nb14):
        "whole model's.",
        "we measure CPU time of 16 reviews, in turn with the whole model, and give the ratio.")
 def the_goal_is_at_most_15_mb_and_003(nb14, whole, inputs):
+    from rlhf_course.checking.goals import reached
     from rlhf_lib import Record
-    from rlhf_lib.course.goals import reached
 
     goal, values = reached("14.small"), {"way": "bits", "tables": True}
 
@@ -107,7 +107,7 @@ def without_half_of_the_neurons_the_matrices_are_smaller(small, lab, study):
 def the_settings_are_those_of_the_runs(nb14, study, text, lab):
     from inspect import getsource
 
-    from rlhf_lib.course import shrinking
+    from rlhf_course.experiments import nb14_shrinking as shrinking
 
     assert shrinking.LOOKED_AT == 32 and nb14.plan.LOOKED_AT == 128 and lab.seed == 0
     near(1 / len(lab.validation["labels"]), 0.006, absolute=0.0005)
@@ -320,7 +320,7 @@ def by_size_the_model_breaks_in_some_seeds(study):
 
 @claim("Commit to an answer, with a reason; for the third one look at the line above.")
 def the_predictions_have_the_right_answers(ends, whole, study):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     assert find("14.zeros").truth == "the file shrinks by about a fifth, the time stays"
     between(1 - ends["by size"]["bytes"] / whole["bytes"], 0.18, 0.24)

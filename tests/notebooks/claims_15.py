@@ -175,7 +175,7 @@ def lanczos_finds_the_ends(ritz, dense, H, lanczos, v):
 
 @claim("Nine steps on a matrix of 30 rows are asked for")
 def the_exercise_asks_for_nine_steps():
-    from rlhf_lib.course.register import exercises
+    from rlhf_course.checking.registry import exercises
 
     asked = []
 
@@ -263,7 +263,7 @@ def predictions_are_for_32_bits(two_processes, costs, Transformer):
 
 @claim("The answers come from the formula and from the panel")
 def the_predictions_have_the_right_answers(prices, step, held, sent):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     near(find("15.product").truth, prices["Hv"] / prices["forward"])
     assert find("15.tokens").truth == "about twice the time, clearly less than twice the memory"

@@ -1,11 +1,8 @@
 """What notebook 16 says, held in its kernel: the ledger's verdicts, and the numbers around them."""
 
-import json
-from pathlib import Path
-
+from rlhf_course import recorded
 from tools.claims import between, claim, near
 
-ROOT = Path(__file__).resolve().parents[2]
 SPEED = ("faster than gradient descent", "faster than Adam")
 
 
@@ -20,14 +17,10 @@ def rows(book, name, *words):
     return found
 
 
-def recorded(name):
-    return json.loads((ROOT / name).read_text(encoding="utf-8"))
-
-
 @claim("The verdicts below are computed from the records by this rule",
        "have measured for fifteen notebooks")
 def every_verdict_is_the_rules(BOOK):
-    from rlhf_lib.course.claims import verdict
+    from rlhf_course.claims import verdict
 
     assert len(BOOK) == 14
     for judged in BOOK.values():
@@ -38,7 +31,7 @@ def every_verdict_is_the_rules(BOOK):
        "exceeds in size with a probability of 5 %: 12.7 for two values, 4.30 for three, 2.78 for "
        "five, 2.26 for ten")
 def the_factors_are_students():
-    from rlhf_lib.course.claims.rule import LEVEL, student
+    from rlhf_course.claims.rule import LEVEL, student
 
     near(LEVEL, 0.95)
     for n, t in ((2, 12.7), (3, 4.30), (5, 2.78), (10, 2.26)):
@@ -56,7 +49,7 @@ def nothing_is_supported_without_an_if(BOOK):
 
 @claim("Commit yourself before you scroll")
 def the_predictions_have_the_right_answers(BOOK, nb16):
-    from rlhf_lib.course.predictions import find
+    from rlhf_course.checking.predictions import find
 
     for name, of in (("16.adam", "faster than Adam"), ("16.second_order", nb16.SECOND_ORDER),
                      ("16.cross_validation", nb16.CROSS_VALIDATION)):
@@ -112,7 +105,7 @@ def at_equal_seconds_it_is_another_story(BOOK):
        "the top layer, 200 sentences, so many percent wrong, none in sst2",
        "Nothing here has more than 22.7 million weights")
 def the_data_are_as_told():
-    from rlhf_lib.course.studies import nb10_sst2, nb12_regularizers
+    from rlhf_course.studies import nb10_sst2, nb12_regularizers
 
     assert nb10_sst2.SENTENCES == 400 and nb10_sst2.NOISE == 0.2
     assert nb12_regularizers.SENTENCES == 200
@@ -168,11 +161,11 @@ def decay_helps_on_all_four_sets(BOOK):
        "products agree with differences of gradients to a millionth, and RLHF steps lower the loss",
        "One \"against\" among six \"for\" makes *depends*")
 def six_families_and_one_refusal(BOOK):
-    from rlhf_lib.course.studies import nb16_models
+    from rlhf_course.studies import nb16_models
 
     assert len(nb16_models.FAMILIES) == 6 and nb16_models.TEXTS == 12
     assert said(BOOK, "every pre-trained model") == ["for"] * 6 + ["against"]
-    found = [run["result"] for run in recorded("notebooks/recorded/nb16_models.json")["runs"]]
+    found = [run["result"] for run in recorded("nb16_models.json")["runs"]]
     assert max(r["product_error"] for r in found if "train_loss" in r) <= 1e-6
     between(min(r["parameters"] for r in found), 1_000, 20_000)
     between(max(r["parameters"] for r in found), 1_000, 20_000)
@@ -195,7 +188,7 @@ def three_tasks_ran(BOOK):
        "ahead of next to no penalty",
        "a single held-out fifth chooses as well as five folds do, as far as ten seeds can tell")
 def cross_validation_beats_none_and_not_one_split(BOOK):
-    from rlhf_lib.course.studies import nb16_lambda
+    from rlhf_course.studies import nb16_lambda
 
     assert nb16_lambda.TRAINING == 60 and nb16_lambda.FOLDS == 5
     none, split = BOOK["λ by cross-validation"].comparisons
@@ -206,7 +199,7 @@ def cross_validation_beats_none_and_not_one_split(BOOK):
 @claim("BERT-base's would need 48 petabytes",
        "A *product* with it costs little more than two gradients")
 def the_matrix_is_out_of_reach_and_its_products_are_not(BOOK):
-    from rlhf_lib.course.claims.cost import BERT_BASE
+    from rlhf_course.claims.cost import BERT_BASE
 
     near(4 * BERT_BASE**2 / 1e15, 48, relative=0.01)
     matrix, product = BOOK["cost is the obstacle"].comparisons
@@ -227,7 +220,7 @@ def cheaper_methods_depend(BOOK):
     for c in solves:
         between(10**-c.mean, 0.22, 0.36)
     assert rows(BOOK, name, "digits")[0].says == "against"
-    (task,) = [t for t in recorded("benchmarks/results/training.json")["tasks"]
+    (task,) = [t for t in recorded("benchmarks/training.json")["tasks"]
                if t["name"] == "digits"]
     (method,) = [m for m in task["methods"] if m["method"] == "RLHF, sample space"]
     assert all(run["cost"][1] > task["budget"] for run in method["runs"])
@@ -252,7 +245,7 @@ def smaller_models_lose_little(BOOK):
 @claim("$\\sum|\\theta|$ has no second derivative to put into a Hessian",
        "its step is off Newton's by most of that step's length, where our limit was a tenth")
 def the_sketch_is_off(BOOK):
-    from rlhf_lib.course.claims.sketch import CLOSE
+    from rlhf_course.claims.sketch import CLOSE
 
     second, step = BOOK["the code sketch"].comparisons
     assert second.exact and second.says == step.says == "against"
@@ -264,8 +257,8 @@ def the_sketch_is_off(BOOK):
        "Five of the claims can be tested in seconds",
        "five seeds and 60 gradients said \"against\"")
 def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
-    from rlhf_lib.course.retest import BUDGET
-    from rlhf_lib.course.studies import nb16_digits
+    from rlhf_course.experiments.nb16_retest import BUDGET
+    from rlhf_course.studies import nb16_digits
 
     assert BUDGET == 40 and nb16_digits.BUDGET == 60 and len(RETESTS) == 5
     (record,) = rows(BOOK, SPEED[1], "L2 penalty")

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from rlhf_lib.course.lab import WIDGET_VIEW
+from rlhf_course.lab import WIDGET_VIEW
 from tools.notebook_state import (
     KERNEL,
     MAX_BYTES,
@@ -158,9 +158,9 @@ def test_execute_saves_a_state_that_the_guard_accepts(tmp_path):
 def test_feedback_with_a_picture_is_saved_as_text_and_progress_is_not_the_user_s(tmp_path):
     path = tmp_path / "picture.ipynb"
     nbformat.write(v4.new_notebook(cells=[
-        v4.new_code_cell("from rlhf_lib.course import check\n"
-                         "from rlhf_lib.course.feedback import almost\n"
-                         "from rlhf_lib.course.picture import Curves"),
+        v4.new_code_cell("from rlhf_course import check\n"
+                         "from rlhf_course.checking.feedback import almost\n"
+                         "from rlhf_course.checking.picture import Curves"),
         v4.new_code_cell("almost('Look.', Curves([0, 1], [0.0, 1.0], [1.0, 0.0]))"),
         v4.new_code_cell("check('00.same_rest', 'AB')"),
     ]), path)

@@ -1,0 +1,142 @@
+"""Checks of notebook 07."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy, one_hot
+
+from ..checking.expect import call, expect, randn
+from ..checking.feedback import Wrong, correct, require
+from ..checking.goals import goal
+from ..checking.registry import exercise
+
+
+@goal("07.agree")
+def agree(records, values):
+    """A network with a hidden layer for which |(H - G) v| is below 2 % of |H v|."""
+    apart, step = records[-1].extra["gap"], records[-1].step
+    require(
+        values["width"] > 0,
+        "Without a hidden layer the outputs are linear in θ and H = G from the start: too easy. "
+        "Take hidden units.",
+    )
+    if apart < 0.02:
+        return correct("Where the slopes at the outputs are gone, nothing is left to be dropped.")
+    found = f"|(H − G)v| is {apart:.1%} of |Hv| after {step} steps. "
+    require(
+        values["loss"] == "squared error",
+        found + "With cross-entropy slope and curvature of the loss fade together, and their "
+        "ratio stays: take the other loss.",
+    )
+    require(
+        values["width"] >= 12,
+        found + "So few hidden units cannot fit all labels: their residuals, and what G drops, "
+        "stay.",
+    )
+    raise Wrong(found + "The residuals are still large: train on.")
+
+
+def _model(seed):
+    """(outputs of θ, θ, direction): a small network of 3 inputs, 4 tanh units, 3 outputs."""
+    X, theta, v = randn(7, 3, seed=seed), randn(24, seed=seed + 20), randn(24, seed=seed + 40)
+
+    def outputs(t):
+        return torch.tanh(X @ t[:12].view(3, 4)) @ t[12:].view(4, 3)
+
+    return outputs, theta, v
+
+
+@exercise("07.ggn_product")
+def ggn_product(answer):
+    """A function (outputs, loss, theta, v) -> G v = J' (Hessian of loss at the outputs) J v."""
+    labels = torch.tensor([0, 2, 1, 1, 0, 2, 2])
+    losses = {
+        "cross-entropy": lambda z: cross_entropy(z, labels),
+        "squared error": lambda z: (z - one_hot(labels, 3)).square().mean(),
+    }
+    for seed in range(2):
+        outputs, theta, v = _model(seed)
+        for name, loss in losses.items():
+            z = outputs(theta)
+            J = torch.autograd.functional.jacobian(outputs, theta).flatten(0, 1)  # (n C, p)
+            inner = torch.autograd.functional.hessian(loss, z).reshape(len(J), len(J))
+            H = torch.autograd.functional.hessian(lambda t, f=loss, z=outputs: f(z(t)), theta)
+            slope = torch.autograd.functional.jacobian(loss, z).flatten()
+            product = call(answer, outputs, loss, theta, v)
+            expect(
+                product,
+                J.T @ inner @ J @ v,
+                {
+                    "That is Hv: you differentiated the network twice. Differentiate the loss "
+                    "twice at the outputs, and the network once on each side.": H @ v,
+                    "That is J'Jv: the Hessian of the loss at the outputs is missing in between.":
+                        J.T @ J @ v,
+                    "That is the change of the outputs, Jv. Two factors are to come.":
+                        (J @ v).view_as(z),
+                    "That is ΛJv, still in the space of the outputs: pull it back with J'.":
+                        (inner @ J @ v).view_as(z),
+                    "That is g (g'v), the gradient times itself; G is no outer product.":
+                        (J.T @ slope) * (J.T @ slope @ v),
+                    "That is the gradient of the loss: v has not been used.": J.T @ slope,
+                },
+                f"The loss was {name}. Go from right to left: Jv, the Hessian of the loss at z "
+                "times that, J' times that.",
+                what="product",
+            )
+            require(float(v @ product) >= 0, "v'Gv came out negative: G of a convex loss has none.")
+    return correct("It agrees with the dense J'ΛJ, and v'Gv is never negative.")
+
+
+@exercise("07.fishers")
+def fishers(answer):
+    """A function (J, pi, y) -> (Fisher, empirical Fisher) of a softmax classifier."""
+    for seed in range(2):
+        n, classes, p = 6, 3, 4
+        J, pi = randn(n, classes, p, seed=seed), randn(n, classes, seed=seed + 10).softmax(1)
+        y = torch.tensor([0, 2, 1, 0, 2, 2])
+        e = torch.eye(classes)
+
+        def outer(labels, J=J, pi=pi, e=e):
+            """Gradients times themselves with these labels, shape (n, p, p)."""
+            g = torch.stack([J[i].T @ (pi[i] - e[c]) for i, c in enumerate(labels)])
+            return g[:, :, None] * g[:, None, :]
+
+        every = torch.stack([outer([c] * n) for c in range(classes)], 1)  # (n, C, p, p)
+        F, E = (pi[:, :, None, None] * every).sum((0, 1)) / n, outer(y.tolist()).mean(0)
+        pair = call(answer, J, pi, y)
+        require(
+            isinstance(pair, tuple | list) and len(pair) == 2,
+            "Return the two matrices as a pair: return F, E.",
+        )
+        g = torch.einsum("ncp,nc->p", J, pi - e[y]) / n
+        expect(
+            pair[0],
+            F,
+            {
+                "The pair is the other way round: the Fisher first, drawn from the model.": E,
+                "F is a mean over the samples: divide by n.": n * F,
+                "All labels count alike in your F; weight each with its probability.":
+                    every.mean((0, 1)),
+                "The middle is diag(π) alone; the − ππ' comes from the π in π − e.":
+                    torch.einsum("ncp,nc,ncq->pq", J, pi, J) / n,
+                "That is the mean of J'J: the middle matrix diag(π) − ππ' is missing.":
+                    torch.einsum("ncp,ncq->pq", J, J) / n,
+            },
+            "F: for every sample, the mean over all labels, weighted with pi.",
+            what="Fisher",
+        )
+        expect(
+            pair[1],
+            E,
+            {
+                "E is a mean over the samples: divide by n.": n * E,
+                "E is the outer product of the mean gradient; the mean of the outer products is "
+                "wanted.": g[:, None] * g[None, :],
+                "Both are the Fisher: in E the labels are those of the data, y.": F,
+                "In E a gradient is J' (π − e_y): the π is missing.":
+                    torch.einsum("np,nq->pq", J[range(n), y], J[range(n), y]) / n,
+            },
+            "E: one gradient for each sample, with its own label y[i].",
+            what="empirical Fisher",
+        )
+    return correct("The model's own labels make F, those of the data make E.")

@@ -1,0 +1,121 @@
+"""Checks of notebook 10."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf_lib.curvature import GaussNewtonOperator
+
+from ..checking.expect import call, expect, randn
+from ..checking.feedback import almost, attempted, correct, require
+from ..checking.goals import goal
+from ..checking.registry import exercise
+
+SETTING = {"labels": "20 % wrong", "frozen": "5 of 6 layers", "method": "RLHF"}
+
+
+@goal("10.hold", curvature="Gauss-Newton G", **SETTING)
+def hold(records, values):
+    """A validation loss that ends below 0.62 and within 0.05 of the least that the run has had."""
+    _held(records, values)
+    return correct("The penalty, not the moment of stopping, keeps the validation loss down.")
+
+
+@goal("10.hessian", curvature="Hessian H", **SETTING)
+def hessian(records, values):
+    """The same with the Hessian in place of the Gauss-Newton matrix."""
+    _held(records, values)
+    solves = [r.reason for r in records[1:]]
+    met = solves.count("negative_curvature")
+    return correct(
+        f"{met} of {len(solves)} solves met negative curvature, and damping, penalty and line "
+        "search kept the steps going down all the same."
+    )
+
+
+def _held(records, values):
+    losses = [r.val_loss for r in records]
+    end, rise = losses[-1], losses[-1] - min(losses)
+    met = sum(r.reason == "negative_curvature" for r in records[1:])
+    require(
+        not values["penalty"].startswith(("L2 to zero", "L1 to zero"))
+        or (end < 0.62 and rise < 0.05),
+        f"The validation loss ends at {end:.2f}. A penalty centred at zero pulls the pre-trained "
+        "weights away, whatever the data say: centre it where they are.",
+    )
+    require(
+        rise < 0.05 or 2 * met <= len(records),
+        f"It ends {rise:.2f} above its least value, and {met} of {len(records) - 1} solves ended "
+        "at negative curvature with a step that was hardly solved for: start with more damping μ.",
+    )
+    require(
+        rise < 0.05,
+        f"It ends {rise:.2f} above its least value, so it is on its way up: λ = "
+        f"{values['lambda_reg']:g} does not hold the weights. Take a larger one.",
+    )
+    require(
+        end < 0.62,
+        f"It is held, but at {end:.2f}: so close to where it began that little was learnt. "
+        "Take a smaller λ, or less damping at the start.",
+    )
+
+
+@exercise("10.closure")
+def closure(answer):
+    """A function (model, inputs, labels) -> (mean cross-entropy, logits), without backward."""
+    model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
+    x, y = randn(7, 5), torch.randint(0, 3, (7,))
+    result = attempted(answer(model, x, y))
+    if any(p.grad is not None for p in model.parameters()):
+        return almost("No backward(): the optimizer differentiates the loss itself, and twice.")
+    if isinstance(result, torch.Tensor):
+        return almost("Gauss-Newton needs the outputs, too: return (loss, outputs).")
+    if not isinstance(result, tuple) or len(result) != 2:
+        return almost(f"Expected (loss, outputs), got {type(result).__name__}.")
+    loss, outputs = result
+    if loss.ndim > 0 and outputs.ndim == 0:
+        return almost("The order is (loss, outputs), not (outputs, loss).")
+    if not loss.requires_grad or not outputs.requires_grad:
+        return almost("The graph is cut: no detach(), no item(), no torch.no_grad().")
+    expected = torch.nn.functional.cross_entropy(model(x), y)
+    if torch.allclose(loss, expected * len(x)):
+        return almost("The sum was taken; the optimizer expects the mean over the samples.")
+    if loss.ndim > 0:
+        return almost("The loss is one number per sample; take the mean.")
+    if torch.allclose(loss, torch.nn.functional.cross_entropy(model(x).softmax(1), y)):
+        return almost("cross_entropy takes logits; a softmax before it squeezes them twice.")
+    if not torch.allclose(loss, expected):
+        return almost("That is not the mean cross-entropy of model(inputs) and labels.")
+    params = list(model.parameters())
+    G = GaussNewtonOperator(lambda: (loss, outputs), params).dense()
+    if outputs.shape != (7, 3) or torch.linalg.eigvalsh(G)[0] < -1e-10:
+        return almost("The outputs should be the logits that went into the loss, of shape (n, C).")
+    return correct("The optimizer can now form J'HJ v from your loss and outputs, and it is ≥ 0.")
+
+
+@exercise("10.finite_difference")
+def finite_difference(answer):
+    """A function (gradient, theta, v, eps) -> central-difference estimate of H v."""
+    theta = torch.tensor([0.3, -1.2, 0.8], dtype=torch.float64)
+    v = torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64)
+
+    def gradient(t):
+        return t.sin() + 0.3 * t**4
+
+    eps = 1e-5
+    exact = (theta.cos() + 1.2 * theta**3) * v
+    expect(
+        call(answer, gradient, theta, v, eps),
+        exact,
+        {
+            "The sign is wrong: it is gradient(θ + εv) − gradient(θ − εv).": -exact,
+            "Divide by 2ε: the two points are 2ε apart along v.": 2 * exact,
+            "The difference has yet to be divided by 2ε.": 2 * eps * exact,
+            "Divide by 2ε, do not multiply by ε.": eps * exact,
+            "Close, but one-sided, so of order ε: use θ + εv and θ − εv.":
+                (gradient(theta + eps * v) - gradient(theta)) / eps,
+        },
+        "Use [gradient(θ + εv) − gradient(θ − εv)] / (2ε).",
+        rtol=1e-9,
+    )
+    return correct("Two gradients estimate H v; autograd gives the same product without an ε.")

@@ -1,0 +1,211 @@
+"""Checks of notebook 11."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf_lib.folds import stratified_folds
+
+from ..checking.expect import call, expect, randn
+from ..checking.feedback import attempted, correct, require
+from ..checking.goals import goal
+from ..checking.registry import exercise
+from ..experiments.nb11_logistic_path import logistic_path, logistic_scores
+
+FOOLED = 0.1  # nats on the unseen reviews
+
+
+@goal("11.fooled", n=60, sample=3, folds=5, seeds=1, rule="min")
+def fooled(records, values):
+    """A seed whose winner costs at least 0.1 nats on the unseen reviews."""
+    cost, found = records[-1].extra["cost"], records[-1].extra["found"]
+    require(
+        cost >= FOOLED / 2,
+        f"This seed is honest enough: its winner, λ = {found.chosen:.2g}, costs {cost:.3f} more "
+        "than the best λ. Try another first seed.",
+    )
+    require(
+        cost >= FOOLED,
+        f"Misled, but not yet fooled: λ = {found.chosen:.2g} costs {cost:.3f} more than the best, "
+        "and 0.1 is asked for.",
+    )
+    return correct("One dealing of the same reviews can choose a λ that is useless for new ones.")
+
+
+@exercise("11.one_se")
+def one_se(answer):
+    """A function (lambdas, means, errors) -> lambda of the one-standard-error rule."""
+    telling = 0
+    for case in range(1000):
+        n = 12
+        lambdas = torch.logspace(1, -3, n, dtype=torch.float64)
+        means = 1 + (torch.arange(n) - 7.0 + 0.6 * randn(n, seed=case)) ** 2 / 40
+        errors = 0.1 + 0.3 * randn(n, seed=case + 5000).abs()
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(case))
+        lambdas, means, errors = lambdas[order], means[order], errors[order]
+        best = int(means.argmin())
+        limit = means[best] + errors[best]
+        within = lambdas[means <= limit]
+        truth = float(within.max())
+        half = lambdas[means <= means[best] + errors[best] / 2]
+        own = lambdas[means - errors <= means[best]]
+        first = lambdas[means <= means[0] + errors[0]]
+        mistakes = {
+            "That is the λ of the least mean itself; the rule goes on to larger ones.":
+                lambdas[best],
+            "That is the smallest λ within the limit; the rule takes the largest.": within.min(),
+            "That is a place in the list; the λ at that place is asked for.":
+                float((lambdas == truth).nonzero()),
+            "You took each λ's own standard error; only that of the least mean counts.": own.max(),
+            "You took the first λ of the list for the best one: they come in any order.":
+                first.max(),
+            "That is half a standard error; the rule allows a whole one.": half.max(),
+        }  # fmt: skip
+        if len({truth, *map(float, mistakes.values())}) <= len(mistakes):
+            continue  # two answers are the same number here, and the hint would be a guess
+        telling += 1
+        if telling > 8:
+            break
+        expect(
+            call(answer, lambdas.tolist(), means.tolist(), errors.tolist()), truth, mistakes,
+            f"The limit is {float(limit):.3f}; the largest λ with a mean of at most that is asked "
+            "for.", what="λ", rtol=1e-9,
+        )  # fmt: skip
+    return correct("The data cannot tell this λ from the winner, and it is the simpler model.")
+
+
+def _scores(X, y, train, validation, lambdas, *, select=None, scale=None, features=20):
+    """Losses of standardized logistic regression; features and scale from these rows."""
+    select, scale = (train if rows is None else rows for rows in (select, scale))
+    A, c = X[select] - X[select].mean(0), y[select] - y[select].double().mean()
+    strength = ((A * c[:, None]).sum(0) / A.norm(dim=0)).abs()
+    Z = (X - X[scale].mean(0)) / X[scale].std(0)
+    Z = Z[:, strength.topk(features).indices]
+    return torch.tensor([
+        logistic_scores(Z[validation], y[validation], w, b)["loss"]
+        for w, b in logistic_path(Z[train], y[train], lambdas)
+    ])  # fmt: skip
+
+
+@exercise("11.leak")
+def leak(answer):
+    """(letter of the line, generator (X, y, train, validation, lambdas) without the leak)."""
+    attempted(answer)
+    require(
+        isinstance(answer, tuple) and len(answer) == 2,
+        "Expected the pair (line, mended).",
+    )
+    line, mended = answer
+    about = {
+        "A": "Line A takes mean and spread from the training rows alone: no leak.",
+        "C": "Line C only applies what A and B have found. Which of the two saw too much?",
+        "D": "Line D trains on the training rows alone, with features that somebody chose before.",
+        "E": "Line E scores on the validation rows, as it should.",
+    }
+    letter = str(line).strip().upper()
+    require(letter not in about, about.get(letter, ""))
+    require(letter == "B", 'Answer with the letter of a line, such as "A".')
+    lambdas = [1.0, 0.1]
+    for seed in range(3):
+        X, y = randn(40, 120, seed=seed), torch.arange(40) % 2
+        train, validation = stratified_folds(y, 4, seed)[seed]
+        rows, setting = torch.arange(40), (X, y, train, validation, lambdas)
+        found = call(lambda *a: [*mended(*a)], *setting)
+        require(len(found) == 2, f"Expected one score for each of 2 λ, got {len(found)}.")
+        require(
+            all(isinstance(s, dict) and "loss" in s for s in found),
+            "Yield what logistic_scores returns, as line E does.",
+        )
+        expect(
+            torch.tensor([s["loss"] for s in found]), _scores(*setting),
+            {
+                "The 20 features are still chosen on all samples, the validation rows too.":
+                    _scores(*setting, select=rows),
+                "Now the features are chosen on the validation rows, which is worse still.":
+                    _scores(*setting, select=validation),
+                "Mean and spread now come from all samples; line A had them right.":
+                    _scores(*setting, scale=rows),
+                "No feature is left out any more: keep the 20 best, by the training rows.":
+                    _scores(*setting, features=120),
+                "The scores are those of the training rows; the validation rows judge.":
+                    _scores(X, y, train, train, lambdas),
+            },
+            "Change line B alone: 20 features, chosen on the training rows.",
+            what="losses",
+        )  # fmt: skip
+    return correct("Whatever looks at labels belongs inside the folds.")
+
+
+class _Spy:
+    """Ridge regression on fixed data as `fit`; remembers which samples each call was shown."""
+
+    def __init__(self, seed: int):
+        self.X, self.labels = randn(30, 4, seed=seed), torch.arange(30) % 2
+        self.y = self.X[:, 0] + self.labels + randn(30, seed=seed + 1)
+        self.calls: list[tuple[frozenset, frozenset]] = []
+
+    def __call__(self, train, validation, lambdas, seed):
+        train, validation = torch.as_tensor(train), torch.as_tensor(validation)
+        self.calls.append((frozenset(train.tolist()), frozenset(validation.tolist())))
+        return [self.score(train, validation, value) for value in lambdas]
+
+    def score(self, train, validation, value) -> float:
+        A, b = self.X[train], self.y[train]
+        ridge = len(A) * value * torch.eye(4, dtype=A.dtype)
+        w = torch.linalg.solve(A.T @ A + ridge, A.T @ b)
+        return float((self.X[validation] @ w - self.y[validation]).square().mean())
+
+    def best(self, rows, lambdas) -> tuple[float, float]:
+        """(least mean, its lambda) of cross-validation within these rows, by plain loops."""
+        dealt = stratified_folds(self.labels[rows], 4)
+        means = [
+            (sum(self.score(rows[a], rows[b], v) for a, b in dealt) / 4, v) for v in lambdas
+        ]
+        return min(means)
+
+
+@exercise("11.nested")
+def nested(answer):
+    """A function (fit, labels, lambdas) -> scores of five outer folds, nested."""
+    lambdas = [10.0, 1.0, 0.1, 0.01]
+    for seed in (0, 10, 20):
+        spy = _Spy(seed)
+        outer = stratified_folds(spy.labels, 5)
+        choices = [spy.best(train, lambdas) for train, _ in outer]
+        truth = [spy.score(t, j, v) for (t, j), (_, v) in zip(outer, choices, strict=True)]
+        everywhere = spy.best(torch.arange(30), lambdas)[1]
+        lucky = [min(spy.score(t, j, v) for v in lambdas) for t, j in outer]
+        found = call(answer, spy, spy.labels, lambdas)
+        require(
+            isinstance(found, list | tuple) and len(found) == 5,
+            "Expected a list of five scores, one for each outer fold.",
+        )
+        require(
+            all(isinstance(s, float) for s in found),
+            "Expected numbers in the list: fit yields one score for each λ it is given.",
+        )
+        mistakes = {
+            "These are the means by which the inner searches chose. Train on `train` with the "
+            "choice, and score on `judges`.": torch.tensor([mean for mean, _ in choices]),
+            "λ was chosen once, on all samples: those that judge have helped to choose.":
+                torch.tensor([spy.score(t, j, everywhere) for t, j in outer]),
+            "λ was chosen by the scores on the judges themselves.": torch.tensor(lucky),
+        }  # fmt: skip
+        got = torch.tensor(found)
+        for hint, wrong in mistakes.items():
+            if not torch.allclose(wrong, torch.tensor(truth)):
+                require(not torch.allclose(got, wrong), hint)
+        for _, judges in outer:
+            seen = frozenset(judges.tolist())
+            searches = [c for c in spy.calls if c[1] != seen and c[0] | c[1] == _rest(seen)]
+            require(
+                len(searches) >= 4,
+                "An inner search was shown other samples than its outer training set. Positions "
+                "within `train` are not indices of the whole data: translate by train[...].",
+            )
+        expect(got, torch.tensor(truth), {}, "Four inner folds, rule \"min\".", what="scores")
+    return correct("No sample that judges has helped to choose: the score of the whole procedure.")
+
+
+def _rest(seen: frozenset) -> frozenset:
+    return frozenset(range(30)) - seen

@@ -1,0 +1,126 @@
+"""Checks of notebook 13."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from ..checking.expect import call, expect, randn
+from ..checking.feedback import almost, correct, require
+from ..checking.goals import goal
+from ..checking.registry import exercise
+
+IGNORED = -100
+
+
+@goal("13.transfer", task="entities", model="MiniLM (a BERT), its top layer")
+def transfer(records, values):
+    """A validation loss below 0.478 on the entities, for which sentiment's λ does not do."""
+    first, last, value = records[0], records[-1], values["lambda_reg"]
+    require(
+        last.val_loss < 0.478 or value < 0.2,
+        f"λ = {value:g} holds too tightly: the training loss is still {last.train_loss:.2f} of "
+        f"{first.train_loss:.2f} nats, too. Nine tags are much to learn; take a smaller λ.",
+    )
+    require(
+        last.val_loss < 0.478,
+        f"The training loss is down at {last.train_loss:.2f}, but validation ends at "
+        f"{last.val_loss:.3f}: λ = {value:g} lets the weights go too far. Take a larger one.",
+    )
+    return correct(
+        "A smaller λ than that of sentiment: each task has to be asked for its own."
+    )
+
+
+def aligned(word_ids, tags):
+    """The tag of each word at its first piece, -100 elsewhere."""
+    before = [None, *word_ids[:-1]]
+    return [tags[w] if w is not None and w != b else IGNORED
+            for w, b in zip(word_ids, before, strict=True)]
+
+
+@exercise("13.align")
+def align(answer):
+    """A function (word_ids, tags) -> a label per piece: tags at first pieces, -100 elsewhere."""
+    cases = [
+        ([None, 0, 0, 1, 2, 2, 2, None], [3, 0, 5]),
+        ([None, 0, 1, 1, 2, None, None, None], [0, 0, 7]),  # padded
+        ([None, 2, 2, 3, 4, 4, None], [1, 2, 3, 0, 8]),  # a window that begins at the third word
+    ]  # fmt: skip
+    for word_ids, tags in cases:
+        value = call(answer, list(word_ids), list(tags))
+        if isinstance(value, list | tuple):
+            if None in value:
+                return almost("None is no label: what the loss is to leave out is labelled -100.")
+            value = torch.tensor(value)
+        every = [IGNORED if w is None else tags[w] for w in word_ids]
+        first = aligned(word_ids, tags)
+        after = [*word_ids[1:], None]
+        expect(
+            value,
+            torch.tensor(first),
+            {
+                "Every piece of a word has its label now, so long words count several times: only "
+                "a word's first piece is scored.": torch.tensor(every),
+                "[CLS], [SEP] and padding belong to no word. You gave them 0, which is the tag O: "
+                "the loss would count them.":
+                    torch.tensor([0 if w is None else f
+                                  for w, f in zip(word_ids, first, strict=True)]),
+                "Later pieces of a word got 0, the tag O: -100 is what the loss leaves out.":
+                    torch.tensor([0 if w is not None and f == IGNORED else f
+                                  for w, f in zip(word_ids, first, strict=True)]),
+                "That is the last piece of each word; the field scores the first.":
+                    torch.tensor([tags[w] if w is not None and w != a else IGNORED
+                                  for w, a in zip(word_ids, after, strict=True)]),
+                "The tags were dealt out in turn. In a long text a window may begin in the middle: "
+                "word_ids says which word, so look tags[word] up.":
+                    torch.tensor(_in_turn(word_ids, tags)),
+                "One label per piece is asked for, not one per word.": torch.tensor(tags),
+            },
+            "A label is tags[word] where the word differs from the one before, else -100.",
+            what="labels",
+        )  # fmt: skip
+    return correct("A loss over first pieces counts each word once, however it is spelled.")
+
+
+def _in_turn(word_ids, tags):
+    rest = iter(tags)
+    return [IGNORED if label == IGNORED else next(rest)
+            for label in aligned(word_ids, [0] * (max(filter(None, word_ids)) + 1))]
+
+
+@exercise("13.span")
+def span(answer):
+    """A function (start, end, mask, first, last) -> mean span loss of n windows, a number."""
+    for seed in range(3):
+        n, T = 4, 7
+        start, end = randn(n, T, seed=seed), randn(n, T, seed=seed + 10)
+        lengths = torch.tensor([7, 4, 6, 5])
+        mask = (torch.arange(T) < lengths[:, None]).long()
+        first, last = torch.tensor([1, 0, 2, 1]), torch.tensor([4, 3, 2, 3])
+
+        def loss(start, end, first=first, last=last):
+            return (cross_entropy(start, first) + cross_entropy(end, last)) / 2
+
+        inner = [x.masked_fill(mask == 0, -torch.inf) for x in (start, end)]
+        joint = (inner[0][:, :, None] + inner[1][:, None, :]).flatten(1)
+        expect(
+            call(answer, start, end, mask, first, last),
+            loss(*inner),
+            {
+                "Padding takes part in your softmax: the loss of a short window would hang on the "
+                "longest of its batch. Put -inf where mask is 0.": loss(start, end),
+                "The sum of both was taken; take their mean.": 2 * loss(*inner),
+                "That is the sum over windows; take the mean.": n * loss(*inner),
+                "Only the first tokens are counted.": cross_entropy(inner[0], first),
+                "Only the last tokens are counted.": cross_entropy(inner[1], last),
+                "First and last are exchanged.": loss(*inner, last, first),
+                "Setting logits to 0 hides nothing: softmax gives e⁰ to such a place. Use -inf.":
+                    loss(start * mask, end * mask),
+                "That is the cross-entropy of the pair, which is the sum; take the mean of both.":
+                    cross_entropy(joint, first * T + last),
+            },
+            "Two cross-entropies over the T places, -inf at padding, and their mean.",
+            what="span loss",
+        )  # fmt: skip
+    return correct("Two softmaxes over places: convex in the logits, so Gauss-Newton applies.")

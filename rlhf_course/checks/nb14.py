@@ -1,0 +1,132 @@
+"""Checks of notebook 14."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..checking.expect import call, expect, randn
+from ..checking.feedback import attempted, correct, require
+from ..checking.goals import goal
+from ..checking.registry import exercise
+
+MEGABYTES, LOST = 15.0, 0.03
+
+
+@goal("14.small")
+def small(records, values):
+    """A file of at most 15 MB, and an accuracy at most 0.03 below that of the whole model."""
+    last = records[-1].extra
+    size, lost = last["megabytes"], last["whole"] - last["accuracy"]
+    require(
+        size <= MEGABYTES or values["way"] == "bits",
+        f"{size:.1f} MB. Half of the numbers stand in the embeddings' tables, which this way does "
+        "not touch: no fraction of the layers brings the file down to 15 MB.",
+    )
+    require(
+        size <= MEGABYTES or values["tables"],
+        f"{size:.1f} MB: the embeddings' tables are still in floats. Round them, too.",
+    )
+    require(size <= MEGABYTES, f"{size:.1f} MB: fewer bits.")
+    require(
+        lost <= LOST,
+        f"{size:.1f} MB, but {lost:.3f} of accuracy are lost: too few bits to tell weights apart.",
+    )
+    return correct(f"{size:.1f} MB of {last['megabytes_whole']:.1f}, hardly any accuracy lost.")
+
+
+@exercise("14.neurons")
+def neurons(answer):
+    """A function (W1, b1, W2, keep) -> the three without the other neurons."""
+    for seed in range(3):
+        n, d, o = 6, 4, 3
+        W1, b1, W2 = randn(n, d, seed=seed), randn(n, seed=seed + 1), randn(o, n, seed=seed + 2)
+        keep = torch.tensor([0, 2, 5])
+        got = attempted(call(answer, W1, b1, W2, keep))
+        require(
+            isinstance(got, tuple) and len(got) == 3, "Return three tensors: W1, b1 and W2."
+        )
+        expect(got[0], W1[keep], {
+            "That is W1 with rows set to zero: take them out, or nothing gets smaller.":
+                torch.where(torch.isin(torch.arange(n), keep)[:, None], W1, 0.0),
+            "You dropped the neurons to keep.": W1[torch.tensor([1, 3, 4])],
+        }, "A neuron is a row of W1 (n, d).", what="W1")
+        expect(got[1], b1[keep], {
+            "b1 is still whole: a neuron has an entry of it.": b1,
+        }, "A neuron has one entry of b1.", what="b1")
+        expect(got[2], W2[:, keep], {
+            "W2 is still whole: it reads every neuron by a column.": W2,
+            "Those are rows of W2, its outputs; neurons are its columns.": W2[:o],
+        }, "A neuron is a column of W2 (o, n).", what="W2")
+        x = randn(5, d, seed=seed + 3)
+        cut = torch.zeros(n, dtype=W1.dtype)
+        cut[keep] = 1
+        whole = torch.relu(x @ W1.T + b1) * cut @ W2.T
+        require(
+            torch.allclose(torch.relu(x @ got[0].T + got[1]) @ got[2].T, whole),
+            "The small net is not the whole one with the other neurons silenced.",
+        )
+    return correct("Smaller matrices, the same answers as with silent neurons: this saves time.")
+
+
+def _soft(student, teacher, T, *, reverse=False, teacher_T=None):
+    p = (student / T).log_softmax(1)
+    q = (teacher / (teacher_T or T)).log_softmax(1)
+    if reverse:
+        p, q = q, p
+    return nn.functional.kl_div(p, q, reduction="batchmean", log_target=True)
+
+
+@exercise("14.distillation")
+def distillation(answer):
+    """A function (student, teacher, labels, T, alpha) -> the distillation loss."""
+    for seed, (T, alpha) in enumerate(((2.0, 0.5), (4.0, 0.3), (1.5, 0.8))):
+        student, teacher = 2 * randn(5, 3, seed=seed), 2 * randn(5, 3, seed=seed + 9)
+        labels = torch.tensor([0, 2, 1, 1, 0])
+        hard = nn.functional.cross_entropy(student, labels)
+        soft = _soft(student, teacher, T)
+        n, C = student.shape
+
+        def loss(soft, hard=hard, T=T, alpha=alpha):
+            return alpha * T**2 * soft + (1 - alpha) * hard
+
+        expect(call(answer, student, teacher, labels, T, alpha), loss(soft), {
+            "T² is missing: without it the soft part's gradient shrinks as T grows.":
+                alpha * soft + (1 - alpha) * hard,
+            "T stands where T² belongs: one T for the logits, one for their gradient.":
+                alpha * T * soft + (1 - alpha) * hard,
+            "The divergence goes the other way round: KL(teacher ‖ student).":
+                loss(_soft(student, teacher, T, reverse=True)),
+            "The teacher's logits are to be divided by T, too.":
+                loss(_soft(student, teacher, T, teacher_T=1.0)),
+            "alpha and 1 - alpha are exchanged.": (1 - alpha) * T**2 * soft + alpha * hard,
+            "The mean goes over samples: reduction=\"mean\" also divides by the classes.":
+                loss(soft / C),
+            "The sum over samples was taken; take their mean.":
+                loss(soft * n),
+            "Labels are answered at T = 1: their cross-entropy takes the logits as they are.":
+                loss(soft, nn.functional.cross_entropy(student / T, labels)),
+            "The labels' part is missing.": alpha * T**2 * soft,
+        }, "α T² KL(softmax(teacher / T) ‖ softmax(student / T)) + (1 − α) cross-entropy.",
+            what="loss")  # fmt: skip
+    return correct("Two teachers at once: the labels, and a model that also says how sure it is.")
+
+
+@exercise("14.limit")
+def limit(answer):
+    """A function (student, teacher) -> the limit of T² KL as T grows."""
+    for seed in range(3):
+        z, v = randn(5, 4, seed=seed) + 1, randn(5, 4, seed=seed + 7) - 2
+        C = z.shape[1]
+        d = (z - z.mean(1, keepdim=True)) - (v - v.mean(1, keepdim=True))
+        truth = d.square().sum(1).mean() / (2 * C)
+        expect(call(answer, z, v), truth, {
+            "Softmax does not see a constant added to all logits, so neither may the limit: take "
+            "each row's mean away first.": (z - v).square().sum(1).mean() / (2 * C),
+            "The factor ½ is missing.": d.square().sum(1).mean() / C,
+            "Divide by the number of classes: a softmax at high T is nearly 1/C everywhere.":
+                d.square().sum(1).mean() / 2,
+            "The mean goes over the samples.": d.square().sum() / (2 * C),
+            "That is the distance; the limit has its square.": d.norm(dim=1).mean() / (2 * C),
+        }, "Expand both softmaxes to first order in 1/T.", what="limit")
+    return correct("At high temperature a student fits logits by least squares.")

@@ -1,0 +1,130 @@
+"""Checks of notebook 15."""
+
+from __future__ import annotations
+
+import torch
+
+from ..checking.expect import call, expect, randn
+from ..checking.feedback import correct, require
+from ..checking.goals import goal
+from ..checking.registry import exercise
+
+SETTING = {
+    "shape": "BERT-base", "batch": 32, "tokens": 128, "products": 10, "network": "1 Gbit/s",
+}  # fmt: skip
+
+
+@goal("15.workers", **SETTING)
+def workers(records, values):
+    """The most workers of which each still does half of what it could alone, at 1 Gbit/s."""
+    by_workers = records[-1].extra["by_workers"]
+    efficiency = {w: by_workers[1] / (w * t) for w, t in by_workers.items()}
+    best = max(w for w, share in efficiency.items() if share >= 0.5)
+    mine = values["workers"]
+    require(
+        mine <= best,
+        f"{mine} workers are {by_workers[1] / by_workers[mine]:.1f} times as fast as one: an "
+        f"efficiency of {efficiency[mine]:.0%}. The network waits for nobody: fewer of them.",
+    )
+    require(
+        mine >= best,
+        f"{mine} workers have an efficiency of {efficiency[mine]:.0%}, and one more would still "
+        "have at least a half.",
+    )
+    return correct(
+        f"{best} workers are {by_workers[1] / by_workers[best]:.1f} times as fast as one. Every "
+        "product sends a vector of 438 MB, and the network's share does not shrink."
+    )
+
+
+@exercise("15.shards")
+def shards(answer):
+    """A function (products, counts) -> the product of the loss over all samples."""
+    for seed in range(3):
+        products = [randn(6, seed=seed + 10 * k) for k in range(3)]
+        for counts in ([8, 8, 4], [5, 1, 2], [7, 0, 3]):
+            mine = [p if c else torch.zeros(6, dtype=p.dtype) for p, c in zip(products, counts,
+                                                                              strict=True)]
+            stack, c = torch.stack(mine), torch.tensor(counts, dtype=mine[0].dtype)
+            expect(call(answer, mine, counts), (c[:, None] * stack).sum(0) / c.sum(), {
+                "Every rank has the same say, whether it holds eight samples or one: weight by "
+                "the counts.": stack.mean(0),
+                "That is the sum of the ranks' means.": stack.sum(0),
+                "The weighted sum is right; divide it by all samples.":
+                    (c[:, None] * stack).sum(0),
+                "Divide by the number of samples, not of ranks.":
+                    (c[:, None] * stack).sum(0) / len(counts),
+            }, "Rank k has the mean over its c_k samples: Σ c_k p_k / Σ c_k.",
+                what="product")  # fmt: skip
+    return correct("One sum of vectors and one of counts: an all-reduce of n + 1 numbers.")
+
+
+class Counted:
+    """A matrix that counts its products."""
+
+    def __init__(self, matrix):
+        self.matrix, self.shape, self.products = matrix, matrix.shape, 0
+
+    def __matmul__(self, v):
+        self.products += 1
+        return self.matrix @ v
+
+
+def krylov(A, v, m, *, subtract=True, normalize=True):
+    """The tridiagonal matrix of m Lanczos steps, reorthogonalized; or with a part left out."""
+    q, before, beta = v / v.norm(), torch.zeros_like(v), 0.0
+    basis, diagonal, beside = [], [], []
+    for _ in range(m):
+        basis.append(q)
+        w = A @ q
+        alpha = q @ w
+        w = w - alpha * q - (beta * before if subtract else 0.0)
+        if subtract:
+            for b in basis:
+                w = w - (b @ w) * b
+        diagonal.append(alpha)
+        beta = w.norm()
+        beside.append(beta)
+        before, q = q, (w / beta if normalize else w)
+    T = torch.diag(torch.stack(diagonal))
+    off = torch.stack(beside[:-1])
+    return T + torch.diag(off, 1) + torch.diag(off, -1)
+
+
+@exercise("15.lanczos")
+def lanczos(answer):
+    """A function (A, v, m) -> estimate of the largest eigenvalue from m Lanczos steps."""
+    for seed in range(3):
+        q, _ = torch.linalg.qr(randn(30, 30, seed=seed))
+        values = torch.cat([torch.linspace(-1, 1, 28), torch.tensor([1.6, 1.9])]).double()
+        matrix = q @ torch.diag(values) @ q.T
+        matrix = (matrix + matrix.T) / 2
+        v, m = randn(30, seed=seed + 7), 9
+        A = Counted(matrix)
+        x = v / v.norm()
+        for _ in range(m - 1):
+            x = matrix @ x
+            x = x / x.norm()
+        got = call(answer, A, v.clone(), m)
+        ritz = torch.linalg.eigvalsh(krylov(matrix, v, m))
+        one_off = krylov(matrix, v, m).triu()
+        expect(got, ritz[-1], {
+            "That is power iteration: the same products, but only the last vector is used.":
+                x @ matrix @ x,
+            "That is the smallest Ritz value; the largest is asked for.": ritz[0],
+            "The new vector keeps a part of the one before: subtract β times it, too.":
+                torch.linalg.eigvalsh(krylov(matrix, v, m, subtract=False))[-1],
+            "T has α on the diagonal and β on *both* sides of it.":
+                torch.linalg.eigvals(one_off).real.max(),
+            "Every vector has to be brought to length 1 before the next product.":
+                torch.linalg.eigvalsh(krylov(matrix, v, m, normalize=False))[-1],
+            "All Ritz values came; only the largest is asked for.": ritz,
+        }, "The largest eigenvalue of the tridiagonal T of m steps.", what="eigenvalue",
+            rtol=1e-6)  # fmt: skip
+        require(
+            A.products == m,
+            f"You took {A.products} products; {m} Lanczos steps take {m}.",
+        )
+    return correct(
+        "Nine products, and the top of the spectrum is known to three digits or more."
+    )

@@ -1,0 +1,138 @@
+"""A claim of the article, its test and its sources; and the verdict that the numbers give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..recorded import FOLDER
+from . import rule
+from .rule import Comparison
+
+LIVE = "live"
+
+
+class NotRecorded(LookupError):
+    """A recorded study does not hold the runs that a comparison needs (yet)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the numbers of some comparisons come from.
+
+    Attributes:
+        file: of rlhf_course/recorded, such as "nb10_sst2.json", or LIVE for what
+            is computed on the spot in less than a second.
+        compare: document -> comparisons; may raise NotRecorded.
+    """
+
+    file: str
+    compare: Callable[[Any], list[Comparison]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the article, and how it is tested here.
+
+    Attributes:
+        name: short, for a list. words: what the article says, in our words.
+        test: what would support it, in one sentence.
+        data: what it is tested on. baselines: against what, and how these were tuned.
+        sources: the recorded numbers. None at all: not tested.
+        shown_in: the notebooks whose cells show it.
+        note: what to keep in mind when reading the verdict.
+    """
+
+    name: str
+    words: str
+    test: str
+    data: str
+    baselines: str
+    shown_in: tuple[str, ...]
+    sources: tuple[Source, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with what its sources say today.
+
+    Attributes:
+        verdict: "supported", "not supported", "depends", "undecided", "not tested" or "not
+            recorded yet".
+        missing: files, or runs of them, that are not recorded yet.
+        seeds: the least and the most seeds of a measured comparison; None where all is counted.
+    """
+
+    claim: Claim
+    comparisons: tuple[Comparison, ...]
+    verdict: str
+    missing: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, int] | None:
+        counts = [len(c.benefits) for c in self.comparisons if not c.exact]
+        return (min(counts), max(counts)) if counts else None
+
+    def __str__(self) -> str:
+        lines = [f"{self.claim.name}: {self.verdict}", f"  the article: {self.claim.words}"]
+        lines += [f"  {c}" for c in self.comparisons]
+        lines += [f"  not recorded yet: {what}" for what in self.missing]
+        return "\n".join(lines)
+
+
+def judge(claim: Claim, documents: Mapping[str, Any] | None = None) -> Judged:
+    """The verdict on a claim, by :mod:`~rlhf_course.claims.rule`.
+
+    Args:
+        documents: file -> content, in place of the recorded ones.
+    """
+    comparisons: list[Comparison] = []
+    missing: list[str] = []
+    for source in claim.sources:
+        document = (documents or {}).get(source.file) or load(source.file)
+        if document is None:
+            missing.append(source.file)
+            continue
+        try:
+            comparisons += source.compare(document)
+        except NotRecorded as error:
+            missing.append(f"{source.file}: {error}")
+    word = rule.verdict(comparisons)
+    if not comparisons and missing:
+        word = rule.NOT_RECORDED
+    return Judged(claim, tuple(comparisons), word, tuple(dict.fromkeys(missing)))
+
+
+def results(document: dict, wanted: list[dict]) -> list[dict]:
+    """The results of a recorded study's runs with these settings, in this order.
+
+    Raises NotRecorded with the first run that is not there.
+    """
+    by_settings = {_key(run["settings"]): run["result"] for run in document["runs"]}
+    for settings in wanted:
+        if _key(settings) not in by_settings:
+            raise NotRecorded(f"no run of {_key(settings)}")
+    return [by_settings[_key(settings)] for settings in wanted]
+
+
+def _key(settings: dict) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def load(file: str) -> Any:
+    """The content of a recorded file; None where there is none."""
+    return LIVE if file == LIVE else _read(FOLDER / file, _stamp(FOLDER / file))
+
+
+def _stamp(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+@cache
+def _read(path: Path, stamp: int | None) -> Any:
+    return None if stamp is None else json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Measured seconds and memory, beside what the cost model predicts."""

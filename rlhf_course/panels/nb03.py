@@ -1,0 +1,84 @@
+"""Notebook 03: a landscape with a saddle, and where a damped Newton step goes on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rlhf_lib.panels import Panel, figures, slider
+from rlhf_lib.record import Record
+
+from ..checking.goals import reached
+from ..checking.predictions import choice, number
+
+choice(
+    "03.undamped",
+    "Where will undamped Newton (μ = 0) end?",
+    ["in the near minimum (0, 1)", "in the far minimum (0, −1)", "at the saddle (0, 0)"],
+    truth=2,
+    why="Along y the model is a hill, and Newton jumps to its top; the saddle is where it ends.",
+)
+number(
+    "03.least",
+    "Which is the smallest μ for which every step starts downhill along both axes?",
+    truth=0.52,
+    within=0.021,
+    why="At the start the smaller eigenvalue is 3·0.4² − 1 = −0.52, and μ is added to it.",
+)
+
+Path = Callable[..., Iterable[Record]]
+
+
+def shifted(record: Record) -> list[float]:
+    """The eigenvalues of H + μI at a record, in ascending order."""
+    return (record.extra["eigenvalues"] + record.damping).tolist()
+
+
+def smallest(records: Sequence[Record]) -> float:
+    """The smallest eigenvalue of H + μI met on a path."""
+    return min(min(shifted(record)) for record in records)
+
+
+def saddle(descend: Path, steps: int) -> Panel:
+    """`descend(x, y, damping)` yields the records of a path from (x, y), at most `steps` + 1."""
+    return Panel(
+        descend,
+        controls=[
+            slider("x", "start x", low=-2.0, high=2.0, step=0.1, value=1.5),
+            slider("y", "start y", low=-1.6, high=1.6, step=0.1, value=0.4),
+            slider("damping", "damping μ", low=0.0, high=3.0, step=0.02, value=0.0),
+        ],
+        figures=[
+            figures.ContourPath(
+                lambda x, y: 0.5 * x**2 + 0.25 * y**4 - 0.5 * y**2,
+                x_range=[-2, 2], y_range=[-2.6, 2.6], equal=True,
+                levels=[*np.arange(-0.25, 1.01, 0.125), 1.5, 2, 3, 4],
+                marks={"saddle": (0, 0), "minimum ": (0, 1), "minimum": (0, -1)},
+                title="The path over the contours of f", x_title="x", y_title="y",
+            ),
+            figures.Curves(
+                {"smaller": lambda r: shifted(r)[0], "larger": lambda r: shifted(r)[1]},
+                reference={"0": ([0, 12], [0.0, 0.0])},
+                title="Eigenvalues of H + μI at each step", x_title="step",
+                y_title="eigenvalue", x_range=[0, 12], y_range=[-1.5, 5],
+            ),
+        ],
+        readout=_read,
+        total=steps + 1,
+        title="Newton's method on a landscape with a saddle",
+        goal="from (1.5, 0.2), reach a minimum with the least μ that keeps all eigenvalues of "
+             "H + μI positive",
+        reached=reached("03.escape"),
+    )  # fmt: skip
+
+
+def _read(records: Sequence[Record], values: dict[str, Any]) -> str:
+    x, y = records[-1].theta.tolist()
+    at = "the saddle" if abs(y) < 0.01 else "a minimum" if abs(abs(y) - 1) < 0.01 else "on the way"
+    x, y, loss = round(x, 2) + 0.0, round(y, 2) + 0.0, round(records[-1].loss, 3) + 0.0
+    return (
+        f"Step {records[-1].step}: ({x:.2f}, {y:.2f}), {at}, f = {loss:.3f}. The "
+        f"smallest eigenvalue of H + μI met on the way was {smallest(records):.2f}."
+    )

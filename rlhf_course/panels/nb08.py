@@ -1,0 +1,327 @@
+"""Notebook 08: one step under the microscope, and twenty steps under guard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from rlhf_lib.globalize import reduction_ratio
+from rlhf_lib.panels import Panel, figures, log_slider
+from rlhf_lib.panels import choice as options
+from rlhf_lib.panels.figure import HEIGHT, PALETTE
+from rlhf_lib.record import Record
+from rlhf_lib.solvers import conjugate_gradient
+
+from ..checking.goals import reached
+from ..checking.predictions import choice, curve
+
+choice(
+    "08.end",
+    "From the plateau, where the loss is 0.675, the undamped model promises a decrease of 0.085. "
+    "Where will the loss be after its step?",
+    ["at about 0.59, as promised", "between 0.59 and 0.675", "above 0.675, but below 1",
+     "far above 1"],
+    truth=3,
+    why="It is 14.3. In one direction the model sees almost no curvature, and no reason to stop.",
+)  # fmt: skip
+choice(
+    "08.mend",
+    "Which will mend it: making the step shorter, or making it turn?",
+    ["making it shorter", "making it turn", "neither"],
+    truth=1,
+    why="Along the undamped direction the loss can fall by no more than 0.0002, however short the "
+    "step; turned towards −g, a step of length 1.5 wins 0.08.",
+)
+curve(
+    "08.rho",
+    "From the plateau, how does ρ of the damped step depend on its length |d(μ)|?",
+    truth=[1.0, 1.075, 1.128, 1.166, 1.195, 1.22, 1.239, 1.227, 0.938, 0.325, -0.408, -1.237,
+           -2.157, -3.161, -4.244],
+    axes={"x_range": [0, 2.8], "y_range": [-5, 2], "x_title": "length |d(μ)|", "y_title": "ρ"},
+    why="Short steps are predicted exactly. Up to a length of about 1.5 the loss falls even more "
+    "than promised; then the step leaves the region where the model holds, and ρ drops.",
+)
+
+UNBOUNDED = 100.0  # a radius that binds nobody
+T = [k / 40 for k in range(41)]
+LEAST = 0.57150997  # the least loss
+HOME = 1e-4  # a loss that is nearer to it is home
+PATIENTS = 569
+MARKS = {"minimum": (1.331, 2.159), "its mirror": (-1.331, -2.159), "saddle": (0, 0)}
+# Figures of one height get the same margins; contours need none on the right for names of curves.
+WIDER = HEIGHT + 1
+LEVELS = [0.575, 0.58, 0.59, 0.6, 0.62, 0.65, 0.69, 0.75, 0.85, 1, 1.25, 1.5, 2, 3]
+
+Closure = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def surface(closure: Closure) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The loss as a function of two arrays."""
+    one = torch.func.vmap(lambda theta: closure(theta)[0], chunk_size=2000)
+
+    def loss(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        points = torch.tensor(np.stack([a.ravel(), b.ravel()], axis=1))
+        with torch.no_grad():
+            return one(points).numpy().reshape(a.shape)
+
+    return loss
+
+
+def angle(u: Tensor, v: Tensor) -> float:
+    """In degrees."""
+    cosine = float(u @ v / (u.norm() * v.norm()))
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+
+
+def promise(G: Any, d: Tensor) -> float:
+    """The decrease that the model promises for the step d."""
+    return -float(G.gradient @ d + 0.5 * d @ (G @ d))
+
+
+# -- one step ------------------------------------------------------------------------------------
+
+
+def along(
+    G: Any, origin: Tensor, d: Tensor, loss: Callable[[Tensor], float], rho: float, length: float,
+    c: float,
+) -> Iterator[Record]:  # fmt: skip
+    """The records of a step d from t = 0 to 1; `length` is the t that Armijo's test accepts."""
+    slope, promised, dense = float(G.gradient @ d), promise(G, d), G.dense()
+    for k, t in enumerate(T):
+        yield Record(
+            step=k, loss=loss(origin + t * d), theta=origin + t * d, rho=rho, step_length=length,
+            extra={
+                "t": t, "length": float(d.norm()), "promised": promised, "true": rho * promised,
+                "model": G.loss + t * slope + t**2 * (-promised - slope),
+                "line": G.loss + c * t * slope, "turned": angle(d, -G.gradient),
+                "G": dense, "g": G.gradient, "origin": origin,
+            },
+        )  # fmt: skip
+
+
+class _Landscape(figures.ContourPath):
+    """Contours of the true loss, and over them those of the model and the circle of the radius."""
+
+    def __init__(self, loss: Callable, path: Callable[[Record], Any]):
+        super().__init__(
+            loss, x_range=[-3, 4.5], y_range=[-3, 4], levels=LEVELS, equal=True, path=path,
+            marks=MARKS, title="The step over the true loss", x_title="a, second layer",
+            y_title="b, first layer", height=WIDER,
+        )  # fmt: skip
+        self._model, self._circle = (
+            self.follow(
+                go.Scatter(
+                    name=name, mode="lines+text", line=line, textposition="middle right",
+                    textfont={"size": 12, "color": line["color"]},
+                )
+            )
+            for name, line in (
+                ("model", {"color": PALETTE[0], "width": 1.5, "dash": "dash"}),
+                ("Δ", {"color": PALETTE[2], "width": 2.5}),
+            )
+        )
+
+    def update(self, records: Sequence[Record], values: Mapping[str, Any]) -> None:
+        super().update(records, values)
+        circle = model = ([], [])
+        if records:
+            first = records[0].extra
+            turn = torch.linspace(0, 2 * math.pi, 721, dtype=torch.float64)
+            unit = torch.stack([turn.cos(), turn.sin()])
+            if values["radius"] < UNBOUNDED:
+                circle = (first["origin"][:, None] + values["radius"] * unit).tolist()
+            model = _ellipses(first["G"], first["g"], first["origin"], unit)
+        for trace, (xs, ys) in ((self._circle, circle), (self._model, model)):
+            trace.update(x=xs, y=ys, text=_name(trace.name, xs, ys))
+
+
+def _name(name: str, xs: Sequence, ys: Sequence) -> list[str]:
+    """The name at the rightmost point that is well inside the picture."""
+    inside = [(x, i) for i, (x, y) in enumerate(zip(xs, ys, strict=True))
+              if x is not None and abs(x) < 4 and -2.6 < y < 3.6]  # fmt: skip
+    place = max(inside, default=(0.0, -1))[1]
+    return [name if i == place else "" for i in range(len(xs))]
+
+
+def _ellipses(G: Tensor, g: Tensor, origin: Tensor, unit: Tensor) -> tuple[list, list]:
+    """Contours of the model where it promises nothing (through the start), and where it promises
+    some shares of its largest decrease; without the parts that are far out."""
+    h, Q = torch.linalg.eigh(G)
+    best = -Q @ ((Q.T @ g) / h)
+    root = Q * h.rsqrt()
+    xs, ys = [], []
+    for share in (0.0, 0.4, 0.8):
+        size = float((1 - share) * -(g @ best)) ** 0.5  # twice the decrease that is left
+        points = (origin + best)[:, None] + size * (root @ unit)
+        points = torch.where((points.abs() < 30).all(0), points, torch.nan)
+        for found, row in zip((xs, ys), points.tolist(), strict=True):
+            found += [None if math.isnan(v) else v for v in row] + [None]
+    return xs, ys
+
+
+def microscope(
+    one_step: Callable[..., Iterable[Record]], closure: Closure, models: Mapping[str, Any]
+) -> Panel:
+    """`one_step(start, damping, radius, c)` yields what `along` does; `models`: G at each start."""
+    mus = np.logspace(-5, 1, 61)
+    losses = figures.Curves(
+        {"true loss": "loss", "model": _of("model"), "Armijo": _of("line")},
+        x=_of("t"), title="The loss along the step", x_title="t, fraction of the full step",
+        y_title="loss (nats)", x_range=[0, 1], y_range=[0.3, 1.5],
+    )  # fmt: skip
+    losses.room(["plateau, Δ = 2"])  # the name of a former run
+    return Panel(
+        one_step,
+        controls=[
+            options("start", "start", list(models)),
+            log_slider("damping", "damping μ", low=1e-4, high=10, value=0, zero=True),
+            log_slider("radius", "radius Δ", low=0.05, high=UNBOUNDED, value=UNBOUNDED),
+            log_slider("c", "Armijo c", low=1e-4, high=0.9, value=1e-4),
+        ],
+        figures=[
+            _Landscape(surface(closure), _quarters),
+            losses,
+            figures.Curves(
+                {"your step": _of("length")}, x=lambda r: 10 ** (6 * r.extra["t"] - 5),
+                reference={name: (mus, _lengths(G, mus)) for name, G in models.items()},
+                title="Length of the damped step, for every μ", x_title="damping μ",
+                y_title="length |d(μ)|", x_log=True, x_range=[1e-5, 10],
+                y_log=True, y_range=[0.01, 100],
+            ),
+        ],
+        readout=_read,
+        total=len(T),
+        title="One step: what the model promises, and what comes true",
+        goal="from the wall, a step longer than 1.9 with ρ of at least ¾",
+        reached=reached("08.longest"),
+    )  # fmt: skip
+
+
+def _of(name: str) -> Callable[[Record], float]:
+    return lambda record: record.extra[name]
+
+
+def _quarters(record: Record) -> Any:
+    return record.theta if record.step % 10 == 0 else (math.nan, math.nan)
+
+
+def _lengths(G: Any, mus: np.ndarray) -> list[float]:
+    """Equation (8): the length of the damped step for each mu."""
+    h, Q = torch.linalg.eigh(G.dense())
+    g = Q.T @ G.gradient
+    return [float((g / (h + mu)).norm()) for mu in mus.tolist()]
+
+
+def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    r, e = records[-1], records[-1].extra
+    verdict = (
+        "the loss rises" if r.rho <= 0 else "it decreases, if less than promised" if r.rho < 0.75
+        else "the model is right" if r.rho <= 1.25 else "it decreases more than promised"
+    )  # fmt: skip
+    return (
+        f"The full step is {e['length']:.3g} long, {e['turned']:.0f}° away from −g. Promised "
+        f"decrease {e['promised']:.4f}, true {e['true']:.4f}: ρ = {r.rho:.2f}, {verdict}. "
+        f"Armijo's test accepts t = {r.step_length:.3g}."
+    )
+
+
+# -- step after step -----------------------------------------------------------------------------
+
+
+def unguarded(
+    theta: Tensor, curvature: Callable[[Tensor], Any], loss: Callable[[Tensor], float], steps: int
+) -> Iterator[Record]:
+    """Takes every undamped step as the model proposes it; changes theta in place."""
+    for step in range(1, steps + 1):
+        G = curvature(theta)
+        d = conjugate_gradient(G, -G.gradient, rtol=1e-12).x
+        promised = promise(G, d)
+        with torch.no_grad():
+            theta += d
+        yield Record(
+            step=step, loss=G.loss, damping=0.0, step_length=1.0, products=2,
+            rho=reduction_ratio(G.loss - loss(theta), promised),
+            cost=step * PATIENTS * (1 + 2 * G.product_cost + 1 / 3),
+        )  # fmt: skip
+
+
+def gradients(record: Record) -> float:
+    """The cost of a walk until this record, in gradients of all patients."""
+    return record.cost / PATIENTS
+
+
+def arrival(records: Iterable[Record]) -> Record | None:
+    """The first record that is home, or None."""
+    return next((r for r in records if r.train_loss - LEAST < HOME), None)
+
+
+def walking(
+    walk: Callable[..., Iterable[Record]], closure: Closure, starts: Sequence[str],
+    guards: Sequence[str], steps: int,
+) -> Panel:  # fmt: skip
+    """`walk(start, guard, damping, radius)` yields the state before the first step and `steps`
+    records with `theta` and `train_loss` after each step."""
+    return Panel(
+        walk,
+        controls=[
+            options("start", "start", list(starts), value="wall"),
+            options("guard", "guarded by", list(guards)),
+            log_slider("damping", "first μ", low=1e-4, high=10, value=1e-4),
+            log_slider("radius", "first Δ", low=0.05, high=UNBOUNDED, value=20),
+        ],
+        figures=[
+            figures.ContourPath(
+                surface(closure), x_range=[-3, 4.5], y_range=[-3, 4], levels=LEVELS, equal=True,
+                marks=MARKS, title="The path over the true loss", x_title="a, second layer",
+                y_title="b, first layer", height=WIDER,
+            ),
+            figures.Curves(
+                {"loss": lambda r: max(r.train_loss - LEAST, 1e-8)}, x=gradients,
+                title="Loss above its least value", x_title="cost in gradients of all patients",
+                y_title="nats", x_range=[0, 80], y_range=[1e-8, 1e3],
+                y_log=True, goal={"y": HOME, "label": "home"},
+            ),
+        ],
+        readout=_tell,
+        total=steps + 1,
+        title="Twenty steps under guard",
+        goal="find a guard and a first μ or Δ that bring both starts home, and a guard that does "
+             "not",
+        reached=_both_ways(),
+    )  # fmt: skip
+
+
+def _both_ways() -> Callable[[Sequence[Record], Mapping[str, Any]], bool]:
+    """Whether the runs so far hold one setting with both starts home, and one that is not."""
+    home: dict[tuple, set] = {}
+    lost = False
+
+    def judge(records: Sequence[Record], values: Mapping[str, Any]) -> bool:
+        nonlocal lost
+        setting = tuple(values[name] for name in ("guard", "damping", "radius"))
+        if arrival(records) is None:
+            lost = True
+        else:
+            home.setdefault(setting, set()).add(values["start"])
+        return lost and any(len(starts) == 2 for starts in home.values())
+
+    return judge
+
+
+def _tell(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    r, arrived = records[-1], arrival(records)
+    rejected = sum(not q.accepted for q in records)
+    where = (
+        f"at step {arrived.step}, after {gradients(arrived):.0f} gradients" if arrived
+        else "not yet"
+    )  # fmt: skip
+    return (
+        f"Step {r.step}: loss {r.train_loss:.4g}, cost {gradients(r):.0f} gradients, {rejected} "
+        f"steps rejected. Home (within 0.0001 of the least loss): {where}."
+    )

@@ -1,0 +1,294 @@
+"""Notebook 16: the ledger of the article's claims, their comparisons, and one tested again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rlhf_lib.panels import Panel, charts, slider
+from rlhf_lib.panels import choice as drop_down
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.intervals import Intervals
+from rlhf_lib.panels.theme import GREY, PALETTE
+from rlhf_lib.record import Record
+
+from ..checking.goals import reached
+from ..checking.predictions import choice
+from ..claims import Judged, interval
+from ..claims.rule import (
+    AGAINST,
+    DEPENDS,
+    FOR,
+    NOT_SUPPORTED,
+    OPEN,
+    SUPPORTED,
+    UNDECIDED,
+    Comparison,
+)
+from ..experiments.nb16_retest import ADAM, DEFAULT, RETESTS, TUNED
+from ..table import Table
+
+WORDS = [SUPPORTED, NOT_SUPPORTED, DEPENDS, UNDECIDED]
+SECOND_ORDER, CROSS_VALIDATION = "less overfitting by second order", "λ by cross-validation"
+Book = Mapping[str, Judged]
+
+choice(
+    "16.adam",
+    "“Second order converges faster than Adam.” Which word will the rule give?",
+    WORDS,
+    truth=2,
+    why="At equal gradients Adam is ahead, at equal CPU seconds on one thread RLHF is.",
+)
+choice(
+    "16.second_order",
+    "“Because it sees the curvature, second order overfits less.” Which word?",
+    WORDS,
+    truth=1,
+    why="Without a penalty RLHF ends level with AdamW on the digits and behind it on the reviews.",
+)
+choice(
+    "16.cross_validation",
+    "“λ should be chosen by cross-validation.” Which word?",
+    WORDS,
+    truth=3,
+    why="It beats next to no penalty by far; against one held-out fifth ten seeds cannot tell.",
+)
+
+# What a row's name leaves out: the text beside the chart says it.
+_SHORTER = (
+    (", momentum 0.9", ""),
+    ("digits with an L2 penalty", "digits + L2"),
+    ("RLHF, CG, no penalty, against", "no penalty, against"),
+    ("against gradient descent", "against GD"),
+    ("RLHF, CG against ", "against "),
+    ("RLHF against ", "against "),
+    ("adamw", "AdamW"),
+    (", training loss at equal ", ", "),
+    (", objective at equal ", ", "),
+    (", validation loss at the end", ""),
+    (", test loss at the end", ""),
+    ("RLHF with l1, λ tuned, against", "L1, tuned λ, against"),
+    ("RLHF with l1, λ = 0.0001, against", "L1, λ = 0.0001, against"),
+    ("RLHF with L1 at zero against RLHF without a penalty", "L1 against none"),
+    ("RLHF with L1 at zero against", "L1 against"),
+    ("RLHF with l2sp, λ tuned, against l1", "L2-SP against L1"),
+    ("RLHF with l1sp, λ tuned, against l1", "L1-SP against L1"),
+    ("RLHF, L2-SP against L1 at zero", "L2-SP against L1"),
+    ("decoupled weight decay leaves more than half of the rise", "decay"),
+    ("dropout leaves more than half of the rise", "dropout"),
+    (", training loss before less after", ""),
+    ("RLHF, validation loss, before less after", "before and after"),
+    (", both with L2-SP", ""),
+    ("λ by 5-fold cross-validation against none, test loss", "folds against no penalty"),
+    ("λ by 5-fold cross-validation against one split, test loss", "folds against one split"),
+    (", accuracy above the whole model's less 0.02", ""),
+    (", 25% of the bytes", ""), (", 78% of the bytes", ""), (", 84% of the bytes", ""),
+    ("BERT-base's dense Hessian, 48 PB, against 1 TiB of memory", "the matrix against 1 TiB"),
+    ("a Hessian product of a 22.7-million-weight BERT against 10 gradients",
+     "a product against 10 gradients"),
+    ("BERT, 64 sentences, one solve in sample space against CG, gradients",
+     "sample space: BERT, one solve"),
+    ("MLP, batch 64, one solve in sample space against CG, gradients",
+     "sample space: MLP, one solve"),
+    ("digits, RLHF in sample space against CG, gradients", "sample space: digits, training"),
+    ("reviews, RLHF in sample space against CG, gradients", "sample space: reviews, training"),
+    ("a step by one inverse for each matrix, within 10% of Newton's", "the sketch: its step"),
+    ("bert with fused attention: scaled_dot_product_flash_attention_for_cpu has no second "
+     "derivative in PyTorch, and curvature products need it", "bert, fused attention"),
+    ("the largest second derivative of Σ|θ| is 0", "second derivative of Σ|θ|"),
+    ("two layers, with a teacher against labels alone, validation ", "with a teacher, "),
+)  # fmt: skip
+
+
+def short(about: str) -> str:
+    """A comparison's name with what its chart needs."""
+    for long, brief in _SHORTER:
+        about = about.replace(long, brief)
+    return about
+
+
+def _from_the_left(figure: Figure) -> Figure:
+    """The title and the legend begin over the rows' names, which need much of the width."""
+    axes = figure.widget.axes
+    left = {"x": 0.01, "xref": "container"}
+    figure.widget.axes = axes | {
+        "title": axes["title"] | left, "legend": axes.get("legend", {}) | left}
+    return figure
+
+
+def count(judged: Judged, word: str) -> int:
+    """How many of a claim's comparisons say "for", "against" or "open"."""
+    return sum(c.says == word for c in judged.comparisons)
+
+
+def ledger_table(book: Book) -> Table:
+    """A row for each claim."""
+    rows = []
+    for name, judged in book.items():
+        measured = {(len(c.benefits), c.of) for c in judged.comparisons if not c.exact}
+        rows.append({
+            "claim": name, "verdict": judged.verdict,
+            **{word: count(judged, word) for word in (FOR, AGAINST, OPEN)},
+            "numbers of": ", ".join(f"{n} {of}" for n, of in sorted(measured)),
+        })  # fmt: skip
+    return Table(rows, caption="The ledger: comparisons for, against and open, and the verdict")
+
+
+def ledger_chart(book: Book) -> Figure:
+    """For each claim how many comparisons are for it, open and against it."""
+    names = list(book)
+    words = [judged.verdict for judged in book.values()]
+    found = ", ".join(f"{words.count(w)} {w}" for w in WORDS)
+    figure = charts.Still(
+        legend=True, title="Comparisons of each claim", x_title="comparisons", x_range=[0, 10.5],
+        y_range=[len(names) - 0.5, -0.5], height=92 + 22 * len(names),
+        readout=f"The verdicts: {found}.",
+    )  # fmt: skip
+    looks = ((FOR, PALETTE[0], ""), (OPEN, GREY, "."), (AGAINST, PALETTE[1], "/"))
+    for word, colour, pattern in looks:
+        figure.place(go.Bar(
+            x=[count(book[name], word) for name in names], y=list(range(len(names))),
+            name=word, orientation="h", marker={
+                "color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+        ))  # fmt: skip
+    axes = figure.widget.axes
+    figure.margin = figure.margin | {"l": 250}
+    figure.widget.axes = figure.widget.axes | {
+        "barmode": "stack", "bargap": 0.25, "yaxis": axes["yaxis"] | {
+            "tickvals": list(range(len(names))), "ticks": "",
+            "ticktext": names},
+    }  # fmt: skip
+    return _from_the_left(figure.done())
+
+
+def differences(book: Book, names: Sequence[str], unit: str, **axes: Any) -> Figure:
+    """The mean benefit of each comparison of these claims in this unit, with its interval."""
+    rows, marked = {}, []
+    for name in names:
+        for c in book[name].comparisons:
+            if c.unit == unit:
+                rows[short(c.about)] = (c.mean, *c.interval)
+                if c.says == OPEN:
+                    marked.append(short(c.about))
+    said = [c.says for name in names for c in book[name].comparisons if c.unit == unit]
+    verdicts = "; ".join(f"{name}: {book[name].verdict}" for name in names)
+    return ranking(
+        rows, marked=marked, x_title=f"benefit ({unit})",
+        title="Mean benefits: for the claim is to the right",
+        readout=f"{said.count(FOR)} for, {said.count(AGAINST)} against, {said.count(OPEN)} open "
+                f"(diamonds). {verdicts}.", **axes,
+    )  # fmt: skip
+
+
+def ranking(rows: Mapping[str, tuple[float, float, float]], **axes: Any) -> Figure:
+    """Means with their intervals, a row each, about a line at no difference."""
+    return _from_the_left(charts.ranking(rows, lines={"no difference": 0.0}, **axes))
+
+
+def numbers(book: Book, names: Sequence[str]) -> Table:
+    """The comparisons of these claims in numbers."""
+    rows = [
+        {"claim": name, "comparison": short(c.about), "mean": c.mean, "low": c.interval[0],
+         "high": c.interval[1], "unit": c.unit, "says": c.says}
+        for name in names for c in book[name].comparisons
+    ]  # fmt: skip
+    signed = {column: "+.3f" for column in ("mean", "low", "high")}
+    return Table(rows, caption="Mean benefits with their 95 % intervals", formats=signed)
+
+
+# -- the panels -------------------------------------------------------------------------------
+
+
+def scaled(judged: Judged) -> dict[str, tuple[tuple[float, ...], float, float]]:
+    """The comparisons of a claim, each as shares of its own largest number."""
+    found = {}
+    for c in judged.comparisons:
+        low, high = c.interval
+        largest = max(abs(x) for x in (*c.benefits, low, high) if math.isfinite(x)) or 1.0
+        dots = tuple(b / largest for b in c.benefits)
+        found[short(c.about)] = (dots, low / largest, high / largest)
+    return found
+
+
+class Rows(Intervals):
+    """Intervals with one room for the rows' names, whatever claim is shown."""
+
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        super().update(records, values)
+        axes = self.widget.axes
+        room = axes["margin"] | {"l": 262, "t": 76}
+        self.widget.axes = axes | {"yaxis": axes["yaxis"] | {"automargin": False}, "margin": room}
+
+
+def ledger_panel(pick: Callable[..., Iterable[Record]], book: Book) -> Panel:
+    """`pick(claim)` yields one record, with the judged claim in `extra`."""
+    return Panel(
+        pick,
+        controls=[drop_down("claim", "claim", list(book), ADAM)],
+        figures=[
+            _from_the_left(Rows(
+                lambda r: scaled(r.extra["judged"]),
+                max(len(judged.comparisons) for judged in book.values()),
+                title="For the claim is to the right of 0", x_range=[-1.1, 1.1],
+                x_title="share of the row's largest",
+            )),
+        ],
+        readout=_read_claim,
+        title="Fourteen claims",
+        keep=0,
+    )  # fmt: skip
+
+
+def _read_claim(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    judged = records[-1].extra["judged"]
+    claim, means = judged.claim, {}
+    for c in judged.comparisons:
+        means.setdefault(c.unit, []).append(f"{c.mean:+.2g}")
+    listed = "; ".join(f"{', '.join(some)} {unit}" for unit, some in means.items())
+    return (
+        f"The article: {claim.words} Our test: {claim.test} Means, from the top: {listed}. "
+        f"Verdict: {judged.verdict.upper()}. {claim.note}"
+    )
+
+
+def again(retest: Callable[..., Iterable[Record]], book: Book) -> Panel:
+    """`retest(claim, baseline, first, seeds)` yields a record a seed, with all `benefits`."""
+
+    def read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+        _, about, unit = RETESTS[values["claim"]]
+        found = Comparison(about, records[-1].extra["benefits"], unit)
+        against = "" if "faster" not in values["claim"] else f" ({values['baseline']})"
+        return f"{found}{against}. The ledger's verdict: {book[values['claim']].verdict}."
+
+    return Panel(
+        retest,
+        controls=[
+            drop_down("claim", "claim", list(RETESTS), ADAM),
+            drop_down("baseline", "baseline", [TUNED, DEFAULT]),
+            slider("first", "first seed", low=0, high=80, step=1, value=20),
+            slider("seeds", "seeds", low=1, high=20, step=1, value=3),
+        ],
+        figures=[
+            Intervals(
+                _yours, 1, title="Your seeds: for is to the right of 0", x_range=[-1.5, 2.5],
+                x_title="benefit, in the unit of the read-out", height=220,
+                goal={"x": (0, 2.5)},
+            ),
+        ],
+        readout=read,
+        total=lambda values: values["seeds"],
+        title="One claim, other seeds",
+        goal="with at least three seeds, second order faster than Adam, the whole interval above 0",
+        reached=reached("16.untuned"),
+        on_release=False,
+        keep=0,
+    )  # fmt: skip
+
+
+def _yours(record: Record) -> dict[str, tuple[Sequence[float], float, float]]:
+    benefits = record.extra["benefits"]
+    low, high = interval(benefits)
+    return {"yours": (benefits, max(low, -9.0), min(high, 9.0))}

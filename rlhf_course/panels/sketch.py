@@ -1,0 +1,72 @@
+"""A figure of named lines and points that move with a run: data and a fit, a landscape, a path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rlhf_lib.panels.figure import DASHES, GREY, PALETTE, Figure
+
+Points = tuple[Iterable[float], Iterable[float]]
+SYMBOLS = ["circle", "square", "x", "star", "diamond"]
+
+
+class Sketch(Figure):
+    """Traces that a function of the run places anew with each draw.
+
+    `traces` maps a name to its look: "line", "points", "path" (a line with a point at each step),
+    "mark" (large points) or "ground" (thin grey lines behind everything). `place(records, values)`
+    returns a mapping of such names to `(xs, ys)`; a name left out is empty, and a number that is
+    not finite breaks the line. Traces named in `ghosts` stay, pale, when the next run begins.
+    """
+
+    def __init__(
+        self,
+        place: Callable[[Sequence[Any], Mapping[str, Any]], Mapping[str, Points]],
+        traces: Mapping[str, str],
+        *,
+        ghosts: Sequence[str] = (),
+        **axes: Any,
+    ):
+        super().__init__(**axes)
+        self._place, self._named = place, {}
+        lines = marks = 0
+        for name, look in traces.items():
+            if look == "ground":
+                style = {"mode": "lines", "line": {"color": GREY, "width": 0.8}}
+            elif look in ("line", "path"):
+                line = {"color": PALETTE[lines % len(PALETTE)], "dash": DASHES[lines % len(DASHES)]}
+                mode = "lines" if look == "line" else "lines+markers"
+                style = {"mode": mode, "line": line | {"width": 2.5}}
+                lines += 1
+            elif look in ("points", "mark"):
+                marker = {"symbol": SYMBOLS[marks % len(SYMBOLS)], "color": PALETTE[-1 - marks]}
+                marker |= {"size": 7 if look == "points" else 12, "line": {"width": 1}}
+                style = {"mode": "markers", "marker": marker}
+                marks += 1
+            else:
+                raise ValueError(
+                    f"{name}: expected line, points, path, mark or ground, got {look!r}"
+                )
+            left = {"mode": style["mode"]}
+            if "line" in style:
+                left["line"] = style["line"] | {"width": 1.5}
+            self._named[name] = self.follow(
+                go.Scatter(name=name, **style), left if name in ghosts else None
+            )
+
+    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
+        points = self._place(records, values) if records else {}
+        if unknown := set(points) - set(self._named):
+            raise ValueError(f"no trace is named {sorted(unknown)}; there are {list(self._named)}")
+        for name, trace in self._named.items():
+            xs, ys = points.get(name, ([], []))
+            trace.update(x=_drawable(xs), y=_drawable(ys))
+
+
+def _drawable(numbers: Iterable[float]) -> list[float | None]:
+    values = [float(n) for n in numbers]
+    return [v if math.isfinite(v) else None for v in values]

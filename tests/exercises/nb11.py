@@ -1,0 +1,117 @@
+"""Answers to the exercises of notebook 11."""
+
+from types import SimpleNamespace
+
+import torch
+from answers import Shown, record
+
+from rlhf_course.experiments.nb11_logistic_path import logistic_path, logistic_scores
+from rlhf_lib.folds import stratified_folds
+from rlhf_lib.select_lambda import select_lambda
+
+
+def shown(cost, **values):
+    found = SimpleNamespace(chosen=10.0)
+    asked = {"n": 60, "sample": 3, "folds": 5, "first": 6, "seeds": 1, "rule": "min"}
+    return Shown([record(extra={"cost": cost, "found": found})], asked | values)
+
+
+def limited(lambdas, means, errors, share=1.0):
+    best = means.index(min(means))
+    limit = means[best] + share * errors[best]
+    return [v for v, m in zip(lambdas, means, strict=True) if m <= limit]
+
+
+def own_errors(lambdas, means, errors):
+    low = min(means)
+    return max(v for v, m, e in zip(lambdas, means, errors, strict=True) if m - e <= low)
+
+
+def first_is_best(lambdas, means, errors):
+    limit = means[0] + errors[0]
+    return max(v for v, m in zip(lambdas, means, strict=True) if m <= limit)
+
+
+def fit(select="train", scale="train", judges="validation", features=20):
+    def mended(X, y, train, validation, lambdas):
+        rows = {"train": train, "all": torch.arange(len(y)), "validation": validation}
+        chosen, scaled, judged = rows[select], rows[scale], rows[judges]
+        A, c = X[chosen] - X[chosen].mean(0), y[chosen] - y[chosen].double().mean()
+        kept = ((A * c[:, None]).sum(0) / A.norm(dim=0)).abs().topk(features).indices
+        Z = ((X - X[scaled].mean(0)) / X[scaled].std(0))[:, kept]
+        for w, b in logistic_path(Z[train], y[train], lambdas):
+            yield logistic_scores(Z[judged], y[judged], w, b)
+
+    return mended
+
+
+def only_losses(*arguments):
+    return [score["loss"] for score in fit()(*arguments)]
+
+
+def nested(translate=True, how="nested"):
+    def answer(fit, labels, lambdas):
+        everywhere = select_lambda(fit, labels, lambdas, folds=4, rule="min").chosen
+        scores = []
+        for train, judges in stratified_folds(labels, 5):
+            def inner(a, b, values, seed, train=train):
+                return fit(train[a], train[b], values, seed) if translate else fit(a, b, values, 0)
+
+            found = select_lambda(inner, labels[train], lambdas, folds=4, rule="min")
+            chosen = everywhere if how == "once" else found.chosen
+            score = [*fit(train, judges, [chosen], 0)]
+            if how == "inner":
+                score = [found.best_row.mean]
+            if how == "judges":
+                score = [min(fit(train, judges, lambdas, 0))]
+            scores += score
+        return scores
+
+    return answer
+
+
+SOLUTIONS = {
+    "11.fooled": shown(0.13),
+    "11.leak": ("B", fit()),
+    "11.nested": nested(),
+}
+
+MISTAKES = {
+    "11.fooled": [
+        (shown(0.01), "honest enough"),
+        (shown(0.07), "not yet fooled"),
+        (0.13, "the panel itself"),
+    ],
+    "11.one_se": [
+        (lambda v, m, e: v[m.index(min(m))], "least mean itself"),
+        (lambda v, m, e: min(limited(v, m, e)), "takes the largest"),
+        (lambda v, m, e: float(v.index(max(limited(v, m, e)))), "place in the list"),
+        (own_errors, "own standard error"),
+        (first_is_best, "any order"),
+        (lambda v, m, e: max(limited(v, m, e, 0.5)), "half a standard error"),
+        (lambda v, m, e: -1.0, "limit is"),
+    ],
+    "11.leak": [
+        (("A", fit()), "training rows alone: no leak"),
+        (("C", fit()), "only applies"),
+        (("D", fit()), "somebody chose before"),
+        (("E", fit()), "as it should"),
+        (("F", fit()), "letter of a line"),
+        (("B", fit(select="all")), "still chosen on all"),
+        (("B", fit(select="validation")), "worse still"),
+        (("B", fit(scale="all")), "line A had them right"),
+        (("B", fit(features=120)), "left out"),
+        (("B", fit(judges="train")), "validation rows judge"),
+        (("B", fit(features=10)), "Change line B alone"),
+        (("B", only_losses), "as line E does"),
+        ("B", "the pair"),
+    ],
+    "11.nested": [
+        (nested(translate=False), "translate by train"),
+        (nested(how="inner"), "inner searches chose"),
+        (nested(how="once"), "helped to choose"),
+        (nested(how="judges"), "judges themselves"),
+        (lambda fit, labels, lambdas: 0.3, "list of five"),
+        (lambda *a: [[s] for s in nested()(*a)], "numbers in the list"),
+    ],
+}

@@ -1,0 +1,80 @@
+"""Answers to the exercises of notebook 16."""
+
+import math
+import statistics
+
+from answers import Shown, record
+
+from rlhf_course.experiments.nb16_retest import ADAM, DEFAULT, TUNED
+
+
+def tested(benefits, baseline=DEFAULT):
+    values = {"claim": ADAM, "baseline": baseline, "first": 20, "seeds": len(benefits)}
+    return Shown([record(extra={"benefits": tuple(benefits)})], values)
+
+
+def paired(ours, theirs, t, *, sign=1, root=True, freedom=1, factor=True):
+    gains = [sign * (b - a) for a, b in zip(ours, theirs, strict=True)]
+    n, mean = len(gains), statistics.fmean(gains)
+    s = math.sqrt(sum((g - mean) ** 2 for g in gains) / (n - freedom))
+    half = (t if factor else 1) * s / (math.sqrt(n) if root else 1)
+    return mean - half, mean + half
+
+
+def unpaired(ours, theirs, t):
+    n = len(ours)
+    half = t * math.sqrt(statistics.variance(ours) / n + statistics.variance(theirs) / n)
+    mean = statistics.fmean(theirs) - statistics.fmean(ours)
+    return mean - half, mean + half
+
+
+def verdict(intervals):
+    said = ["for" if low > 0 else "against" if high < 0 else "open" for low, high in intervals]
+    if not said:
+        return "not tested"
+    if set(said) == {"for"}:
+        return "supported"
+    if "against" not in said:
+        return "undecided"
+    return "depends" if "for" in said else "not supported"
+
+
+def majority(intervals):
+    good, bad = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
+    if not intervals:
+        return "not tested"
+    return "supported" if good > bad else "not supported" if bad > good else "undecided"
+
+
+def by_means(intervals):
+    if not intervals:
+        return "not tested"
+    mean = sum(low + high for low, high in intervals)
+    return "supported" if mean > 0 else "not supported"
+
+
+SOLUTIONS = {"16.untuned": tested([0.2, 0.25, 0.22])}
+
+MISTAKES = {
+    "16.untuned": [
+        (tested([0.2, 0.25]), "three at least"),
+        (tested([-0.01, 0.0, -0.02], TUNED), "careless author"),
+        (tested([0.2, -0.25, 0.22]), "more seeds"),
+    ],
+    "16.interval": [
+        (unpaired, "unpaired groups"),
+        (lambda a, b, t: paired(a, b, t, sign=-1), "turned round"),
+        (lambda a, b, t: paired(a, b, t, root=False), "by √n"),
+        (lambda a, b, t: paired(a, b, t, freedom=0), "n - 1"),
+        (lambda a, b, t: paired(a, b, t, factor=False), "t is missing"),
+        (lambda a, b, t: paired(a, b, t)[::-1], "low, then high"),
+        (lambda a, b, t: 0.3, "two numbers"),
+    ],
+    "16.verdict": [
+        (majority, "not supported yet"),
+        (lambda v: verdict(v) if v else "depends", "no evidence"),
+        (lambda v: verdict(v).replace("not supported", "depends"), "not supported"),
+        (by_means, "says nothing"),
+        (lambda v: bool(v), "five words"),
+    ],
+}
