@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .cost import CG_MOVES, Work
 from .curvature import GaussNewtonOperator
 from .globalize import Iterates
 from .local_model import LocalModel, Proposal
-from .machine import known
 from .preconditioners import (
     diagonal_preconditioner,
     empirical_fisher_diagonal,
@@ -23,6 +21,7 @@ from .proximal import proximal_solve
 from .sample_rows import SampleSpace
 from .sample_space import sample_space_solve
 from .solvers import CGResult, conjugate_gradient
+from .work import CG_MOVES, Work, known
 
 _PRECONDITIONERS = ("fisher", "ggn", "hutchinson")
 
@@ -183,7 +182,7 @@ def by_proximal_steps(
 def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
     """Sample space or conjugate gradients, by the number of matrix products each will take.
 
-    Inside :func:`~rlhf_lib.machine.calibrated` by the seconds that the machine's constants predict:
+    Inside :func:`~rlhf_lib.work.calibrated` by the seconds that it predicts:
     matrix products are not all that takes time.
 
     Args:

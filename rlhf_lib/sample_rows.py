@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .cost import Work
 from .flat import unflatten
 from .interrupt import checkpoint
 from .objective import TaskLoss, gradients
 from .output_factor import output_factor
 from .per_sample import Lookup, Outer, PerSample, Plain
 from .tape import Tape
+from .work import Work
 
 _VECTOR_MOVES = 12  # vectors that a solution reads and writes beside the rows
 _BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache

@@ -14,14 +14,14 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from rlhf_course.cost.measured import Bench
-from rlhf_lib.cost import (
+from rlhf_course.cost.model import (
     PASSES,
     Transformer,
-    Work,
     all_reduce_seconds,
     dense_hessian_bytes,
     vector_bytes,
 )
+from rlhf_lib.work import Work
 
 TINY = Transformer(16, 2, 2, 32, vocabulary=40, positions=16)
 SHAPES = [

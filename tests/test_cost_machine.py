@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf_course.cost import measured as costs
+from rlhf_course.cost.calibration import Machine
+from rlhf_course.cost.model import PASSES, Transformer
 from rlhf_lib import GaussNewtonOperator
-from rlhf_lib.cost import PASSES, Transformer, Work
 from rlhf_lib.local_model import LocalModel
-from rlhf_lib.machine import Machine, calibrated, known
 from rlhf_lib.propose import Solver, choose
 from rlhf_lib.regularizers import L2
+from rlhf_lib.work import Work, calibrated, known
 
 SMALL = Transformer(128, 2, 2, 512)
 LARGE = Transformer(384, 6, 12, 1536)

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from rlhf_lib.cost import Transformer
 from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator
 from rlhf_lib.quiet import quiet
 from rlhf_lib.solvers import Shifted, conjugate_gradient
+
+from .model import Transformer
 
 with quiet():
     from transformers import BertConfig, BertForSequenceClassification

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from rlhf_lib.cost import Transformer, dense_hessian_bytes
-from rlhf_lib.machine import Machine
 from rlhf_lib.panels import Panel, charts, slider
 from rlhf_lib.panels import choice as drop_down
 from rlhf_lib.panels.bands import Bands
@@ -18,6 +16,8 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, number
+from ..cost.calibration import Machine
+from ..cost.model import Transformer, dense_hessian_bytes
 from .sketch import Sketch
 
 number(

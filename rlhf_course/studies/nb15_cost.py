@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlhf_lib.cost import Transformer
-
+from ..cost.model import Transformer
 from . import Study
 
 CG_PRODUCTS = 5

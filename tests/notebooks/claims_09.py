@@ -17,7 +17,7 @@ def ends(runs):
 @claim("A forward pass alone counts ⅓ and a product with $G$ 4/3, by counting matrix products (a "
        "backward pass is two of them for each one of the forward pass).")
 def the_library_charges_a_third_and_four_thirds(dear):
-    from rlhf_lib.cost import PRODUCTS
+    from rlhf_course.cost.model import PRODUCTS
 
     assert (PRODUCTS["forward"], PRODUCTS["gradient"], PRODUCTS["Gv"]) == (1, 3, 4)
     for before, after in itertools.pairwise(dear):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from .cost import Work
+from rlhf_lib.work import Work
 
 _COUNTS = ("flop", "operand", "element", "vector", "call")
 _LOOSE = ("graph", "passing")  # made of many tensors of many sizes
@@ -16,7 +15,7 @@ _LOOSE = ("graph", "passing")  # made of many tensors of many sizes
 
 @dataclass(frozen=True)
 class Machine:
-    """Seconds for each count of a :class:`~rlhf_lib.cost.Work`, and the allocator's slack.
+    """Seconds for each count of a :class:`~rlhf_lib.work.Work`, and the allocator's slack.
 
     Attributes:
         flop: of one floating-point operation in a matrix product; 1 / flop is the machine's rate.
@@ -119,26 +118,3 @@ def _non_negative_least_squares(A: torch.Tensor, b: torch.Tensor) -> list[float]
             for i, value in zip(free, x / scale[free], strict=True):
                 best[i] = float(value)
     return best
-
-
-_known: list[Machine] = []
-
-
-def known() -> Machine | None:
-    """The machine that :func:`calibrated` names at present, None if there is none."""
-    return _known[-1] if _known else None
-
-
-@contextmanager
-def calibrated(machine: Machine):
-    """Within the block `solver="auto"` goes by this machine's seconds instead of counts alone.
-
-    >>> with calibrated(Machine(flop=1e-11, call=1e-6)):
-    ...     known().flop
-    1e-11
-    """
-    _known.append(machine)
-    try:
-        yield machine
-    finally:
-        _known.remove(machine)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from operator import index
 from types import MappingProxyType
 
+from rlhf_lib.work import CG_MOVES, Work
+
 PASSES = ("forward", "gradient", "set-up", "Hv", "Gv")
 
 # Matrix products for each one of the forward pass: a gradient has two more, a Hessian product six,
@@ -33,8 +35,6 @@ _CALLS = {
 # Vectors as long as the parameters: gradients and products are written, and then flattened or
 # copied; a Hessian product meets every weight matrix twice and adds.
 _VECTORS = {"forward": 0, "gradient": 1, "set-up": 3, "Hv": 3, "Gv": 2}
-# Vectors that an iteration of conjugate gradients reads and writes beside its product.
-CG_MOVES = 12
 # Right-hand side, solution, residual, direction, product.
 _CG_VECTORS = 5
 
@@ -42,42 +42,6 @@ _CG_VECTORS = 5
 # needs, "graph" what products need; a Hessian product passes back through "graph" in two stages
 # and holds "between" from the first to the second.
 _KEPT = {"forward": (8, 2, 1, 2), "graph": (16, 4, 3, 3), "between": (8, 2, 2, 0)}
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a machine has to do. All are plain numbers and add up.
-
-    Attributes:
-        flops: floating-point operations of matrix products, two for each multiplication.
-        operands: numbers that matrix products read and write.
-        elements: numbers that all other operations read and write.
-        vectors: numbers moved, read and written, in vectors as long as the parameters, which no
-            cache holds.
-        calls: operations called.
-    """
-
-    flops: float = 0.0
-    operands: float = 0.0
-    elements: float = 0.0
-    vectors: float = 0.0
-    calls: float = 0.0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(*(a + b for a, b in zip(self.numbers, other.numbers, strict=True)))
-
-    def __mul__(self, factor: float) -> Work:
-        return Work(*(factor * a for a in self.numbers))
-
-    __rmul__ = __mul__
-
-    def __radd__(self, other) -> Work:
-        return self if other == 0 else NotImplemented  # so that sum() works
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        """In the order of the attributes."""
-        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True)
