@@ -10,8 +10,8 @@ from rlhf_lib import (
     conjugate_gradient,
     sample_space_solve,
 )
+from rlhf_lib.curvature import Shifted
 from rlhf_lib.objective import TaskLoss
-from rlhf_lib.solvers import Shifted
 
 from .contenders import RTOL, contender
 

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch.func import functional_call
 
-from rlhf_lib.flat import flatten, unflatten
+from rlhf_lib.objective import flatten, unflatten
 
 from .contenders import RTOL, contender
 from .ours import cg_solve, micro_batches

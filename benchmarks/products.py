@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from rlhf_lib.flat import flatten
+from rlhf_lib.objective import flatten
 
 from . import ours, peers, problems  # noqa: F401 - ours and peers enter the contenders
 from .contenders import CONTENDERS, RTOL, Contender

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rlhf_lib.flat import assign, flatten
+from rlhf_lib.objective import assign, flatten
 
 from .problems import Problem
 

@@ -1,27 +1,29 @@
 """Regularized Learning with Hessian-Free optimization: a small library to read, use and teach from.
 
-Not Reinforcement Learning from Human Feedback. The way through the code, top to bottom:
-objective and regularizers; curvature; conjugate gradients, sample space, proximal steps; how far to
-trust a step; newton and optimizer; train; select_lambda.
+Not Reinforcement Learning from Human Feedback. The folders are the way through the code: objective
+and regularizers, what is minimized; curvature and per_sample, what is known of it; solve, from both
+to a direction; step, how far to trust it; optimizer and train; select, which lambda.
 """
 
 from . import regularizers
-from .curvature import CurvatureOperator, GaussNewtonOperator, HessianOperator, exact_hessian
-from .newton import newton
-from .optimizer import RLHFOptimizer
-from .preconditioners import (
+from .curvature import (
+    CurvatureOperator,
+    GaussNewtonOperator,
+    HessianOperator,
     diagonal_preconditioner,
     empirical_fisher_diagonal,
+    exact_hessian,
     gauss_newton_diagonal,
     hutchinson_diagonal,
+    lanczos,
+    spectral_density,
 )
-from .proximal import proximal_solve
+from .optimizer import RLHFOptimizer
+from .per_sample import SampleSpace
 from .record import Record
-from .sample_rows import SampleSpace
-from .sample_space import sample_space_solve
-from .select_lambda import nested_select_lambda, select_lambda
-from .solvers import CGResult, conjugate_gradient
-from .spectrum import lanczos, spectral_density
+from .select import nested_select_lambda, select_lambda
+from .solve import CGResult, conjugate_gradient, proximal_solve, sample_space_solve
+from .step import newton
 from .train import train
 
 __version__ = "0.1.0"

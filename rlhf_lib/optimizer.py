@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from .curvature import GaussNewtonOperator, HessianOperator
-from .distributed import as_ranks, solver_of_ranks
-from .flat import assign, check_params, flatten
-from .globalize import Damping, TrustRegion, armijo, reduction_ratio
-from .local_model import LocalModel, Path
-from .objective import TaskLoss, check_finite
-from .penalty import Zero
-from .propose import Solver
+from .curvature.operators import GaussNewtonOperator, HessianOperator
+from .objective.parameters import assign, check_params, flatten
+from .objective.ranks import as_ranks, solver_of_ranks
+from .objective.task_loss import TaskLoss, check_finite
 from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
-from .solvers import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
+from .regularizers.base import Zero
+from .solve.conjugate_gradient import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
+from .step.directions import Solver
+from .step.globalization import Damping, TrustRegion, armijo, reduction_ratio
+from .step.model import LocalModel, Path
 
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
@@ -63,7 +63,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         damping: initial mu, in units of curvature (loss per squared parameter).
         curvature: "ggn" (closure returns ``(loss, outputs)``) or "hessian" (the loss will do).
         solver: "cg"; "dual", the exact solve in sample space (curvature "ggn", mu > 0; see
-            :mod:`~rlhf_lib.sample_space`); or "auto", whichever takes fewer matrix products.
+            :mod:`~rlhf_lib.solve.sample_space`); or "auto", whichever takes fewer matrix products.
         kinks: for penalties with kinks "orthant" or "proximal" (always for the group lasso). The
             default None is the orthant-wise method where there is one.
         damping_rule: "nielsen", "martens" or "fixed".
@@ -73,16 +73,16 @@ class RLHFOptimizer(torch.optim.Optimizer):
         rtol: the solver's relative residual. progress_tol: Martens' stop (see
             conjugate_gradient), or None.
         preconditioner: for CG: "fisher" (Martens, 2010), "ggn" or "hutchinson", a diagonal to the
-            power 3/4 (:mod:`~rlhf_lib.preconditioners`); a tensor or an operator that
+            power 3/4 (:mod:`~rlhf_lib.curvature.diagonals`); a tensor or an operator that
             conjugate_gradient takes; or a function of (operator, shift) that makes one each step.
         warm_start: CG starts from this factor times the last step's solution; 0 starts at zero.
         backtrack: go back over CG's iterates while the objective is lower there (Martens, 2010).
         line_search: False takes the full step wherever the objective decreases at all.
-        keep_graph: see :class:`~rlhf_lib.curvature.CurvatureOperator`.
+        keep_graph: see :class:`~rlhf_lib.curvature.operators.CurvatureOperator`.
         count: weight of a micro-batch, default its number of samples.
         process_group: the ranks that share the loss, each with its own micro-batches (see
-            :mod:`~rlhf_lib.distributed`); every rank makes the same optimizer and takes the same
-            steps. For solver "cg"; "auto" is "cg" then.
+            :mod:`~rlhf_lib.objective.ranks`); every rank makes the same optimizer and takes the
+            same steps. For solver "cg"; "auto" is "cg" then.
 
     Attributes:
         record: the :class:`~rlhf_lib.record.Record` of the last step; its ``extra["solver"]`` says

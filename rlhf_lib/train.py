@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from .flat import assign, flatten
-from .objective import TaskLoss, check_finite
+from .objective.parameters import assign, flatten
+from .objective.task_loss import TaskLoss, check_finite
 from .optimizer import RLHFOptimizer
 from .record import Record
 

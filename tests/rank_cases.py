@@ -8,9 +8,7 @@ from pathlib import Path
 import torch
 
 from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator
-from rlhf_lib.distributed import connect
-from rlhf_lib.flat import flatten
-from rlhf_lib.objective import TaskLoss
+from rlhf_lib.objective import TaskLoss, connect, flatten
 from rlhf_lib.optimizer import RLHFOptimizer
 from rlhf_lib.train import train
 

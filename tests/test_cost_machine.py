@@ -10,9 +10,9 @@ from rlhf_course.cost import measured as costs
 from rlhf_course.cost.calibration import Machine
 from rlhf_course.cost.model import PASSES, Transformer
 from rlhf_lib import GaussNewtonOperator
-from rlhf_lib.local_model import LocalModel
-from rlhf_lib.propose import Solver, choose
 from rlhf_lib.regularizers import L2
+from rlhf_lib.step import LocalModel
+from rlhf_lib.step.directions import Solver, choose
 from rlhf_lib.work import Work, calibrated, known
 
 SMALL = Transformer(128, 2, 2, 512)

@@ -6,7 +6,7 @@ from cases import close, few_cases, randn, seeds, spd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf_lib.direct import absolute_value, cholesky_solve, saddle_free_solve, solve_dense
+from rlhf_lib.solve.dense import absolute_value, cholesky_solve, saddle_free_solve, solve_dense
 
 
 def symmetric(values, seed=0):

@@ -14,7 +14,7 @@ import rank_cases
 import torch
 from cases import close
 
-from rlhf_lib.distributed import Ranks, as_ranks, connect
+from rlhf_lib.objective.ranks import Ranks, as_ranks, connect
 from rlhf_lib.optimizer import RLHFOptimizer
 
 pytestmark = pytest.mark.long

@@ -12,8 +12,8 @@ from torch import nn
 from torch.func import functional_call
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator
+from rlhf_lib.baselines import PenalizedAdamW
 from rlhf_lib.objective import TaskLoss
-from rlhf_lib.penalized_adamw import PenalizedAdamW
 from rlhf_lib.record import Record
 from rlhf_lib.regularizers import KINDS, L1, L2SP, ElasticNet
 from rlhf_lib.text import finetune, load_model

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from rlhf_lib.folds import stratified_folds
+from rlhf_lib.select import stratified_folds
 
 
 @few_cases

@@ -6,7 +6,7 @@ from cases import few_cases
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rlhf_lib.globalize import Damping, Iterates, TrustRegion, armijo, reduction_ratio
+from rlhf_lib.step import Damping, Iterates, TrustRegion, armijo, reduction_ratio
 
 
 def test_rho_is_the_share_of_the_promised_reduction_that_came_true():

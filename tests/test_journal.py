@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlhf_lib.journal import Journal
+from rlhf_lib.select import Journal
 
 SETTINGS = {"folds": 5, "lambdas": [0.1, 1 / 3]}
 

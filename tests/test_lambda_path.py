@@ -5,7 +5,7 @@ import torch
 from test_tasks import data, make, theta
 
 from rlhf_lib.regularizers import L2SP
-from rlhf_lib.select_lambda import select_lambda
+from rlhf_lib.select import select_lambda
 from rlhf_lib.text import ClassificationTask, EntityTask, finetune, load_dataset, load_model
 from rlhf_lib.text.lambda_path import LambdaPathFit
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rlhf_lib.flat import assign, check_params, flatten, unflatten
 from rlhf_lib.interrupt import Interrupted, interruptible
-from rlhf_lib.objective import TaskLoss, check_finite, sample_count
+from rlhf_lib.objective.parameters import assign, check_params, flatten, unflatten
+from rlhf_lib.objective.task_loss import TaskLoss, check_finite, sample_count
 
 X, Y = classification(10)
 SCALE = torch.ones(3, dtype=torch.float64, requires_grad=True)

@@ -22,14 +22,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator, conjugate_gradient
-from rlhf_lib.objective import TaskLoss
-from rlhf_lib.preconditioners import (
+from rlhf_lib.curvature import Shifted
+from rlhf_lib.curvature.diagonals import (
     diagonal_preconditioner,
     empirical_fisher_diagonal,
     gauss_newton_diagonal,
     hutchinson_diagonal,
 )
-from rlhf_lib.solvers import Shifted
+from rlhf_lib.objective import TaskLoss
 
 X, Y = classification(10)
 

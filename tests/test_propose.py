@@ -13,10 +13,9 @@ from cases import (
 from torch import nn
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator
-from rlhf_lib.globalize import Iterates
-from rlhf_lib.local_model import LocalModel, Path
-from rlhf_lib.propose import Solver, by_cg, by_samples, choose
 from rlhf_lib.regularizers import L1, L2
+from rlhf_lib.step import Iterates, LocalModel, Path
+from rlhf_lib.step.directions import Solver, by_cg, by_samples, choose
 
 X, Y = classification(10)
 

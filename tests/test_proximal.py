@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from rlhf_lib import conjugate_gradient
-from rlhf_lib.proximal import forcing_term, proximal_solve
+from rlhf_lib.curvature import Shifted
 from rlhf_lib.regularizers import L1, L2, ElasticNet, GroupLasso, PseudoHuber
-from rlhf_lib.solvers import Shifted
+from rlhf_lib.solve import forcing_term, proximal_solve
 
 N = 12
 CENTER = 0.5 * randn(N, seed=9)

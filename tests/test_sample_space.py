@@ -23,11 +23,12 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from rlhf_lib import GaussNewtonOperator, conjugate_gradient, sample_rows
+from rlhf_lib import GaussNewtonOperator, conjugate_gradient
+from rlhf_lib.curvature import Shifted
 from rlhf_lib.objective import TaskLoss
-from rlhf_lib.sample_rows import SampleSpace
-from rlhf_lib.sample_space import sample_space_solve
-from rlhf_lib.solvers import Shifted
+from rlhf_lib.per_sample import SampleSpace
+from rlhf_lib.per_sample.gradients import factor as sample_rows
+from rlhf_lib.solve import sample_space_solve
 
 N = 4
 IDS = torch.tensor([[1, 2, 3, 0, 5, 6], [4, 4, 4, 4, 0, 0], [7, 1, 0, 0, 0, 0], [2, 3, 2, 3, 2, 9]])

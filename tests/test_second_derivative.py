@@ -8,7 +8,7 @@ from cases import close, randn
 from torch import nn
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator, RLHFOptimizer, exact_hessian
-from rlhf_lib.second_derivative import explain
+from rlhf_lib.objective.second_derivative import explain
 
 both = pytest.mark.parametrize("Operator", [HessianOperator, GaussNewtonOperator])
 F = nn.functional

@@ -13,10 +13,10 @@ from cases import randn
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from rlhf_lib.folds import stratified_folds
 from rlhf_lib.interrupt import Interrupted, interruptible
-from rlhf_lib.lambda_table import LambdaPath, LambdaSelection, one_standard_error, standard_error
-from rlhf_lib.select_lambda import (
+from rlhf_lib.select import stratified_folds
+from rlhf_lib.select.result import LambdaPath, LambdaSelection, one_standard_error, standard_error
+from rlhf_lib.select.search import (
     iterate_lambda,
     iterate_nested,
     nested_select_lambda,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import cg as scipy_cg
 
 from rlhf_lib import CGResult, conjugate_gradient
-from rlhf_lib.direct import solve_dense
-from rlhf_lib.solvers import Shifted
+from rlhf_lib.curvature import Shifted
+from rlhf_lib.solve import solve_dense
 
 REASONS = {
     "converged", "relative_progress", "max_iter", "negative_curvature", "singular", "boundary",

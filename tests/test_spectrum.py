@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf_lib import HessianOperator
-from rlhf_lib.solvers import Shifted
-from rlhf_lib.spectrum import lanczos, spectral_density
+from rlhf_lib.curvature import Shifted, lanczos, spectral_density
 
 
 def exactly(*values):

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from rlhf_lib.output_factor import output_factor
-from rlhf_lib.per_sample import Lookup, Outer, Plain
-from rlhf_lib.tape import Tape
+from rlhf_lib.per_sample import Tape, output_factor
+from rlhf_lib.per_sample.gradients import Lookup, Outer, Plain
 
 # Per-sample gradients: each form against the matrix that it stands for.
 

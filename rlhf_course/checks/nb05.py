@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, jacrev, jvp
 
 from rlhf_lib.curvature import exact_hessian
-from rlhf_lib.flat import flatten, unflatten
+from rlhf_lib.objective import flatten, unflatten
 
 from ..checking.expect import call, expect, randn
 from ..checking.feedback import Wrong, correct, require

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlhf_lib.solvers import conjugate_gradient
+from rlhf_lib.solve import conjugate_gradient
 
 from ..checking.expect import call, expect, randn
 from ..checking.feedback import Wrong, almost, attempted, correct, require

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlhf_lib.folds import stratified_folds
+from rlhf_lib.select import stratified_folds
 
 from ..checking.expect import call, expect, randn
 from ..checking.feedback import attempted, correct, require

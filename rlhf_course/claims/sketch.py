@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rlhf_lib.curvature import HessianOperator, exact_hessian
-from rlhf_lib.flat import flatten
+from rlhf_lib.objective import flatten
 
 from .claim import LIVE, Claim, Source
 from .rule import Comparison

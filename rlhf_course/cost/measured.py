@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator
+from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator, Shifted
 from rlhf_lib.quiet import quiet
-from rlhf_lib.solvers import Shifted, conjugate_gradient
+from rlhf_lib.solve import conjugate_gradient
 
 from .model import Transformer
 

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from rlhf_lib import text
 from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator
-from rlhf_lib.distributed import PLACES, Ranks, connect
-from rlhf_lib.flat import assign, flatten
+from rlhf_lib.objective import assign, flatten
+from rlhf_lib.objective.ranks import PLACES, Ranks, connect
 from rlhf_lib.optimizer import RLHFOptimizer
 
 MODULE = "rlhf_course.experiments.nb15_two_processes"

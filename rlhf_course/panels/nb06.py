@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlhf_lib.curvature import LanczosResult, lanczos
 from rlhf_lib.panels import Panel, figures, log_slider, slider
 from rlhf_lib.panels import choice as drop_down
 from rlhf_lib.record import Record
-from rlhf_lib.spectrum import LanczosResult, lanczos
 
 from ..checking.goals import reached
 from ..checking.predictions import curve, number

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator
+from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator, spectral_density
 from rlhf_lib.panels import Panel, slider
 from rlhf_lib.panels import choice as options
 from rlhf_lib.record import Record
-from rlhf_lib.spectrum import spectral_density
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve

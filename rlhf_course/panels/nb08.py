@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from rlhf_lib.globalize import reduction_ratio
 from rlhf_lib.panels import Panel, figures, log_slider
 from rlhf_lib.panels import choice as options
 from rlhf_lib.panels.figure import HEIGHT, PALETTE
 from rlhf_lib.record import Record
-from rlhf_lib.solvers import conjugate_gradient
+from rlhf_lib.solve import conjugate_gradient
+from rlhf_lib.step import reduction_ratio
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve

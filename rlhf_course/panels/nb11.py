@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rlhf_lib.lambda_table import LambdaPath, LambdaSelection
 from rlhf_lib.panels import Panel, charts, figures, slider
 from rlhf_lib.panels import choice as choose
 from rlhf_lib.panels.bands import Bands
 from rlhf_lib.panels.figure import Figure
 from rlhf_lib.record import Record
+from rlhf_lib.select import LambdaPath, LambdaSelection
 
 from ..checking.goals import reached
 from ..checking.predictions import choice

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from rlhf_lib import text
-from rlhf_lib.folds import stratified_folds
+from rlhf_lib.select import stratified_folds
 from rlhf_lib.text.lambda_path import LambdaPathFit
 
 from . import Study

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from rlhf_lib import text
-from rlhf_lib.flat import assign, flatten
+from rlhf_lib.objective import assign, flatten
 from rlhf_lib.text.freezing import freeze
 from rlhf_lib.text.measures import brier_score, calibration_error, measure_weights, outputs_of
 

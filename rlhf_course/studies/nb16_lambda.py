@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlhf_lib.select_lambda import select_lambda
+from rlhf_lib.select import select_lambda
 
 from ..experiments.nb11_logistic_path import logistic_path, logistic_scores
 from . import Study

@@ -12,7 +12,7 @@ import torch
 
 from rlhf_lib import text
 from rlhf_lib.curvature import HessianOperator
-from rlhf_lib.flat import assign, flatten
+from rlhf_lib.objective import assign, flatten
 from rlhf_lib.optimizer import RLHFOptimizer
 
 from . import Study

@@ -7,10 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..curvature import HessianOperator
-from ..flat import unflatten
-from ..objective import TaskLoss
-from ..preconditioners import empirical_fisher_diagonal, gauss_newton_diagonal, hutchinson_diagonal
+from ..curvature.diagonals import (
+    empirical_fisher_diagonal,
+    gauss_newton_diagonal,
+    hutchinson_diagonal,
+)
+from ..curvature.operators import HessianOperator
+from ..objective.parameters import unflatten
+from ..objective.task_loss import TaskLoss
 
 CURVATURES = ("ggn", "hessian", "fisher")
 

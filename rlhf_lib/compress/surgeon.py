@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from ..objective import TaskLoss
+from ..objective.task_loss import TaskLoss
 
 
 @torch.no_grad()

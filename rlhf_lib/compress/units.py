@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..objective import TaskLoss
-from ..output_factor import output_factor
+from ..objective.task_loss import TaskLoss
+from ..per_sample.loss_factor import output_factor
 
 KINDS = ("heads", "neurons")
 # Names inside a layer: matrices that make a unit's values, and the one that reads them.

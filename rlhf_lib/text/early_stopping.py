@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ..flat import assign, flatten
+from ..objective.parameters import assign, flatten
 from ..record import Record
 from .task import Task
 

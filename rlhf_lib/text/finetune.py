@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ..baselines.penalized_adamw import PenalizedAdamW
 from ..optimizer import RLHFOptimizer
-from ..penalized_adamw import PenalizedAdamW
 from ..record import Record
 from ..regularizers import Regularizer
 from ..train import train

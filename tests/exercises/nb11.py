@@ -6,8 +6,7 @@ import torch
 from answers import Shown, record
 
 from rlhf_course.experiments.nb11_logistic_path import logistic_path, logistic_scores
-from rlhf_lib.folds import stratified_folds
-from rlhf_lib.select_lambda import select_lambda
+from rlhf_lib.select import select_lambda, stratified_folds
 
 
 def shown(cost, **values):

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..interrupt import checkpoint
+from ..regularizers import check_lambda
 from .folds import class_labels, stratified_folds
-from .interrupt import checkpoint
-from .lambda_table import RULES, LambdaSelection
-from .regularizers import check_lambda
+from .result import RULES, LambdaSelection
 
 Fit = Callable[[Tensor, Tensor, list[float], int], Iterable[float | Mapping[str, float]]]
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .distributed import as_ranks
-from .flat import flatten
-from .interrupt import checkpoint
+from ..interrupt import checkpoint
+from .parameters import flatten
+from .ranks import as_ranks
 from .second_derivative import explain, refuse_once_differentiable
 
 Outputs = tuple[Tensor, ...]
@@ -47,7 +47,7 @@ class TaskLoss:
             or labelled tokens). Default: the leading dimension of its first tensor.
         device: where the random numbers are drawn (only CUDA needs to be named).
         process_group: the ranks whose batches belong to the same mean, see
-            :mod:`~rlhf_lib.distributed`; ``batches`` are then this rank's, and may be none.
+            :mod:`~rlhf_lib.objective.ranks`; ``batches`` are then this rank's, and may be none.
 
     Attributes:
         samples: the sum of all weights, over all ranks.
@@ -115,7 +115,7 @@ class TaskLoss:
     def together(self, compute: Callable, params: Sequence[Tensor] = (), **options):
         """``compute()``, a flat vector and a scalar, summed over the ranks if there are several.
 
-        See :meth:`~rlhf_lib.distributed.Ranks.add`.
+        See :meth:`~rlhf_lib.objective.ranks.Ranks.add`.
         """
         return compute() if self.ranks is None else self.ranks.add(compute, params, **options)
 

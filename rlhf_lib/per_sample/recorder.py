@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from .per_sample import Lookup, Outer, PerSample, Plain
+from .gradients import Lookup, Outer, PerSample, Plain
 
 
 @dataclass

@@ -40,7 +40,7 @@ import torch.distributed.nn.functional
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from .flat import assign, flatten
+from .parameters import assign, flatten
 
 _GRACE_SECONDS = 3.0
 _START_SECONDS = 300.0

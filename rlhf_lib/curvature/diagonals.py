@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .objective import TaskLoss, gradients
-from .sample_rows import SampleSpace
-from .solvers import matvec
+from ..objective.task_loss import TaskLoss, gradients
+from ..per_sample.factor import SampleSpace
+from .damped import matvec
 
 
 def hutchinson_diagonal(
@@ -46,7 +46,7 @@ def gauss_newton_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tensor:
     """Diagonal of the Gauss-Newton matrix of the task, exactly; shape (n,).
 
     It takes one backward pass for every direction in which a sample's loss curves (classes - 1 for
-    cross-entropy); see :class:`~rlhf_lib.sample_rows.SampleSpace` for what it asks of the loss.
+    cross-entropy); see :class:`~rlhf_lib.per_sample.SampleSpace` for what it asks of the loss.
     """
     return SampleSpace(task, params).diagonal()
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .curvature import CurvatureOperator
-from .regularizers import Regularizer
-from .solvers import Shifted
+from ..curvature.damped import Shifted
+from ..curvature.operators import CurvatureOperator
+from ..regularizers import Regularizer
 
 
 class LocalModel:

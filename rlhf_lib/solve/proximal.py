@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .regularizers import Regularizer
-from .solvers import CONVERGED, MAX_ITER, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR, STAGNATION
+from ..regularizers import Regularizer
+from .conjugate_gradient import (
+    CONVERGED,
+    MAX_ITER,
+    NEGATIVE_CURVATURE,
+    NOT_FINITE,
+    SINGULAR,
+    STAGNATION,
+)
 
 # Residual off the face over residual on it above which a prox step is worth its product. Least
 # products over lassos and quadratics of condition 1e2 to 1e6; 0.1 or 1 cost a few per cent more.

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .flat import flatten
+from ..objective.parameters import flatten
 
 _NORM_NAMES = ("norm", "ln_")
 

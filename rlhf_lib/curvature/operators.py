@@ -1,4 +1,4 @@
-"""Curvature of the loss: the exact Hessian of toys, and H @ v and G @ v without any matrix.
+"""H @ v and G @ v, the Hessian and the Gauss-Newton matrix known by their products alone.
 
 All second derivatives are taken by double backward. torch.func.hessian and nested forward mode
 are wrong through LayerNorm in torch 2.13 (tests/test_curvature.py shows it); this is not.
@@ -12,66 +12,17 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from .flat import check_params, flatten, unflatten
-from .interrupt import checkpoint
-from .objective import TaskLoss, gradients
-
-
-def exact_hessian(
-    f: Callable[[Tensor], Tensor], theta: Tensor, *, max_bytes: int = 2**31, chunk: int = 256
-) -> Tensor:
-    """The matrix of second derivatives of f at theta, by double backward.
-
-    Args:
-        f: maps a vector of shape (n,) to a scalar.
-        theta: the point, shape (n,).
-        max_bytes: refuse to build a matrix larger than this (default 2 GiB).
-        chunk: rows computed at a time; more is faster and takes chunk times the graph's memory.
-
-    Returns:
-        H of shape (n, n), H[i, j] = d2 f / d theta_i d theta_j; symmetric up to rounding.
-
-    Raises:
-        ValueError: theta is not a vector, or f(theta) is not a scalar.
-        MemoryError: n * n numbers do not fit in max_bytes.
-
-    >>> exact_hessian(lambda t: (t**3).sum(), torch.tensor([1.0, 2.0]))
-    tensor([[ 6.,  0.],
-            [ 0., 12.]])
-    """
-    if theta.ndim != 1:
-        raise ValueError(f"expected theta of shape (n,), got {tuple(theta.shape)}: flatten it")
-    n = theta.numel()
-    needed = n * n * theta.element_size()
-    if needed > max_bytes:
-        raise MemoryError(
-            f"the Hessian of {n:,} parameters takes {needed / 2**30:,.1f} GiB, more than "
-            f"max_bytes = {max_bytes / 2**30:,.1f} GiB: use HessianOperator, which needs "
-            "a few vectors, or raise max_bytes"
-        )
-    with torch.enable_grad():
-        point = theta.detach().clone().requires_grad_(True)
-        value = f(point)
-        if value.numel() != 1:
-            raise ValueError(f"expected f(theta) to be a scalar, got {tuple(value.shape)}")
-        (gradient,) = gradients(value.reshape(()), [point], create_graph=True)
-        if not gradient.requires_grad:  # f is linear
-            return theta.new_zeros(n, n)
-        rows = [
-            torch.autograd.grad(
-                gradient, point, block, retain_graph=True, is_grads_batched=True,
-                allow_unused=True, materialize_grads=True,
-            )[0]
-            for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
-        ]  # fmt: skip
-    return torch.cat(rows).detach()
+from ..interrupt import checkpoint
+from ..objective.parameters import check_params, flatten, unflatten
+from ..objective.task_loss import TaskLoss, gradients
 
 
 class CurvatureOperator:
     """A symmetric matrix known by its products: ``op @ v`` for v of shape (n,) or (n, k).
 
     Args:
-        fn: the loss function, called as :class:`~rlhf_lib.objective.TaskLoss` says, or a TaskLoss.
+        fn: the loss function, called as :class:`~rlhf_lib.objective.TaskLoss`
+            says, or a TaskLoss.
         params: trained parameters; the flat vector follows their order.
         batches: micro-batches of unequal size; products are weighted by their sample counts.
         count: weight of a micro-batch, default its number of samples.
@@ -79,7 +30,7 @@ class CurvatureOperator:
             rebuilds it micro-batch by micro-batch in each product: memory for one micro-batch's
             graph only, at 1.7 to 1.9 times the time (benchmarks/products.py).
         process_group: the ranks that share the loss, each with its own batches; see
-            :mod:`~rlhf_lib.distributed`. All ranks make the operator, and all the same products.
+            :mod:`~rlhf_lib.objective.ranks`. All ranks make the operator and the same products.
 
     Attributes:
         loss: the loss as a float. gradient: its flat gradient, shape (n,). Both come from the

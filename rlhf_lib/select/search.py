@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ..interrupt import checkpoint
+from .candidates import Fit, LambdaSearch, checked, fingerprint, splits_of
 from .folds import stratified_folds
-from .interrupt import checkpoint
 from .journal import Journal
-from .lambda_search import Fit, LambdaSearch, checked, fingerprint, splits_of
-from .lambda_table import LambdaPath, LambdaSelection, NestedSelection
+from .result import LambdaPath, LambdaSelection, NestedSelection
 
 
 def select_lambda(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .solvers import CONVERGED, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
+from .conjugate_gradient import CONVERGED, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
 
 NOT_POSITIVE_DEFINITE = "not_positive_definite"
 

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .direct import DirectResult, absolute_value, cholesky_solve, saddle_free_solve, solve_dense
-from .proximal import proximal_solve
-from .regularizers import Regularizer
+from ..regularizers import Regularizer
+from ..solve.dense import (
+    DirectResult,
+    absolute_value,
+    cholesky_solve,
+    saddle_free_solve,
+    solve_dense,
+)
+from ..solve.proximal import proximal_solve
 
 DIRECTIONS = ("newton", "cholesky", "saddle-free")
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .sample_rows import SampleSpace
-from .solvers import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGResult, Shifted
+from ..curvature.damped import Shifted
+from ..per_sample.factor import SampleSpace
+from .conjugate_gradient import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGResult
 
 
 @torch.no_grad()

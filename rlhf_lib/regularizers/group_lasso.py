@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from .penalty import Regularizer
+from .base import Regularizer
 
 
 class GroupLasso(Regularizer):

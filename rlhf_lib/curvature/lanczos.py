@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .interrupt import checkpoint
-from .solvers import matvec
+from ..interrupt import checkpoint
+from .damped import matvec
 
 STEPS = "steps"
 INVARIANT_SUBSPACE = "invariant_subspace"

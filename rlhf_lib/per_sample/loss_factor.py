@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .objective import gradients
+from ..objective.task_loss import gradients
 
 
 def output_factor(loss: Tensor, outputs, *, max_bytes: int = 2**31) -> list[list[Tensor]]:

@@ -1,19 +1,12 @@
-"""The kinds of penalty: value, (minimum-norm sub)gradient, curvature and prox of each formula."""
+"""Penalties that are sums over single weights: value, subgradient, curvature and prox of each."""
 
 from __future__ import annotations
 
 import math
-from copy import copy
 
 import torch
 
-from .group_lasso import GroupLasso
-from .penalty import Regularizer, check_lambda, penalized
-
-__all__ = [
-    "KINDS", "L1", "L1SP", "L2", "L2SP", "ElasticNet", "GroupLasso", "PseudoHuber", "Regularizer",
-    "check_has_penalty", "check_lambda", "make_regularizer", "penalized",
-]  # fmt: skip
+from .base import Regularizer
 
 
 class L2(Regularizer):
@@ -129,27 +122,3 @@ class L1SP(L1):
     """L1 towards the starting point: weights that the data does not need stay pre-trained."""
 
     from_start = True
-
-
-KINDS = {
-    "l1": L1, "l2": L2, "elastic-net": ElasticNet, "l2sp": L2SP, "l1sp": L1SP,
-    "group-lasso": GroupLasso, "pseudo-huber": PseudoHuber,
-}  # fmt: skip
-
-
-def make_regularizer(kind: str | Regularizer | None) -> Regularizer | None:
-    """A fresh regularizer by its name, or a copy of the given one, to be bound; None stays None."""
-    if kind is None or isinstance(kind, Regularizer):
-        return copy(kind)
-    if isinstance(kind, str) and kind.lower().replace("-sp", "sp") in KINDS:
-        return KINDS[kind.lower().replace("-sp", "sp")]()
-    raise ValueError(f"expected a Regularizer, None or one of {sorted(KINDS)}, got {kind!r}")
-
-
-def check_has_penalty(value: float, regularizer: str | Regularizer | None) -> None:
-    """A ValueError for a positive regularization weight with nothing that it could weigh."""
-    if check_lambda(value) > 0 and regularizer is None:
-        raise ValueError(
-            f"lambda_reg = {value} has no effect without a penalty: pass regularizer='l2' or "
-            "another kind"
-        )

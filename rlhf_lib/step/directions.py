@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .curvature import GaussNewtonOperator
-from .globalize import Iterates
-from .local_model import LocalModel, Proposal
-from .preconditioners import (
+from ..curvature.diagonals import (
     diagonal_preconditioner,
     empirical_fisher_diagonal,
     gauss_newton_diagonal,
     hutchinson_diagonal,
 )
-from .proximal import proximal_solve
-from .sample_rows import SampleSpace
-from .sample_space import sample_space_solve
-from .solvers import CGResult, conjugate_gradient
-from .work import CG_MOVES, Work, known
+from ..curvature.operators import GaussNewtonOperator
+from ..per_sample.factor import SampleSpace
+from ..solve.conjugate_gradient import CGResult, conjugate_gradient
+from ..solve.proximal import proximal_solve
+from ..solve.sample_space import sample_space_solve
+from ..work import CG_MOVES, Work, known
+from .globalization import Iterates
+from .model import LocalModel, Proposal
 
 _PRECONDITIONERS = ("fisher", "ggn", "hutchinson")
 

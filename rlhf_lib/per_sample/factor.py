@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .flat import unflatten
-from .interrupt import checkpoint
-from .objective import TaskLoss, gradients
-from .output_factor import output_factor
-from .per_sample import Lookup, Outer, PerSample, Plain
-from .tape import Tape
-from .work import Work
+from ..interrupt import checkpoint
+from ..objective.parameters import unflatten
+from ..objective.task_loss import TaskLoss, gradients
+from ..work import Work
+from .gradients import Lookup, Outer, PerSample, Plain
+from .loss_factor import output_factor
+from .recorder import Tape
 
 _VECTOR_MOVES = 12  # vectors that a solution reads and writes beside the rows
 _BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache
@@ -36,7 +36,7 @@ class SampleSpace:
         params: the trained parameters.
         combinations: which rows: gives, from a micro-batch's loss and outputs, directions at the
             outputs, each a list of tensors like the outputs.
-        max_bytes: for parameters in functions that :class:`~rlhf_lib.tape.Tape` does not know,
+        max_bytes: for parameters in functions unknown to :class:`~rlhf_lib.per_sample.Tape`,
             rows are made one backward pass each and kept; refuse more than this.
         every_use_known: refuse such parameters at all.
         most_outputs: refuse samples with more outputs, each of which may take a backward pass.

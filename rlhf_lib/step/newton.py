@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .curvature import exact_hessian
-from .globalize import armijo
+from ..curvature.exact import exact_hessian
+from ..objective.task_loss import gradients
+from ..record import Record
+from ..regularizers import Regularizer, check_has_penalty, make_regularizer
+from ..solve.proximal import forcing_term
+from .globalization import armijo
 from .newton_steps import DIRECTIONS, orthant_step, proximal_step, smooth_step
-from .objective import gradients
-from .proximal import forcing_term
-from .record import Record
-from .regularizers import Regularizer, check_has_penalty, make_regularizer
 
 
 def newton(

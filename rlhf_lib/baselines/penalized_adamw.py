@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .flat import assign, check_params, flatten, unflatten
-from .penalty import Regularizer
-from .regularizers import check_has_penalty, make_regularizer
+from ..objective.parameters import assign, check_params, flatten, unflatten
+from ..regularizers import check_has_penalty, make_regularizer
+from ..regularizers.base import Regularizer
 
 
 class PenalizedAdamW(torch.optim.AdamW):

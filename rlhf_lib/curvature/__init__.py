@@ -1,0 +1,30 @@
+"""The matrix of second derivatives: exact for toys, by products for models, its diagonal, its
+spectrum, and the same matrix damped.
+"""
+
+from .damped import Shifted
+from .diagonals import (
+    diagonal_preconditioner,
+    empirical_fisher_diagonal,
+    gauss_newton_diagonal,
+    hutchinson_diagonal,
+)
+from .exact import exact_hessian
+from .lanczos import LanczosResult, SpectralDensity, lanczos, spectral_density
+from .operators import CurvatureOperator, GaussNewtonOperator, HessianOperator
+
+__all__ = [
+    "CurvatureOperator",
+    "GaussNewtonOperator",
+    "HessianOperator",
+    "LanczosResult",
+    "Shifted",
+    "SpectralDensity",
+    "diagonal_preconditioner",
+    "empirical_fisher_diagonal",
+    "exact_hessian",
+    "gauss_newton_diagonal",
+    "hutchinson_diagonal",
+    "lanczos",
+    "spectral_density",
+]

@@ -1,0 +1,42 @@
+"""A + diag(shift): the damped operator, on the coordinates that may move."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Shifted:
+    """A + diag(shift) on the free coordinates, the identity on the others.
+
+    Args:
+        A: a symmetric operator of shape (n, n).
+        shift: damping plus the regularizer's curvature: a number or a vector of shape (n,).
+        free: mask of shape (n,) of the coordinates that may move; None frees all.
+    """
+
+    def __init__(self, A, shift: float | Tensor, free: Tensor | None = None):
+        self.A, self.shift, self.free = A, shift, free
+        self.shape = A.shape
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        return self.matvec(v)
+
+    def matvec(self, v: Tensor, out: Tensor | None = None) -> Tensor:
+        """The product with one vector; into ``out`` of shape (n,) if it is given."""
+        product = matvec(self.A, v if self.free is None else v * self.free, out)
+        if isinstance(self.shift, Tensor):
+            product.addcmul_(v, self.shift)
+        elif self.shift:
+            product.add_(v, alpha=self.shift)
+        return product if self.free is None else torch.where(self.free, product, v, out=out)
+
+
+def matvec(A, v: Tensor, out: Tensor | None = None) -> Tensor:
+    """A @ v, into ``out`` if A can do that; never v itself or anything that A keeps."""
+    if hasattr(A, "matvec"):
+        return A.matvec(v, out)
+    if isinstance(A, Tensor):
+        return torch.mv(A, v, out=out)
+    product = A @ v
+    return product.clone() if out is None else out.copy_(product)

@@ -1,0 +1,60 @@
+"""The exact Hessian, for toys: a matrix of n^2 numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..objective.task_loss import gradients
+
+
+def exact_hessian(
+    f: Callable[[Tensor], Tensor], theta: Tensor, *, max_bytes: int = 2**31, chunk: int = 256
+) -> Tensor:
+    """The matrix of second derivatives of f at theta, by double backward.
+
+    Args:
+        f: maps a vector of shape (n,) to a scalar.
+        theta: the point, shape (n,).
+        max_bytes: refuse to build a matrix larger than this (default 2 GiB).
+        chunk: rows computed at a time; more is faster and takes chunk times the graph's memory.
+
+    Returns:
+        H of shape (n, n), H[i, j] = d2 f / d theta_i d theta_j; symmetric up to rounding.
+
+    Raises:
+        ValueError: theta is not a vector, or f(theta) is not a scalar.
+        MemoryError: n * n numbers do not fit in max_bytes.
+
+    >>> exact_hessian(lambda t: (t**3).sum(), torch.tensor([1.0, 2.0]))
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
+    """
+    if theta.ndim != 1:
+        raise ValueError(f"expected theta of shape (n,), got {tuple(theta.shape)}: flatten it")
+    n = theta.numel()
+    needed = n * n * theta.element_size()
+    if needed > max_bytes:
+        raise MemoryError(
+            f"the Hessian of {n:,} parameters takes {needed / 2**30:,.1f} GiB, more than "
+            f"max_bytes = {max_bytes / 2**30:,.1f} GiB: use HessianOperator, which needs "
+            "a few vectors, or raise max_bytes"
+        )
+    with torch.enable_grad():
+        point = theta.detach().clone().requires_grad_(True)
+        value = f(point)
+        if value.numel() != 1:
+            raise ValueError(f"expected f(theta) to be a scalar, got {tuple(value.shape)}")
+        (gradient,) = gradients(value.reshape(()), [point], create_graph=True)
+        if not gradient.requires_grad:  # f is linear
+            return theta.new_zeros(n, n)
+        rows = [
+            torch.autograd.grad(
+                gradient, point, block, retain_graph=True, is_grads_batched=True,
+                allow_unused=True, materialize_grads=True,
+            )[0]
+            for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
+        ]  # fmt: skip
+    return torch.cat(rows).detach()

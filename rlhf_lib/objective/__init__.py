@@ -1,0 +1,15 @@
+"""What is minimized: a task loss over weighted batches, on one flat vector of parameters."""
+
+from .parameters import assign, flatten, unflatten
+from .ranks import RankError, Ranks, connect
+from .task_loss import TaskLoss
+
+__all__ = [
+    "RankError",
+    "Ranks",
+    "TaskLoss",
+    "assign",
+    "connect",
+    "flatten",
+    "unflatten",
+]

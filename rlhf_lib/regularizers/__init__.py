@@ -1,0 +1,11 @@
+"""The penalties R(theta): value, (minimum-norm sub)gradient, curvature and prox of each formula."""
+
+from .base import Regularizer, check_lambda, penalized
+from .elementwise import L1, L1SP, L2, L2SP, ElasticNet, PseudoHuber
+from .group_lasso import GroupLasso
+from .kinds import KINDS, check_has_penalty, make_regularizer
+
+__all__ = [
+    "KINDS", "L1", "L1SP", "L2", "L2SP", "ElasticNet", "GroupLasso", "PseudoHuber", "Regularizer",
+    "check_has_penalty", "check_lambda", "make_regularizer", "penalized",
+]  # fmt: skip
