@@ -1,7 +1,8 @@
 """H @ v and G @ v, the Hessian and the Gauss-Newton matrix known by their products alone.
 
 All second derivatives are taken by double backward. torch.func.hessian and nested forward mode
-are wrong through LayerNorm in torch 2.13 (tests/test_curvature.py shows it); this is not.
+are wrong through LayerNorm in torch 2.13 (tests/library/curvature/test_operators.py shows it);
+this is not.
 """
 
 from __future__ import annotations

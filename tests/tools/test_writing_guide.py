@@ -12,7 +12,7 @@ from rlhf_course.checking.registry import check
 from tools.exercise_cells import exercises_of, learner, split
 from tools.notebook_text import from_text
 
-GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "writing_notebooks.md").read_text()
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "writing_notebooks.md").read_text()
 BLOCKS = re.findall(r"^```(?:python|text)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
 
 
@@ -65,7 +65,7 @@ def test_the_example_s_mistakes_get_their_hints(answers):
 
 
 def test_the_guide_names_files_and_commands_that_there_are():
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     folders = "rlhf_lib|rlhf_course|tests|tools|notebooks"
     for name in re.findall(rf"`((?:{folders})/[\w/.]+\.\w+)`", GUIDE):
         if not any(part in name for part in ("slug", "NN", "recorded/05", "hessian_vector")):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).resolve().parents[1] / "rlhf_lib" / "data"
+DATA = Path(__file__).resolve().parents[2] / "rlhf_lib" / "data"
 TRAINING_TITLES = 48
 PARTS = ("train", "validation")
 KINDS = ("direct", "paraphrase", "comparison")

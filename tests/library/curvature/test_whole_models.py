@@ -1,6 +1,6 @@
 """Whole models in float64: curvature against torch's dense matrices and central differences.
 
-The tiny BERT has its place in test_curvature.py.
+The tiny BERT has its place in test_operators.py.
 """
 
 import pytest

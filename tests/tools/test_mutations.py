@@ -6,7 +6,7 @@ import pytest
 
 from tools.mutations import BEGIN, END, FAULTS, TABLE, planted
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -27,7 +27,7 @@ from rlhf_lib import GaussNewtonOperator, conjugate_gradient
 from rlhf_lib.curvature import Shifted
 from rlhf_lib.objective import TaskLoss
 from rlhf_lib.per_sample import SampleSpace
-from rlhf_lib.per_sample.gradients import factor as sample_rows
+from rlhf_lib.per_sample import factor as sample_rows
 from rlhf_lib.solve import sample_space_solve
 
 N = 4

@@ -12,7 +12,7 @@ from statistics import median
 
 import pytest
 
-DATA = Path(__file__).resolve().parent.parent / "rlhf_lib" / "data"
+DATA = Path(__file__).resolve().parents[2] / "rlhf_lib" / "data"
 TYPES = ("PER", "LOC", "ORG", "MISC")
 TRAIN = 180
 ABBREVIATIONS = {"P.S.", "St."}

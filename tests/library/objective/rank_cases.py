@@ -1,4 +1,4 @@
-"""What each of several processes does in test_distributed.py, and the one problem they share."""
+"""What each of several processes does in test_ranks.py, and the one problem they share."""
 
 import os
 import sys

@@ -14,7 +14,7 @@ from tools.nbval_hooks import tolerance_of, with_stored_numbers
 
 pytestmark = pytest.mark.long
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # (what the cell prints, what the notebook stores, whether the two are to count as equal)
 CASES = {

@@ -20,7 +20,8 @@ from rlhf_lib.optimizer import RLHFOptimizer
 pytestmark = pytest.mark.long
 
 FOLDER = Path(__file__).parent
-ALONE = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(FOLDER.parent)}
+ROOT = FOLDER.parents[2]
+ALONE = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from rlhf_course.doctor import read_pins
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "rlhf_lib"
 PINS = {canonicalize_name(name): pin for name, pin in read_pins(ROOT / "requirements.txt").items()}
 
