@@ -67,4 +67,4 @@ evidence: setup  ## run what the recorded studies lack: STUDY=nb12_regularizers 
 	$(PY) tools/evidence.py $(STUDY) $(if $(DATA),--data "$(DATA)") --jobs $(or $(JOBS),1) $(ARGS)
 
 doctor: setup  ## check versions, widgets, model and data
-	$(PY) -m rlhf_course.doctor
+	$(PY) -m rlhf_course.doctor --pins requirements.txt

@@ -63,23 +63,30 @@ def check_python():
     return Check("Python", OK, f"{found} in {sys.prefix}")
 
 
-def check_packages():
-    """The installed versions against requirements.txt, where the library lies in its checkout."""
-    path = Path(__file__).resolve().parents[1] / "requirements.txt"
-    if not path.is_file():
-        return Check("Packages", NOTE, "not compared: installed without the course's pins.")
-    pins, wrong = read_pins(path), []
-    for name, pinned in pins.items():
+def check_packages(pins=None):
+    """The installed versions against a file of pins; without one, against the package's ranges."""
+    wanted, words = (read_pins(pins), "pinned: ") if pins else (read_ranges(), "asked for: ")
+    wrong = []
+    for name, asked in wanted.items():
         try:
             # A local part such as +cpu names a build of the pinned version.
             found = version(name).split("+")[0]
         except PackageNotFoundError:
             found = "missing"
-        if found != pinned:
-            wrong.append(f"{name} {found} (pinned: {pinned})")
+        if found == "missing" or not (found == asked if pins else found in asked):
+            wrong.append(f"{name} {found} ({words}{asked})")
     if wrong:
         return Check("Packages", FAIL, f"{', '.join(wrong)}.", REINSTALL)
-    return Check("Packages", OK, f"all {len(pins)} at their pins; torch {version('torch')}")
+    where = "at their pins" if pins else "in the ranges that the course asks for"
+    return Check("Packages", OK, f"all {len(wanted)} {where}; torch {version('torch')}")
+
+
+def read_ranges(distribution="rlhf-lib"):
+    """`{name: range}` of what an installed distribution and its extras ask for."""
+    from packaging.requirements import Requirement
+
+    asked = map(Requirement, requires(distribution) or ())
+    return {r.name: r.specifier for r in asked if r.name != distribution}
 
 
 def check_widgets():
@@ -189,11 +196,11 @@ CHECKS = {
 }
 
 
-def examine():
+def examine(pins=None):
     """Yields one Check after another; a check that breaks is itself a failure."""
     for name, check in CHECKS.items():
         try:
-            yield check()
+            yield check(pins) if check is check_packages else check()
         except Exception as error:
             yield Check(name, FAIL, f"{type(error).__name__}: {error}.", REINSTALL)
 
@@ -201,9 +208,10 @@ def examine():
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m rlhf_course.doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print a list of objects")
+    parser.add_argument("--pins", type=Path, help="requirements.txt with the course's pins")
     options = parser.parse_args(arguments)
     findings = []
-    for finding in examine():
+    for finding in examine(options.pins):
         findings.append(finding)
         if not options.json:
             print(finding, flush=True)

@@ -88,8 +88,8 @@ def two_processes(
             "sentences": sentences, "products": products, "model": model, "dtype": dtype,
             "max_length": max_length, "path": str(path), "timeout": timeout,
         }  # fmt: skip
-        root = str(Path(__file__).resolve().parents[2])
-        places = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        # They import what this process does, wherever it has found it.
+        places = os.pathsep.join(map(os.path.abspath, sys.path))
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
         command = [
             sys.executable, "-m", "torch.distributed.run", "--standalone",

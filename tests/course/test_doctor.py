@@ -1,20 +1,32 @@
 import json
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from rlhf_course import doctor
 from rlhf_course.doctor import FAIL, NOTE, OK, Check
 
+PINS = Path(__file__).resolve().parents[2] / "requirements.txt"
+
 
 def test_a_package_off_its_pin_is_named(monkeypatch):
-    assert doctor.check_packages().status == OK
+    assert doctor.check_packages(PINS).status == OK
+    real = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda name: "0.1" if name == "plotly" else real(name))
+    found = doctor.check_packages(PINS)
+    assert found.status == FAIL
+    assert "plotly 0.1 (pinned: " in found.detail and "make setup" in found.cure
+
+
+def test_without_pins_the_ranges_of_the_package_count(monkeypatch):
+    found = doctor.check_packages()
+    assert found.status == OK and "ranges" in found.detail
     real = doctor.version
     monkeypatch.setattr(doctor, "version", lambda name: "0.1" if name == "plotly" else real(name))
     found = doctor.check_packages()
-    assert found.status == FAIL
-    assert "plotly 0.1 (pinned: " in found.detail and "make setup" in found.cure
+    assert found.status == FAIL and "plotly 0.1 (asked for: >=" in found.detail
 
 
 def test_widgets_that_do_not_fit_each_other_are_named(monkeypatch):
