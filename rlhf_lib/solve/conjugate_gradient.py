@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..curvature.damped import matvec
+from .stops import Ball, Rounding, Stagnation, slow_progress
 
 CONVERGED = "converged"
 MAX_ITER = "max_iter"
@@ -95,40 +96,18 @@ def conjugate_gradient(
         ValueError: shapes do not fit, b is not finite, a tolerance is negative, x0 lies outside the
             radius, or the preconditioner turns out not to be positive definite.
     """
-    if b.ndim != 1:
-        raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
-    b_norm = float(b.norm())
-    if not math.isfinite(b_norm) and not bool(b.isfinite().all()):
-        raise ValueError("b has NaN or infinite entries; look at the gradient it comes from")
-    shape = getattr(A, "shape", None)
-    if shape is not None and tuple(shape) != (b.numel(), b.numel()):
-        raise ValueError(f"expected A of shape ({b.numel()}, {b.numel()}), got {tuple(shape)}")
+    limit = b.numel() if max_iter is None else max_iter
+    tolerance = max(rtol * _checked(A, b, x0, preconditioner, rtol, atol, limit, radius), atol)
     apply_m = _as_function(preconditioner)
     x = torch.zeros_like(b) if x0 is None else x0.detach().clone()
     r = b.clone() if x0 is None else b - A @ x
     z = apply_m(r)
     p = z.clone()
     rz = float(r @ z)
-    tolerance = max(rtol * b_norm, atol)
-    norms = [float(r.norm())]
-    limit = b.numel() if max_iter is None else max_iter
-    if min(rtol, atol, limit) < 0 or (radius is not None and not radius > 0):
-        raise ValueError(
-            f"expected rtol, atol, max_iter >= 0 and radius > 0, got {rtol}, {atol}, {limit} and "
-            f"{radius}"
-        )
-    eps = torch.finfo(b.dtype).eps
-    # |x|, x.p and |p| in the metric of M^-1, by the recurrences of Conn, Gould and Toint (2000,
-    # section 7.5.4); without a preconditioner they are computed outright.
-    xx, xp, pp = 0.0, 0.0, rz
-    if x0 is not None and preconditioner is not None and radius is not None:
-        raise ValueError("radius with both x0 and a preconditioner is not supported: drop x0")
-    if radius is not None and float(x.norm()) > radius:
-        raise ValueError(f"expected |x0| <= radius = {radius}, got {float(x.norm()):.3g}")
-    scale, best, since_best, curvature = 0.0, norms[0], 0, 0.0
-    values = [-0.5 * float(x @ r + x @ b)]
-    direction = None
-    ap = torch.empty_like(b)
+    ball = None if radius is None else Ball(radius, preconditioner is not None, rz)
+    norms, values = [float(r.norm())], [-0.5 * float(x @ r + x @ b)]
+    rounding, stagnates = Rounding(b.dtype), Stagnation(b.numel(), norms[0])
+    ap, direction = torch.empty_like(b), None
 
     def result(reason: str, iterations: int) -> CGResult:
         return CGResult(x, reason, iterations, norms, r, values, direction)
@@ -149,56 +128,73 @@ def conjugate_gradient(
         curvature = float(p @ ap)
         if not math.isfinite(curvature):
             return result(NOT_FINITE, i)
-        p_norm2 = float(p @ p)
-        if radius is not None and preconditioner is None:
-            xx, xp, pp = float(x @ x), float(x @ p), p_norm2
-        scale = max(scale, float(ap.norm()) / math.sqrt(p_norm2))
-        if curvature <= 10 * eps * scale * p_norm2:
-            # Below rounding of the largest stretch |Ap|/|p| seen, the sign of p'Ap means nothing.
-            indefinite = curvature < -10 * eps * scale * p_norm2
+        flat = rounding.of_curvature(p, ap)
+        if ball is not None:
+            ball.look(x, p, rounding.pp)
+        if curvature <= flat:
             direction = p
-            if radius is not None:
-                move(_to_boundary(xx, xp, pp, radius))
-            return result(NEGATIVE_CURVATURE if indefinite else SINGULAR, i)
+            if ball is not None:
+                move(ball.reach())
+            return result(NEGATIVE_CURVATURE if curvature < -flat else SINGULAR, i)
         alpha = rz / curvature
-        new_xx = xx + 2 * alpha * xp + alpha * alpha * pp
-        if radius is not None and new_xx >= radius * radius:
-            move(_to_boundary(xx, xp, pp, radius))
+        if ball is not None and not ball.holds(alpha):
+            move(ball.reach())
             return result(BOUNDARY, i)
         move(alpha)
         if callback is not None and callback(i, x):
             return result(STOPPED, i)
         if norms[-1] <= tolerance:
-            # Rounding takes the recurrence away from b - A x by about eps |A| |x| a step
-            # (Greenbaum, 1997). Where that is no longer small, only the product itself can tell.
-            if i * eps * scale * float(x.norm()) < 0.1 * tolerance:
+            # The recurrence says so; where rounding blurs it, only the product itself can tell.
+            if rounding.of_residual(i, x) < 0.1 * tolerance:
                 return result(CONVERGED, i)
             torch.sub(b, matvec(A, x, ap), out=r)
             norms[-1] = float(r.norm())
             return result(CONVERGED if norms[-1] <= tolerance else STAGNATION, i)
-        if progress_tol is not None:
-            k = max(10, i // 10)
-            now = values[-1]
-            if i > k and now < 0 and (now - values[i - k]) / now < k * progress_tol:
-                return result(PROGRESS, i)
-        # Rounding leaves the true residual near eps * |A| |x|; the recurrence may go on below it,
-        # but a residual that has not halved in so many steps is not converging.
-        if norms[-1] < 0.5 * best:
-            best, since_best = norms[-1], 0
-        else:
-            since_best += 1
-            if since_best >= 2 * b.numel() + 50:
-                return result(STAGNATION, i)
+        if progress_tol is not None and slow_progress(values, progress_tol):
+            return result(PROGRESS, i)
+        if stagnates(norms[-1]):
+            return result(STAGNATION, i)
         z = apply_m(r)
         new_rz = float(r @ z)
         if _too_small(new_rz, r):
             return result(STAGNATION, i)
         beta = new_rz / rz
-        xp = beta * (xp + alpha * pp)
-        pp = new_rz + beta * beta * pp
-        xx, rz = new_xx, new_rz
+        if ball is not None:
+            ball.turn(alpha, beta, new_rz)
         p.mul_(beta).add_(z)
+        rz = new_rz
     return result(MAX_ITER, limit)
+
+
+def _checked(A, b, x0, preconditioner, rtol, atol, max_iter, radius) -> float:
+    """|b|, or a ValueError for what cannot be solved, before a product is spent."""
+    if b.ndim != 1:
+        raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
+    b_norm = float(b.norm())
+    if not math.isfinite(b_norm) and not bool(b.isfinite().all()):
+        raise ValueError("b has NaN or infinite entries; look at the gradient it comes from")
+    shape = getattr(A, "shape", None)
+    if shape is not None and tuple(shape) != (b.numel(), b.numel()):
+        raise ValueError(f"expected A of shape ({b.numel()}, {b.numel()}), got {tuple(shape)}")
+    if x0 is not None and x0.shape != b.shape:
+        raise ValueError(f"expected x0 of b's shape {tuple(b.shape)}, got {tuple(x0.shape)}")
+    if isinstance(preconditioner, Tensor) and preconditioner.shape[:1] != b.shape:
+        raise ValueError(
+            f"expected a preconditioner of shape ({b.numel()},) or ({b.numel()}, {b.numel()}), got "
+            f"{tuple(preconditioner.shape)}"
+        )
+    # Written so that NaN is refused, too.
+    if not min(rtol, atol, max_iter) >= 0 or (radius is not None and not radius > 0):
+        raise ValueError(
+            f"expected rtol, atol, max_iter >= 0 and radius > 0, got {rtol}, {atol}, {max_iter} "
+            f"and {radius}"
+        )
+    if x0 is not None and radius is not None:
+        if preconditioner is not None:
+            raise ValueError("radius with both x0 and a preconditioner is not supported: drop x0")
+        if not float(x0.norm()) <= radius:
+            raise ValueError(f"expected |x0| <= radius = {radius}, got {float(x0.norm()):.3g}")
+    return b_norm
 
 
 def _as_function(preconditioner):
@@ -218,8 +214,3 @@ def _too_small(rz: float, r: Tensor) -> bool:
     if rz <= 0:
         raise ValueError(f"the preconditioner is not positive definite: r'Mr = {rz:.3g}")
     return False
-
-
-def _to_boundary(xx: float, xp: float, pp: float, radius: float) -> float:
-    """The positive root tau of |x + tau p|^2 = radius^2."""
-    return (-xp + math.sqrt(max(xp * xp + pp * (radius * radius - xx), 0.0))) / pp

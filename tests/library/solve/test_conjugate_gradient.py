@@ -399,10 +399,22 @@ def test_no_graph_is_built():
     ({"radius": 1.0, "x0": 10 * torch.ones(3).double()}, r"expected \|x0\| <= radius"),
     ({"radius": 9.0, "x0": torch.ones(3).double(), "preconditioner": torch.ones(3).double()},
      "drop x0"),
+    ({"rtol": math.nan}, "expected rtol"),
+    ({"x0": randn(4)}, r"expected x0 of b's shape \(3,\), got \(4,\)"),
+    ({"preconditioner": randn(4)}, r"a preconditioner of shape \(3,\) or \(3, 3\), got \(4,\)"),
 ])  # fmt: skip
-def test_bad_arguments_are_refused(arguments, message):
+def test_bad_arguments_are_refused_before_a_product_is_spent(arguments, message):
+    class Counted:
+        shape, products = (3, 3), 0
+
+        def __matmul__(self, v):
+            self.products += 1
+            return v
+
+    A = Counted()
     with pytest.raises(ValueError, match=message):
-        conjugate_gradient(**{"A": spd(3), "b": randn(3), **arguments})
+        conjugate_gradient(**{"A": A, "b": randn(3), **arguments})
+    assert A.products == 0
 
 
 # The shifted operator and the direct solve.
