@@ -18,12 +18,18 @@ from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
 from .regularizers.base import Zero
 from .solve.conjugate_gradient import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
-from .step.directions import Solver
-from .step.globalization import Damping, TrustRegion, armijo, reduction_ratio
+from .step.directions import Direction
+from .step.globalization import Damping, DampingRule, TrustRegion, armijo, reduction_ratio
 from .step.model import LocalModel, Path
+from .step.shorthand import direction_of
 
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
+# What a solver's short-hand means unless it is said otherwise.
+_SOLVER = {
+    "max_iter": 50, "rtol": 1e-3, "progress_tol": None, "preconditioner": None, "warm_start": 0.0,
+    "backtrack": False,
+}  # fmt: skip
 
 _NO_CLOSURE = """RLHFOptimizer.step() needs a closure, because it evaluates the loss several times
 in a step and differentiates it twice. Instead of
@@ -63,10 +69,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
         damping: initial mu, in units of curvature (loss per squared parameter).
         curvature: "ggn" (closure returns ``(loss, outputs)``) or "hessian" (the loss will do).
         solver: "cg"; "dual", the exact solve in sample space (curvature "ggn", mu > 0; see
-            :mod:`~rlhf_lib.solve.sample_space`); or "auto", whichever takes fewer matrix products.
+            :mod:`~rlhf_lib.solve.sample_space`); "auto", whichever takes fewer matrix products; or
+            an object with ``propose(model, memory)``, see :mod:`~rlhf_lib.step.directions`, which
+            has its own settings instead of those from ``max_iter`` to ``backtrack``.
         kinks: for penalties with kinks "orthant" or "proximal" (always for the group lasso). The
             default None is the orthant-wise method where there is one.
-        damping_rule: "nielsen", "martens" or "fixed".
+        damping_rule: "nielsen", "martens", "fixed" or a DampingRule.
         radius: initial trust-region radius for solver "cg", whose boundary and negative-curvature
             exits are Steihaug's (1983); None for no bound. mu is added all the same.
         max_iter: most CG iterations, i.e. curvature products, in a step.
@@ -102,17 +110,17 @@ class RLHFOptimizer(torch.optim.Optimizer):
         regularizer: str | Regularizer | None = "l1",
         damping: float = 1.0,
         curvature: str = "ggn",
-        solver: str = "cg",
+        solver: str | Direction = "cg",
         *,
         kinks: str | None = None,
-        damping_rule: str = "nielsen",
+        damping_rule: str | DampingRule = "nielsen",
         radius: float | None = None,
-        max_iter: int = 50,
-        rtol: float = 1e-3,
-        progress_tol: float | None = None,
-        preconditioner: str | Tensor | Callable | None = None,
-        warm_start: float = 0.0,
-        backtrack: bool = False,
+        max_iter: int = _SOLVER["max_iter"],
+        rtol: float = _SOLVER["rtol"],
+        progress_tol: float | None = _SOLVER["progress_tol"],
+        preconditioner: str | Tensor | Callable | None = _SOLVER["preconditioner"],
+        warm_start: float = _SOLVER["warm_start"],
+        backtrack: bool = _SOLVER["backtrack"],
         line_search: bool = True,
         keep_graph: bool = True,
         count: Callable | None = None,
@@ -121,24 +129,24 @@ class RLHFOptimizer(torch.optim.Optimizer):
         self.regularizer = make_regularizer(regularizer)
         self.ranks = as_ranks(process_group)
         if self.ranks is not None:
-            solver = solver_of_ranks(solver, preconditioner)
+            solver = solver_of_ranks(solver, getattr(solver, "preconditioner", preconditioner))
         self._pull_to_start = (
             self.regularizer is not None
             and self.regularizer.from_start
             and self.regularizer.center is None
         )
-        kinked = self.regularizer is not None and not self.regularizer.smooth
-        self.solver = Solver(
-            solver, kinks, max_iter, rtol, progress_tol, preconditioner, warm_start, backtrack,
-            kinked, self.regularizer is None or self.regularizer.separable,
+        settings = dict(
+            zip(_SOLVER, (max_iter, rtol, progress_tol, preconditioner, warm_start, backtrack),
+                strict=True)
         )  # fmt: skip
+        self.direction = direction_of(solver, kinks, self.regularizer, settings, _SOLVER)
         if curvature not in _OPERATORS:
             raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
         if solver == "dual" and curvature != "ggn":
             raise ValueError(
                 "solver='dual' needs curvature='ggn': the Hessian has no factor in sample space"
             )
-        if radius is not None and (solver != "cg" or self.solver.proximal or warm_start):
+        if radius is not None and not getattr(self.direction, "bounded", False):
             raise ValueError(
                 "a trust-region radius works with solver='cg' alone, without proximal steps and "
                 "warm_start: leave it out, or use damping, which works with everything"
@@ -148,11 +156,13 @@ class RLHFOptimizer(torch.optim.Optimizer):
         self.record: Record | None = None
         self._bound, self._bound_to = None, []
         super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg})
-        rule = Damping(damping, damping_rule)
+        self.damping_rule = damping_rule
+        # What the direction and the damping rule remember is theirs: two dicts nobody else reads.
         self.state["rlhf"] = {
-            "step": 0, "damping": rule.value, "nu": rule.nu, "rule": damping_rule,
+            "step": 0, "cost": 0.0, "seconds": 0.0,
+            "damping": Damping(damping, damping_rule).value,
             "radius": None if radius is None else TrustRegion(radius).radius,
-            "cost": 0.0, "seconds": 0.0, "direction": None, "products": None, "chosen": None,
+            "direction memory": {}, "damping memory": {},
         }  # fmt: skip
 
     def __getstate__(self) -> dict:
@@ -241,8 +251,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
         model, loss, curvature_task = self._linearize(task, params, theta, curvature_batches)
         penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
-        proposal, changes = self.solver.propose(model, state)
-        residuals = proposal.residuals
+        proposal = self.direction.propose(model, state["direction memory"])
+        residuals, memory = proposal.residuals, proposal.memory
         if proposal.reason == NOT_FINITE:
             check_finite("a curvature product", math.nan)
         evaluations = 0
@@ -279,7 +289,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         used = state["damping"]
         self._adapt(state, rho, proposal.reason, moved=path.slope(1.0) != 0)
-        state.update(changes)
+        state["direction memory"] = memory
         state["step"] += 1
         curvature = model.curvature
         state["cost"] += task.samples * (1 + _FORWARD_COST * evaluations)
@@ -318,8 +328,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)
         model = LocalModel(
-            theta, gradient, curvature, self._bound_regularizer(), proximal=self.solver.proximal
-        )
+            theta, gradient, curvature, self._bound_regularizer(),
+            proximal=getattr(self.direction, "proximal", False),
+            damping=self.state["rlhf"]["damping"], radius=self.state["rlhf"]["radius"],
+        )  # fmt: skip
         return model, loss, curvature_task
 
     def _lengths(self) -> float | Tensor:
@@ -333,10 +345,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
     def _adapt(self, state: dict, rho: float, reason: str, moved: bool) -> None:
         """Damping and radius for the next step."""
-        rule = Damping(state["damping"], state["rule"], nu=state["nu"])
         if moved:  # with lr = 0, the start of a warm-up, rho says nothing of mu
-            state["damping"] = rule.update(rho)
-        state["nu"] = rule.nu
+            memory = dict(state["damping memory"])
+            state["damping"] = Damping(
+                state["damping"], self.damping_rule, memory=memory
+            ).update(rho)
+            state["damping memory"] = memory
         if state["radius"] is not None and moved:
             at_boundary = reason in (BOUNDARY, NEGATIVE_CURVATURE, SINGULAR)
             state["radius"] = TrustRegion(state["radius"]).update(rho, at_boundary)

@@ -283,8 +283,18 @@ def as_ranks(group) -> Ranks | None:
     )
 
 
-def solver_of_ranks(solver: str, preconditioner) -> str:
-    """The solver that several ranks can run, or a ValueError that names one."""
+def solver_of_ranks(solver, preconditioner):
+    """The solver that several ranks can run, or a ValueError that names one.
+
+    Args:
+        solver: a name, or an object that says so by ``for_ranks``.
+    """
+    if not isinstance(solver, str) and not getattr(solver, "for_ranks", False):
+        raise ValueError(
+            f"expected a solver that ranks may use together, such as ConjugateGradients, got "
+            f"{type(solver).__name__}: if it takes the same steps on all ranks, give it the "
+            "attribute for_ranks = True"
+        )
     if solver == "dual":
         raise ValueError(
             "solver='dual' needs the rows of all samples in one process: use solver='cg' with a "

@@ -1,19 +1,21 @@
-"""Minimize the local model: by conjugate gradients, in sample space or by proximal steps."""
+"""Directions: objects that minimize the local model, each with its settings and its own memory.
+
+A direction is anything with ``propose(model, memory) -> Proposal``. Its memory is a dict of
+its own, kept in the optimizer's state; what it is after this step, the proposal says.
+Three class attributes tell what a direction can do, all False by default: it takes the penalty's
+kinks as they are (``proximal``), it keeps to ``model.radius`` (``bounded``), and ranks that share a
+loss may use it (``for_ranks``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..curvature.diagonals import (
-    diagonal_preconditioner,
-    empirical_fisher_diagonal,
-    gauss_newton_diagonal,
-    hutchinson_diagonal,
-)
 from ..curvature.operators import GaussNewtonOperator
 from ..per_sample.factor import SampleSpace
 from ..solve.conjugate_gradient import CGResult, conjugate_gradient
@@ -22,168 +24,182 @@ from ..solve.sample_space import sample_space_solve
 from ..work import CG_MOVES, Work, known
 from .globalization import Iterates
 from .model import LocalModel, Proposal
+from .preconditioning import check_preconditioner, preconditioner_for
 
-_PRECONDITIONERS = ("fisher", "ggn", "hutchinson")
+
+class Direction(Protocol):
+    """What the optimizer asks for a direction."""
+
+    def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
+        """A direction for the model. ``memory`` is what the last proposal left, {} at first."""
 
 
 @dataclass(frozen=True)
-class Solver:
-    """Which solver, and its settings: see :class:`~rlhf_lib.optimizer.RLHFOptimizer`.
+class ConjugateGradients:
+    """(B + C + mu I) d = -g by conjugate gradients; the settings are ``conjugate_gradient``'s.
 
-    ``kinked`` says that the penalty has kinks, ``separable`` that it has an orthant-wise method.
+    Args:
+        preconditioner: "fisher" (Martens, 2010), "ggn" or "hutchinson", a tensor or operator that
+            conjugate_gradient takes, or a function of (operator, shift) that makes one each step.
+        warm_start: start from this factor times the last step's solution; 0 starts at zero.
+        backtrack: also propose earlier iterates (Martens, 2010, section 4.6).
+
+    Memory: ``products``, how many the last solve took; ``direction``, its solution, if needed.
     """
 
-    name: str = "cg"
-    kinks: str | None = None
     max_iter: int = 50
     rtol: float = 1e-3
     progress_tol: float | None = None
     preconditioner: str | Tensor | Callable | None = None
     warm_start: float = 0.0
     backtrack: bool = False
-    kinked: bool = False
-    separable: bool = True
+
+    for_ranks = True
 
     def __post_init__(self):
-        for what, value, choices in (
-            ("solver", self.name, ("cg", "dual", "auto")),
-            ("kinks", self.kinks, (None, "orthant", "proximal")),
-        ):
-            if value not in choices:
-                raise ValueError(f"expected {what} to be one of {choices}, got {value!r}")
-        if isinstance(self.preconditioner, str) and self.preconditioner not in _PRECONDITIONERS:
-            raise ValueError(
-                f"expected a preconditioner from {_PRECONDITIONERS}, a tensor or a function, got "
-                f"{self.preconditioner!r}"
-            )
+        check_preconditioner(self.preconditioner)
         if self.max_iter < 1:
             raise ValueError(f"expected max_iter >= 1, got {self.max_iter}")
         if not 0 <= self.warm_start <= 1:
             raise ValueError(f"expected 0 <= warm_start <= 1, got {self.warm_start}")
-        if self.kinks == "orthant" and not self.separable:
-            raise ValueError(
-                "kinks='orthant' needs a penalty that is a sum over single weights, which the "
-                "group lasso is not: use kinks='proximal'"
-            )
-        if self.proximal and self.name == "dual":
-            raise ValueError("solver='dual' cannot take proximal steps: use kinks='orthant'")
-        if self.backtrack and self.kinked:
-            raise ValueError(
-                "backtrack works with smooth penalties: where a kink cuts an iterate its promise "
-                "is lost. Leave it to the line search"
-            )
 
     @property
-    def proximal(self) -> bool:
-        """Whether proximal steps minimize the model."""
-        return self.kinked and (self.kinks == "proximal" or not self.separable)
+    def bounded(self) -> bool:
+        """The radius counts from zero, which a warm start is not."""
+        return self.warm_start == 0
 
-    def propose(self, model: LocalModel, state: dict) -> tuple[Proposal, dict]:
-        """A direction for the model, and what to add to the state if the step comes to an end.
-
-        The state has the present ``damping`` and ``radius``; ``direction``, the last proposal for
-        the warm start; ``products``, what CG took last; ``chosen``, how "auto" decided, on which
-        number of samples.
-        """
-        damping = state["damping"]
-        if self.proximal:
-            found = by_proximal_steps(model, damping, rtol=self.rtol, max_iter=self.max_iter)
-            return found, {}
-        options = {
-            "rtol": self.rtol, "max_iter": self.max_iter, "progress_tol": self.progress_tol,
-            "preconditioner": self.preconditioner, "keep": Iterates() if self.backtrack else None,
-        }  # fmt: skip
-        space, note, changes = None, self.name, {}
-        if self.name == "auto" and damping == 0:
-            note = "cg: the solve in sample space needs damping"
-        elif self.name == "auto":
-            samples = model.curvature.task.samples
-            if state["chosen"] is None or state["chosen"][0] != samples:
-                space, note = choose(model, state["products"] or self.max_iter)
-                changes["chosen"] = (samples, note)
-            else:
-                note = state["chosen"][1]
-        if note.startswith("dual"):
-            try:
-                return by_samples(model, damping, space=space, note=note, **options), changes
-            except (ValueError, MemoryError) as error:
-                if self.name == "dual":
-                    raise
-                note = f"cg: {error}"  # the batch is not the one that was chosen for
-        start = None
-        if self.warm_start and state["direction"] is not None:
+    def propose(
+        self, model: LocalModel, memory: dict[str, Any], *, start: Tensor | None = None,
+        solver: str = "cg",
+    ) -> Proposal:  # fmt: skip
+        """Solve, from ``start`` if it is given; ``solver`` is what the proposal calls itself."""
+        last = memory.get("direction")
+        if start is None and self.warm_start and last is not None:
             start = torch.zeros_like(model.gradient)
-            start[: len(state["direction"])] = self.warm_start * state["direction"]
-        found = by_cg(model, damping, start=start, radius=state["radius"], note=note, **options)
-        changes["products"] = model.curvature.products
-        changes["direction"] = found.direction if self.warm_start else None
-        return found, changes
+            start[: len(last)] = self.warm_start * last  # parameters may have been added
+        if start is not None and model.free is not None:
+            start = start * model.free
+        keep = Iterates() if self.backtrack else None
+        approximate, cost = preconditioner_for(self.preconditioner, model)
+        solved = conjugate_gradient(
+            model.system(), -model.gradient, x0=start, preconditioner=approximate, callback=keep,
+            rtol=self.rtol, max_iter=self.max_iter, progress_tol=self.progress_tol,
+            radius=model.radius,
+        )  # fmt: skip
+        found = _proposal(solved, model, solver, cost)
+        kept = {"direction": found.direction} if self.warm_start else {}
+        found = replace(found, memory={"products": model.curvature.products} | kept)
+        if keep is None:
+            return found
+        earlier = tuple(
+            Proposal(x, "backtracked", _quadratic(solved, i, x, model), solver, cost)
+            for i, x in keep.kept
+            if i < len(solved.values) - 1
+        )
+        return replace(found, earlier=earlier)
 
 
-def by_cg(
-    model: LocalModel, damping: float, *, start: Tensor | None = None,
-    preconditioner: str | Tensor | Callable | None = None, keep: Iterates | None = None,
-    note: str = "cg", **options,
-) -> Proposal:  # fmt: skip
-    """Conjugate gradients, with the options of ``conjugate_gradient``."""
-    if start is not None and model.free is not None:
-        start = start * model.free
-    approximate, cost = _preconditioner(preconditioner, model, damping)
-    solved = conjugate_gradient(
-        model.system(damping), -model.gradient, x0=start, preconditioner=approximate,
-        callback=keep, **options,
-    )  # fmt: skip
-    proposal = _proposal(solved, model, damping, note, cost)
-    if keep is None:
-        return proposal
-    earlier = [
-        Proposal(x, "backtracked", _quadratic(solved, i, x, model, damping), note, cost)
-        for i, x in keep.kept
-        if i < len(solved.values) - 1
-    ]
-    return replace(proposal, earlier=tuple(earlier))
+@dataclass(frozen=True)
+class SampleSpaceSolve:
+    """The exact solve in sample space; where it is not good enough, ``otherwise`` goes on from it.
+
+    Args:
+        rtol: relative residual of the system.
+        otherwise: conjugate gradients, whose memory is kept.
+    """
+
+    rtol: float = 1e-3
+    otherwise: ConjugateGradients = field(default_factory=ConjugateGradients)
+
+    def propose(
+        self, model: LocalModel, memory: dict[str, Any], *, space: SampleSpace | None = None,
+        solver: str = "dual",
+    ) -> Proposal:  # fmt: skip
+        """Solve; ``space`` are the rows, if they are there already."""
+        if not isinstance(model.curvature, GaussNewtonOperator):
+            raise ValueError(
+                "solver='dual' needs curvature='ggn': only J' H_L J has per-sample rows"
+            )
+        space = space or SampleSpace(model.curvature.task, model.curvature.params)
+        own = model.task_gradient is model.curvature.gradient  # not that of another batch
+        solved = sample_space_solve(
+            model.system(), -model.gradient, rtol=self.rtol, space=space,
+            gradient=model.task_gradient if own else None,
+        )  # fmt: skip
+        if solved.converged:
+            return replace(_proposal(solved, model, solver, space.cost), memory=memory)
+        left = solved.residual_norms[-1] / solved.residual_norms[0]
+        words = f"cg, because the sample-space solution had a relative residual of {left:.1g}"
+        found = self.otherwise.propose(
+            model, memory, start=solved.x if left < 1 else None, solver=words
+        )
+        return replace(found, cost=found.cost + space.cost)
 
 
-def by_samples(
-    model: LocalModel, damping: float, *, rtol: float, space: SampleSpace | None = None,
-    note: str = "dual", **options,
-) -> Proposal:  # fmt: skip
-    """The solve in sample space; conjugate gradients go on from it if it is not good enough."""
-    if not isinstance(model.curvature, GaussNewtonOperator):
-        raise ValueError("solver='dual' needs curvature='ggn': only J' H_L J has per-sample rows")
-    space = space or SampleSpace(model.curvature.task, model.curvature.params)
-    own = model.task_gradient is model.curvature.gradient  # not that of another batch
-    solved = sample_space_solve(
-        model.system(damping), -model.gradient, rtol=rtol, space=space,
-        gradient=model.task_gradient if own else None,
-    )  # fmt: skip
-    if solved.converged:
-        return _proposal(solved, model, damping, note, space.cost)
-    left = solved.residual_norms[-1] / solved.residual_norms[0]
-    start = solved.x if left < 1 else None
-    note = f"cg, because the sample-space solution had a relative residual of {left:.1g}"
-    proposal = by_cg(model, damping, start=start, rtol=rtol, note=note, **options)
-    return replace(proposal, cost=proposal.cost + space.cost)
+@dataclass(frozen=True)
+class ProximalNewton:
+    """The minimum of the model with the penalty as it is (Lee, Sun and Saunders, 2014)."""
+
+    rtol: float = 1e-3
+    max_iter: int = 50
+
+    proximal = True
+
+    def __post_init__(self):
+        if self.max_iter < 1:
+            raise ValueError(f"expected max_iter >= 1, got {self.max_iter}")
+
+    def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
+        """Minimize m by proximal steps; there is nothing to remember."""
+        solved = proximal_solve(
+            model.system(), model.task_gradient, model.penalty, model.theta,
+            rtol=self.rtol, max_iter=max(self.max_iter, 2),
+        )  # fmt: skip
+        d = solved.direction
+        quadratic = float(d @ solved.product) - model.damping * float(d @ d)
+        return Proposal(d, solved.reason, quadratic, "proximal", point=solved.point)
 
 
-def by_proximal_steps(
-    model: LocalModel, damping: float, *, rtol: float, max_iter: int
-) -> Proposal:
-    """Minimize m with the penalty as it is (proximal Newton)."""
-    solved = proximal_solve(
-        model.system(damping), model.task_gradient, model.penalty, model.theta,
-        rtol=rtol, max_iter=max(max_iter, 2),
-    )  # fmt: skip
-    d = solved.direction
-    quadratic = float(d @ solved.product) - damping * float(d @ d)
-    return Proposal(d, solved.reason, quadratic, "proximal", point=solved.point)
+@dataclass(frozen=True)
+class Cheapest:
+    """Conjugate gradients or sample space, whichever takes less work; the choice is kept.
+
+    Memory: that of ``cg``, and ``choice``: on which number of samples, for sample space or not,
+    and on what grounds in words. Another number of samples is another choice.
+    """
+
+    cg: ConjugateGradients = field(default_factory=ConjugateGradients)
+
+    def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
+        """Choose where that is due, and propose by what was chosen."""
+        if model.damping == 0:
+            words = "cg: the solve in sample space needs damping"
+            return self._by_cg(model, memory, memory.get("choice"), words)
+        samples, space = model.curvature.task.samples, None
+        choice = memory.get("choice")
+        if choice is None or choice["samples"] != samples:
+            space, words = choose(model, memory.get("products") or self.cg.max_iter)
+            choice = {"samples": samples, "dual": space is not None, "grounds": words}
+        if not choice["dual"]:
+            return self._by_cg(model, memory, choice, choice["grounds"])
+        try:
+            found = SampleSpaceSolve(self.cg.rtol, self.cg).propose(
+                model, memory, space=space, solver=choice["grounds"]
+            )
+        except (ValueError, MemoryError) as error:  # the batch is not the one it was chosen for
+            return self._by_cg(model, memory, choice, f"cg: {error}")
+        return replace(found, memory=found.memory | {"choice": choice})
+
+    def _by_cg(self, model, memory, choice, words: str) -> Proposal:
+        found = self.cg.propose(model, memory, solver=words)
+        return replace(found, memory=found.memory | {"choice": choice})
 
 
 def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
     """Sample space or conjugate gradients, by the number of matrix products each will take.
 
-    Inside :func:`~rlhf_lib.work.calibrated` by the seconds that it predicts:
-    matrix products are not all that takes time.
+    Inside :func:`~rlhf_lib.work.calibrated` by the seconds that it predicts: matrix products are
+    not all that takes time.
 
     Args:
         expected: products that conjugate gradients are expected to need.
@@ -202,16 +218,16 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
         )
     except (ValueError, MemoryError) as error:
         return None, f"cg: {error}"
-    machine = known()
-    if machine is None:
+    prices = known()
+    if prices is None:
         by_dual = space.predicted_cost + operator.product_cost
         by_products, unit = expected * operator.product_cost, "gradients"
     else:
         product = space.product_work(operator.product_cost)
-        by_dual = machine.seconds(space.predicted_work + product)
+        by_dual = prices.seconds(space.predicted_work + product)
         vectors = Work(vectors=CG_MOVES * operator.shape[0])
-        by_products, unit = machine.seconds(expected * (product + vectors)), "seconds"
-    digits = ".1f" if machine is None else ".2g"
+        by_products, unit = prices.seconds(expected * (product + vectors)), "seconds"
+    digits = ".1f" if prices is None else ".2g"
     grounds = (
         f"{space.rows} rows take {by_dual:{digits}} {unit}, up to {expected} products "
         f"{by_products:{digits}}"
@@ -219,39 +235,17 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
     return (space, f"dual: {grounds}") if by_dual < by_products else (None, f"cg: {grounds}")
 
 
-def _proposal(solved: CGResult, model: LocalModel, damping: float, note: str, cost: float):
+def _proposal(solved: CGResult, model: LocalModel, solver: str, cost: float) -> Proposal:
     d, start = solved.x, solved.residual_norms[0]
     if bool(d.any()):
-        quadratic = _quadratic(solved, -1, d, model, damping)
+        quadratic = _quadratic(solved, -1, d, model)
     else:  # negative curvature at once, or no iteration
         d = -model.gradient
         quadratic = model.quadratic(d)
     residuals = tuple(norm / start for norm in solved.residual_norms) if start else (0.0,)
-    return Proposal(d, solved.reason, quadratic, note, cost, residuals=residuals)
+    return Proposal(d, solved.reason, quadratic, solver, cost, residuals=residuals)
 
 
-def _quadratic(solved: CGResult, i: int, d: Tensor, model: LocalModel, damping: float) -> float:
+def _quadratic(solved: CGResult, i: int, d: Tensor, model: LocalModel) -> float:
     """d'(B + C) d without a product, from the value d'Ad/2 - b'd of iterate i."""
-    return 2 * (solved.values[i] - float(model.gradient @ d)) - damping * float(d @ d)
-
-
-def _preconditioner(kind, model: LocalModel, damping: float):
-    """What conjugate_gradient takes as such, and its cost in gradients."""
-    if kind is None:
-        return None, 0.0
-    operator, shift, cost = model.curvature, model.shift + damping, 0.0
-    if kind == "hutchinson":
-        approximate = diagonal_preconditioner(hutchinson_diagonal(operator), shift)
-    elif isinstance(kind, str):
-        diagonal = {"fisher": empirical_fisher_diagonal, "ggn": gauss_newton_diagonal}[kind]
-        approximate = diagonal_preconditioner(diagonal(operator.task, operator.params), shift)
-        cost = 1.0  # forward, backward and the rows, for one direction of the outputs
-    else:
-        approximate = kind if hasattr(kind, "__matmul__") else kind(operator, shift)
-    if model.free is None:
-        return approximate, cost
-    inside = approximate * model.free if isinstance(approximate, Tensor) else None
-    if inside is not None and inside.ndim == 1:
-        return torch.where(model.free, inside, 1.0), cost
-    product = approximate if callable(approximate) else approximate.__matmul__
-    return (lambda r: product(r * model.free) * model.free + r * ~model.free), cost
+    return 2 * (solved.values[i] - float(model.gradient @ d)) - model.damping * float(d @ d)

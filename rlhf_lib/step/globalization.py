@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -23,40 +24,73 @@ def reduction_ratio(actual: float, predicted: float, rounding: float = 0.0) -> f
     return actual / predicted
 
 
+class DampingRule(Protocol):
+    """How mu answers to the reduction ratio."""
+
+    def factor(self, rho: float, memory: dict[str, Any]) -> float:
+        """What mu is multiplied by. ``memory`` is the rule's own, {} at first; it may change it."""
+
+
+class Nielsen:
+    """max(1/3, 1 - (2 rho - 1)^3) if rho > 0, else nu, which doubles at each failure in a row.
+
+    Nielsen (1999, eq. 2.5); Madsen, Nielsen and Tingleff (2004, algorithm 3.16). It reacts to a bad
+    step at once.
+    """
+
+    def factor(self, rho: float, memory: dict[str, Any]) -> float:
+        nu = memory.get("nu", 2.0)
+        memory["nu"] = 2.0 if rho > 0 else 2 * nu
+        return max(1 / 3, 1 - (2 * min(rho, 10.0) - 1) ** 3) if rho > 0 else nu
+
+
+class Martens:
+    """3/2 if rho < 1/4, 2/3 if rho > 3/4 (Martens, 2010, section 4.1)."""
+
+    def factor(self, rho: float, memory: dict[str, Any]) -> float:
+        return 1.5 if rho < 0.25 else 2 / 3 if rho > 0.75 else 1.0
+
+
+class Fixed:
+    """mu stays."""
+
+    def factor(self, rho: float, memory: dict[str, Any]) -> float:
+        return 1.0
+
+
+RULES: dict[str, DampingRule] = {"nielsen": Nielsen(), "martens": Martens(), "fixed": Fixed()}
+
+
 @dataclass
 class Damping:
     """The Levenberg-Marquardt term mu in (B + mu I) d = -g, adapted by the reduction ratio.
 
-    Rules:
-        "martens": mu * 3/2 if rho < 1/4, mu * 2/3 if rho > 3/4 (Martens, 2010, section 4.1).
-        "nielsen": mu * max(1/3, 1 - (2 rho - 1)^3) if rho > 0, else mu * nu with nu doubling at
-            each failure in a row (Nielsen, 1999, eq. 2.5; Madsen, Nielsen and Tingleff, 2004,
-            algorithm 3.16). It reacts to a bad step at once.
-        "fixed": mu stays.
+    Args:
+        value: mu. least, most: its bounds once it has been adapted.
+        rule: "nielsen", "martens", "fixed" or a DampingRule.
+        memory: the rule's.
     """
 
     value: float
-    rule: str = "nielsen"
+    rule: str | DampingRule = "nielsen"
     least: float = 1e-10
     most: float = 1e10
-    nu: float = 2.0
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         if not 0 <= self.value < math.inf:
             raise ValueError(f"expected a finite damping >= 0, got {self.value}")
-        if self.rule not in ("martens", "nielsen", "fixed"):
-            raise ValueError(f"expected 'martens', 'nielsen' or 'fixed', got {self.rule!r}")
+        known = isinstance(self.rule, str) and self.rule in RULES
+        if not known and not callable(getattr(self.rule, "factor", None)):
+            raise ValueError(
+                "expected 'martens', 'nielsen' or 'fixed', or an object with "
+                f"factor(rho, memory), got {self.rule!r}"
+            )
 
     def update(self, rho: float) -> float:
         """Adapt mu to the last step's reduction ratio and return it."""
-        if self.rule == "martens":
-            factor = 1.5 if rho < 0.25 else 2 / 3 if rho > 0.75 else 1.0
-        elif self.rule == "nielsen" and rho > 0:
-            factor, self.nu = max(1 / 3, 1 - (2 * min(rho, 10.0) - 1) ** 3), 2.0
-        elif self.rule == "nielsen":
-            factor, self.nu = self.nu, self.nu * 2
-        else:
-            factor = 1.0
+        rule = RULES[self.rule] if isinstance(self.rule, str) else self.rule
+        factor = rule.factor(rho, self.memory)
         if factor != 1.0 and (self.value > 0 or factor > 1):
             self.value = min(max(self.value * factor, self.least), self.most)
         return self.value

@@ -10,6 +10,7 @@ enters m as it is, and proximal steps minimize m.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class LocalModel:
         task_gradient: gradient of the task loss, shape (n,).
         curvature: the operator B.
         proximal: leave the penalty's kinks to proximal steps, instead of keeping to an orthant.
+        damping: mu, how much is added to the diagonal of what is solved.
+        radius: of the trust region that d keeps to; None for no bound.
 
     Attributes:
         gradient: g, the (minimum-norm sub)gradient of the objective.
@@ -35,10 +38,12 @@ class LocalModel:
 
     def __init__(
         self, theta: Tensor, task_gradient: Tensor, curvature: CurvatureOperator,
-        penalty: Regularizer, *, proximal: bool = False,
+        penalty: Regularizer, *, proximal: bool = False, damping: float = 0.0,
+        radius: float | None = None,
     ):  # fmt: skip
         self.theta, self.task_gradient, self.curvature = theta, task_gradient, curvature
         self.penalty, self.proximal = penalty, proximal
+        self.damping, self.radius = damping, radius
         self.gradient = penalty.subgradient(task_gradient, theta)
         self.shift: Tensor | float = 0.0 if proximal else penalty.curvature(theta)
         self.free = self.signs = None
@@ -46,9 +51,9 @@ class LocalModel:
             self.signs, stay = penalty.orthant(theta, -self.gradient)
             self.free = ~stay
 
-    def system(self, damping: float) -> Shifted:
-        """B + C + damping I, on the coordinates that are free."""
-        return Shifted(self.curvature, self.shift + damping, self.free)
+    def system(self) -> Shifted:
+        """B + C + mu I, on the coordinates that are free."""
+        return Shifted(self.curvature, self.shift + self.damping, self.free)
 
     def slope(self, point: Tensor) -> float:
         """First-order change of the objective on the way to point, for the line search."""
@@ -74,6 +79,7 @@ class Proposal:
         earlier: what the iterates that were kept would have proposed, the first one first.
         residuals: 2-norms of the linear system's residual at the solver's iterates, as shares of
             the first one; empty for proximal steps.
+        memory: what the direction wants to know at the next step, if this one comes to an end.
     """
 
     direction: Tensor = field(repr=False)
@@ -84,6 +90,7 @@ class Proposal:
     point: Tensor | None = field(default=None, repr=False)
     earlier: tuple[Proposal, ...] = field(default=(), repr=False)
     residuals: tuple[float, ...] = field(default=(), repr=False)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Path:

@@ -107,7 +107,8 @@ def test_auto_decides_once_and_again_when_the_batch_changes():
     assert [note.split(" take")[0] for note in notes] == [
         "dual: 24 rows", "dual: 24 rows", "dual: 12 rows", "dual: 12 rows", "dual: 24 rows"
     ]
-    assert optimizer.state["rlhf"]["chosen"] == (12, notes[-1])
+    assert optimizer.state["rlhf"]["direction memory"]["choice"] == {
+        "samples": 12, "dual": notes[-1].startswith("dual"), "grounds": notes[-1]}
 
 
 def test_auto_takes_conjugate_gradients_where_samples_are_many_and_says_why():

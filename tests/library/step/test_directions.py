@@ -13,9 +13,10 @@ from cases import (
 from torch import nn
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator
-from rlhf_lib.regularizers import L1, L2
-from rlhf_lib.step import Iterates, LocalModel, Path
-from rlhf_lib.step.directions import Solver, by_cg, by_samples, choose
+from rlhf_lib.regularizers import L1, L2, GroupLasso
+from rlhf_lib.step import Cheapest, ConjugateGradients, LocalModel, Path, SampleSpaceSolve
+from rlhf_lib.step.directions import choose
+from rlhf_lib.step.shorthand import direction_of
 
 X, Y = classification(10)
 
@@ -34,9 +35,14 @@ def model_of(net, penalty=None, operator=GaussNewtonOperator, closure=None, **op
     return LocalModel(theta, curvature.gradient, curvature, penalty, **options)
 
 
-def state(**changes):
-    return {"damping": 0.1, "radius": None, "direction": None, "products": None, "chosen": None,
-            **changes}  # fmt: skip
+def by_cg(model, damping, **settings):
+    model.damping = damping
+    return ConjugateGradients(**settings).propose(model, {})
+
+
+def by_samples(model, damping, *, rtol, **settings):
+    model.damping = damping
+    return SampleSpaceSolve(rtol, ConjugateGradients(rtol=rtol, **settings)).propose(model, {})
 
 
 def dense(model, damping):
@@ -115,7 +121,7 @@ def test_no_direction_gives_steepest_descent_with_its_curvature(net):
 
 def test_kept_iterates_come_with_their_own_curvature(net):
     model = model_of(net)
-    found = by_cg(model, 0.001, rtol=1e-12, max_iter=40, keep=Iterates())
+    found = by_cg(model, 0.001, rtol=1e-12, max_iter=40, backtrack=True)
     assert len(found.earlier) >= 4
     A = dense(model, 0.0)
     for option in found.earlier:
@@ -187,8 +193,7 @@ def test_cg_is_chosen_where_the_loss_is_not_convex(net):
 def test_cg_goes_on_where_samples_act_on_one_another():
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)).double()
     model = model_of(net)
-    found = by_samples(model, 0.01, rtol=1e-8, max_iter=200, progress_tol=None,
-                       preconditioner=None, keep=None)  # fmt: skip
+    found = by_samples(model, 0.01, rtol=1e-8, max_iter=200)
     assert found.reason == "converged"
     assert found.solver.startswith("cg, because the sample-space solution had a relative residual")
     expected = torch.linalg.solve(dense(model, 0.01), -model.gradient)
@@ -204,23 +209,27 @@ def test_dual_needs_the_gauss_newton_matrix(net):
 
 
 def test_a_choice_is_kept_until_the_number_of_samples_changes(net):
-    solver = Solver("auto")
-    first, changes = solver.propose(model_of(net), state())
-    assert changes["chosen"] == (10, first.solver) and first.solver.startswith("dual: 20 rows")
-    second, again = solver.propose(model_of(net), state(chosen=(10, "cg: once and for all")))
-    assert second.solver == "cg: once and for all" and "chosen" not in again
-    fewer = model_of(net, closure=cross_entropy_closure(net, X[:4], Y[:4]))
-    third, anew = solver.propose(fewer, state(chosen=(10, "cg: once and for all")))
-    assert third.solver.startswith("dual: 8 rows") and anew["chosen"][0] == 4
+    solver = Cheapest()
+    first = solver.propose(model_of(net, damping=0.1), {})
+    assert first.memory["choice"] == {"samples": 10, "dual": True, "grounds": first.solver}
+    assert first.solver.startswith("dual: 20 rows")
+    decided = {"choice": {"samples": 10, "dual": False, "grounds": "cg: once and for all"}}
+    second = solver.propose(model_of(net, damping=0.1), decided)
+    assert second.solver == "cg: once and for all"
+    assert second.memory["choice"] == decided["choice"]
+    fewer = model_of(net, closure=cross_entropy_closure(net, X[:4], Y[:4]), damping=0.1)
+    third = solver.propose(fewer, decided)
+    assert third.solver.startswith("dual: 8 rows") and third.memory["choice"]["samples"] == 4
 
 
 def test_the_choice_goes_by_the_products_that_were_needed_last(net):
-    found, _ = Solver("auto").propose(model_of(net), state(products=1))
+    found = Cheapest().propose(model_of(net, damping=0.1), {"products": 1})
     assert found.solver.startswith("cg: 20 rows take") and "1 products" in found.solver
 
 
 def test_auto_without_damping_goes_by_conjugate_gradients(net):
-    found, _ = Solver("auto", max_iter=200, rtol=1e-6).propose(model_of(net), state(damping=0.0))
+    solver = Cheapest(ConjugateGradients(max_iter=200, rtol=1e-6))
+    found = solver.propose(model_of(net), {})
     assert found.solver.startswith("cg") and found.direction.isfinite().all()
 
 
@@ -288,17 +297,22 @@ def test_a_diagonal_cuts_the_products_of_a_proposal():
 
 # Settings.
 
+DEFAULTS = {"max_iter": 50, "preconditioner": None, "warm_start": 0.0, "backtrack": False}
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"name": "lu"}, "expected solver to be one of"),
-    ({"kinks": "soft"}, "expected kinks to be one of"),
-    ({"preconditioner": "jacobi"}, "expected a preconditioner from"),
-    ({"max_iter": 0}, "max_iter >= 1"),
-    ({"warm_start": 1.5}, "0 <= warm_start <= 1"),
-    ({"kinks": "orthant", "kinked": True, "separable": False}, "use kinks='proximal'"),
-    ({"name": "dual", "kinks": "proximal", "kinked": True}, "cannot take proximal steps"),
-    ({"backtrack": True, "kinked": True}, "backtrack works with smooth penalties"),
+
+@pytest.mark.parametrize(("solver", "kinks", "penalty", "settings", "message"), [
+    ("lu", None, None, {}, "expected solver to be one of"),
+    ("cg", "soft", None, {}, "expected kinks to be one of"),
+    ("cg", None, None, {"preconditioner": "jacobi"}, "expected a preconditioner from"),
+    ("cg", None, None, {"max_iter": 0}, "max_iter >= 1"),
+    ("cg", None, None, {"warm_start": 1.5}, "0 <= warm_start <= 1"),
+    ("cg", "orthant", GroupLasso(), {}, "use kinks='proximal'"),
+    ("dual", "proximal", L1(), {}, "cannot take proximal steps"),
+    ("cg", None, L1(), {"backtrack": True}, "backtrack works with smooth penalties"),
+    (len, None, None, {}, r"an object with propose\(model, memory\), got <built-in"),
+    (ConjugateGradients(), None, None, {"max_iter": 3}, "expected max_iter in the solver object"),
+    (ConjugateGradients(), None, GroupLasso(), {}, "such as ProximalNewton"),
 ])  # fmt: skip
-def test_settings_that_make_no_sense_are_refused(settings, message):
+def test_settings_that_make_no_sense_are_refused(solver, kinks, penalty, settings, message):
     with pytest.raises(ValueError, match=message):
-        Solver(**settings)
+        direction_of(solver, kinks, penalty, DEFAULTS | settings, DEFAULTS)

@@ -40,17 +40,17 @@ def test_martens_rule_as_in_section_4_1(rho, factor):
     (1.0, 1 / 3), (3.0, 1 / 3), (0.5, 1.0), (0.75, 1 - 0.5**3), (0.25, 1 + 0.5**3), (1e-9, 2.0),
 ])  # fmt: skip
 def test_nielsens_rule_after_success(rho, factor):
-    damping = Damping(6.0, "nielsen", nu=16.0)
+    damping = Damping(6.0, "nielsen", memory={"nu": 16.0})
     assert damping.update(rho) == pytest.approx(6.0 * factor, rel=1e-8)
-    assert damping.nu == 2.0
+    assert damping.memory["nu"] == 2.0
 
 
 def test_nielsens_rule_doubles_its_factor_at_each_failure_in_a_row():
     damping = Damping(1.0, "nielsen")
     values = [damping.update(rho) for rho in (-math.inf, 0.0, -3.0)]
-    assert values == [2.0, 8.0, 64.0] and damping.nu == 16.0
+    assert values == [2.0, 8.0, 64.0] and damping.memory["nu"] == 16.0
     damping.update(0.5)
-    assert (damping.value, damping.nu) == (64.0, 2.0)
+    assert (damping.value, damping.memory["nu"]) == (64.0, 2.0)
 
 
 @few_cases

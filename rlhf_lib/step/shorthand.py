@@ -1,0 +1,74 @@
+"""From the optimizer's short-hand, such as solver="auto", to direction objects; looked up once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..regularizers import Regularizer
+from .directions import Cheapest, ConjugateGradients, Direction, ProximalNewton, SampleSpaceSolve
+
+SOLVERS = ("cg", "dual", "auto")
+
+
+def direction_of(
+    solver: str | Direction, kinks: str | None, regularizer: Regularizer | None,
+    settings: dict[str, Any], defaults: dict[str, Any],
+) -> Direction:  # fmt: skip
+    """The direction that is meant.
+
+    Args:
+        solver: "cg", "dual", "auto" or an object, which has its own settings.
+        kinks: how a penalty with kinks is met: "orthant", "proximal", or None for the first where
+            there is one.
+        settings: those of ConjugateGradients by name. defaults: what they are if nobody asked.
+
+    Raises:
+        ValueError: settings that make no sense together, or beside an object.
+    """
+    if kinks not in (None, "orthant", "proximal"):
+        raise ValueError(
+            f"expected kinks to be one of {(None, 'orthant', 'proximal')}, got {kinks!r}"
+        )
+    kinked = regularizer is not None and not regularizer.smooth
+    separable = regularizer is None or regularizer.separable
+    if kinks == "orthant" and not separable:
+        raise ValueError(
+            "kinks='orthant' needs a penalty that is a sum over single weights, which the "
+            "group lasso is not: use kinks='proximal'"
+        )
+    proximal = kinked and (kinks == "proximal" or not separable)
+    if not isinstance(solver, str):
+        return _given(solver, kinked and not separable, settings, defaults)
+    if solver not in SOLVERS:
+        raise ValueError(f"expected solver to be one of {SOLVERS}, got {solver!r}")
+    cg = ConjugateGradients(**settings)
+    if proximal and solver == "dual":
+        raise ValueError("solver='dual' cannot take proximal steps: use kinks='orthant'")
+    if cg.backtrack and kinked:
+        raise ValueError(
+            "backtrack works with smooth penalties: where a kink cuts an iterate its promise "
+            "is lost. Leave it to the line search"
+        )
+    if proximal:
+        return ProximalNewton(cg.rtol, cg.max_iter)
+    return {"cg": cg, "dual": SampleSpaceSolve(cg.rtol, cg), "auto": Cheapest(cg)}[solver]
+
+
+def _given(solver, needs_proximal: bool, settings: dict, defaults: dict) -> Direction:
+    if not callable(getattr(solver, "propose", None)):
+        raise ValueError(
+            f"expected solver to be one of {SOLVERS} or an object with propose(model, memory), got "
+            f"{solver!r}"
+        )
+    asked = [name for name, value in settings.items() if value is not defaults[name]]
+    if asked:
+        raise ValueError(
+            f"expected {', '.join(asked)} in the solver object itself, got them beside it: make "
+            f"it as in ConjugateGradients({asked[0]}=...)"
+        )
+    if needs_proximal and not getattr(solver, "proximal", False):
+        raise ValueError(
+            "expected a solver that takes proximal steps for this penalty, such as "
+            f"ProximalNewton(), got {type(solver).__name__}"
+        )
+    return solver
