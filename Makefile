@@ -15,7 +15,8 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-.PHONY: help lab setup test test-unit test-browser test-full test-portable lint notebooks bench evidence doctor
+.PHONY: help lab setup test test-unit test-browser test-full test-portable coverage format lint \
+	notebooks bench evidence doctor
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,8 +49,16 @@ test-full: test-portable  ## 'make test' with the tests that take minutes
 test-portable: setup  ## the notebooks under other instruction sets: NB=..., ARGS="--paths default"
 	$(PY) tools/portable.py --jobs $(WORKERS) $(NB) $(ARGS)
 
+coverage: setup  ## which lines the unit tests reach
+	OMP_NUM_THREADS=1 $(PYTEST) -q -m "not browser" tests --cov=rlhf_lib --cov=rlhf_course \
+		--cov-report=term-missing:skip-covered $(ARGS)
+
+format: setup  ## lay the code out; notebooks' cells are left as they are
+	$(PY) -m ruff format .
+
 lint: setup  ## style of code and notebooks
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check --quiet .
 
 notebooks: setup  ## execute and save notebooks: all of them, or NB=notebooks/10_bert.ipynb
 	$(PY) tools/notebooks.py execute $(NB)

@@ -59,10 +59,7 @@ def pytest_collection_modifyitems(config, items):
     browser = [item for item in items if item.get_closest_marker("browser")]
     if not browser:
         return
-    from rlhf_course.doctor import (
-        CHROMIUM_CURE,
-        find_chromium,
-    )
+    from rlhf_course.doctor import CHROMIUM_CURE, find_chromium
 
     if find_chromium() is None:
         if os.environ.get("RLHF_REQUIRE_BROWSER") == "1":
@@ -70,7 +67,8 @@ def pytest_collection_modifyitems(config, items):
         for item in browser:
             item.add_marker(pytest.mark.skip(reason="no Chromium"))
         config.stash[NO_BROWSER] = (
-            f"{len(browser)} browser tests SKIPPED, no Chromium found. {CHROMIUM_CURE}")
+            f"{len(browser)} browser tests SKIPPED, no Chromium found. {CHROMIUM_CURE}"
+        )
 
 
 def pytest_terminal_summary(terminalreporter, config):

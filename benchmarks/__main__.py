@@ -58,8 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         if folder != RESULTS:
             print(report.block(folder))
         elif not report.rewrite():
-            print(f"benchmarks/README.md has no markers {report.BEGIN} and {report.END}: only "
-                  "results/tables.md was written")  # fmt: skip
+            print(
+                f"benchmarks/README.md has no markers {report.BEGIN} and {report.END}: only "
+                "results/tables.md was written"
+            )
     return 0
 
 

@@ -11,9 +11,12 @@ import torch
 
 COURSE = ("torch", "transformers", "numpy", "scipy", "scikit-learn")
 PEERS = (
-    "curvlinops-for-pytorch", "backpack-for-pytorch", "PyHessian", "hessian-eigenthings",
+    "curvlinops-for-pytorch",
+    "backpack-for-pytorch",
+    "PyHessian",
+    "hessian-eigenthings",
     "pytorch-minimize",
-)  # fmt: skip
+)
 
 
 def versions() -> dict[str, str]:

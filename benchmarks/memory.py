@@ -107,9 +107,17 @@ def main() -> None:
 def in_fresh_process(contender: Contender, problem: str, device: str, shift: float) -> dict:
     """`{"mib": ...}` or `{"error": ...}` of a contender on a problem."""
     command = [
-        sys.executable, "-m", "benchmarks.memory", problem, contender.quantity, contender.name,
-        "--device", device, "--shift", str(shift),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "benchmarks.memory",
+        problem,
+        contender.quantity,
+        contender.name,
+        "--device",
+        device,
+        "--shift",
+        str(shift),
+    ]
     done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:

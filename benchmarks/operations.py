@@ -28,9 +28,7 @@ def run(name: str = "bert", say=print) -> dict:
     v = problem.vector()
     hessian = _into_one_vector(HessianOperator(problem.loss, problem.params))
     gauss_newton = _into_one_vector(problem.gauss_newton())
-    work = {
-        "gradient": problem.gradient, "Hv": lambda: hessian(v), "Gv": lambda: gauss_newton(v),
-    }  # fmt: skip
+    work = {"gradient": problem.gradient, "Hv": lambda: hessian(v), "Gv": lambda: gauss_newton(v)}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -39,10 +37,12 @@ def run(name: str = "bert", say=print) -> dict:
         torch.set_num_threads(threads)
     unit = sum(seconds for seconds, _ in found["gradient"].values())
     table = {
-        key: {kind: {"ratio": round(s / unit, 3), "calls": calls}
-              for kind, (s, calls) in kinds.items()}
+        key: {
+            kind: {"ratio": round(s / unit, 3), "calls": calls}
+            for kind, (s, calls) in kinds.items()
+        }
         for key, kinds in found.items()
-    }  # fmt: skip
+    }
     for key, kinds in table.items():
         total = sum(part["ratio"] for part in kinds.values())
         parts = ", ".join(f"{k} {p['ratio']:.2f} ({p['calls']} calls)" for k, p in kinds.items())

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlhf_lib import (
-    GaussNewtonOperator,
-    HessianOperator,
-    conjugate_gradient,
-    sample_space_solve,
-)
+from rlhf_lib import GaussNewtonOperator, HessianOperator, conjugate_gradient, sample_space_solve
 from rlhf_lib.curvature import Shifted
 from rlhf_lib.objective import TaskLoss
 
@@ -34,9 +29,12 @@ def _memory_mode(operator, problem):
         return problem.criterion(logits, batch[1]), logits
 
     return operator(
-        closure, problem.params, micro_batches(problem), count=lambda batch: len(batch[1]),
+        closure,
+        problem.params,
+        micro_batches(problem),
+        count=lambda batch: len(batch[1]),
         keep_graph=False,
-    ).__matmul__  # fmt: skip
+    ).__matmul__
 
 
 def _into_one_vector(operator):

@@ -22,10 +22,14 @@ HESSIANFREE = "BackPACK helpers, as PyTorchHessianFree calls them"
 def _curvlinops(operator, problem, batches=None):
     token = next(iter(problem.inputs)) if isinstance(problem.inputs, dict) else None
     return operator(
-        problem.module, torch.nn.CrossEntropyLoss(), problem.params,
-        batches or [(problem.inputs, problem.labels)], check_deterministic=False,
-        num_data=len(problem.labels), batch_size_fn=lambda x: len(x if token is None else x[token]),
-    )  # fmt: skip
+        problem.module,
+        torch.nn.CrossEntropyLoss(),
+        problem.params,
+        batches or [(problem.inputs, problem.labels)],
+        check_deterministic=False,
+        num_data=len(problem.labels),
+        batch_size_fn=lambda x: len(x if token is None else x[token]),
+    )
 
 
 @contender("Hv", "curvlinops", CURVLINOPS)
@@ -77,9 +81,11 @@ def _(problem):
         p.grad = None
     with warnings.catch_warnings(action="ignore"):  # torch's, of just what the next loop mends
         computed = hessian(
-            problem.module, problem.criterion, data=(problem.inputs, problem.labels),
+            problem.module,
+            problem.criterion,
+            data=(problem.inputs, problem.labels),
             cuda=problem.device.type == "cuda",
-        )  # fmt: skip
+        )
     for p in problem.params:  # the graph would hang on .grad for ever
         p.grad = None
     return lambda v: hessian_vector_product(
@@ -92,9 +98,10 @@ def _(problem):
     from hessian_eigenthings.operators.hessian import HessianOperator
 
     return HessianOperator(
-        problem.module, [(problem.inputs, problem.labels)],
+        problem.module,
+        [(problem.inputs, problem.labels)],
         lambda model, batch: problem.criterion(model(batch[0]), batch[1]),
-    ).matvec  # fmt: skip
+    ).matvec
 
 
 @contender("Gv", "hessian-eigenthings", EIGENTHINGS)
@@ -102,10 +109,11 @@ def _(problem):
     from hessian_eigenthings.operators.ggn import GGNOperator
 
     return GGNOperator(
-        problem.module, [(problem.inputs, problem.labels)],
+        problem.module,
+        [(problem.inputs, problem.labels)],
         lambda model, batch: model(batch[0]),
         lambda logits, batch: problem.criterion(logits, batch[1]),
-    ).matvec  # fmt: skip
+    ).matvec
 
 
 @contender("Hv", "pytorch-minimize", MINIMIZE)

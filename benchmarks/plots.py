@@ -69,9 +69,12 @@ def products(results: dict, path: Path) -> None:
     height = 60 + sum(48 + 18 * len(rows) for _, rows, _ in groups)
     drawing = Drawing(860, height, "Cost of products and solves in gradients, by library")
     drawing.text(
-        20, 26, f"Cost in gradients (forward + backward), {results['modes'][mode]}; less is better",
-        size=14, bold=True,
-    )  # fmt: skip
+        20,
+        26,
+        f"Cost in gradients (forward + backward), {results['modes'][mode]}; less is better",
+        size=14,
+        bold=True,
+    )
     y = 56.0
     for title, rows, floor in groups:
         y = _bars(drawing, y, title, rows, floor)
@@ -88,16 +91,26 @@ def training(results: dict, path: Path) -> None:
     fields = {"train_loss": "training loss", "val_loss": "validation loss"}
     width, height = 420, 260
     drawing = Drawing(
-        2 * width + 40, len(results["tasks"]) * (height + 60) + 130,
+        2 * width + 40,
+        len(results["tasks"]) * (height + 60) + 130,
         "Training and validation loss against cost in gradients, by optimizer",
-    )  # fmt: skip
+    )
     names = [m["method"] for m in results["tasks"][0]["methods"]]
     for row, task in enumerate(results["tasks"]):
         top = 30 + row * (height + 60)
         drawing.text(20, top - 8, task["title"], size=13, bold=True)
         for column, (field, words) in enumerate(fields.items()):
-            _curves(drawing, 70 + column * width, top + 10, width - 70, height - 30, task, field,
-                    words, names)  # fmt: skip
+            _curves(
+                drawing,
+                70 + column * width,
+                top + 10,
+                width - 70,
+                height - 30,
+                task,
+                field,
+                words,
+                names,
+            )
     y = len(results["tasks"]) * (height + 60) + 44
     for i, name in enumerate(names):
         x, line = 30 + 290 * (i % 3), y + 24 * (i // 3)
@@ -111,8 +124,9 @@ def _curves(drawing, left, top, width, height, task, field, words, names) -> Non
     grid = [task["budget"] * i / 100 for i in range(101)]
     curves = {
         m["method"]: list(zip(*(on_grid(run, field, grid) for run in m["runs"]), strict=True))
-        for m in task["methods"] if not m["error"]
-    }  # fmt: skip
+        for m in task["methods"]
+        if not m["error"]
+    }
     values = [max(v, 1e-12) for curve in curves.values() for seeds in curve for v in seeds]
     if not values:
         return
@@ -137,8 +151,9 @@ def _curves(drawing, left, top, width, height, task, field, words, names) -> Non
         drawing.line([(x, top + height), (x, top + height + 4)])
         drawing.text(x, top + height + 17, f"{task['budget'] * i / 5:g}", "middle", 10)
     drawing.line([(left, top), (left, top + height), (left + width, top + height)])
-    drawing.text(left + width / 2, top + height + 33, "cost in gradients of the training set",
-                 "middle", 11)  # fmt: skip
+    drawing.text(
+        left + width / 2, top + height + 33, "cost in gradients of the training set", "middle", 11
+    )
     drawing.text(left - 44, top + height / 2, f"{words} in nats", "middle", 11, turned=True)
     for name, curve in curves.items():
         i = names.index(name)

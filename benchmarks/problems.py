@@ -114,9 +114,12 @@ def _bert(name: str, model_name: str, samples: int, tokens: int, device: str) ->
     model, tokenizer = text.load_model("classification", name=model_name)
     reviews = text.load_dataset("course-reviews", split="train").subset(samples)
     encoded = tokenizer(
-        list(reviews.texts), padding="max_length", max_length=tokens, truncation=True,
+        list(reviews.texts),
+        padding="max_length",
+        max_length=tokens,
+        truncation=True,
         return_tensors="pt",
-    )  # fmt: skip
+    )
     inputs = {key: value.to(device) for key, value in encoded.items()}
     size = sum(p.numel() for p in model.parameters())
     label = f"{size / 1e6:.1f} M" if size > 1e5 else f"{size:,}"
@@ -130,18 +133,26 @@ BERT_SHAPES = {"base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096), "toy"
 
 
 def _random_bert(
-    name: str, shape: str, samples: int, tokens: int, device: str,
+    name: str,
+    shape: str,
+    samples: int,
+    tokens: int,
+    device: str,
     low_precision: torch.dtype | None = None,
-) -> Problem:  # fmt: skip
+) -> Problem:
     """A BERT of a known shape with random weights, on random token ids: for cost only."""
     from transformers import BertConfig, BertForSequenceClassification
 
     hidden, layers, heads, inner = BERT_SHAPES[shape]
     config = BertConfig(
-        vocab_size=30522 if shape != "toy" else 50, hidden_size=hidden, num_hidden_layers=layers,
-        num_attention_heads=heads, intermediate_size=inner, num_labels=2,
+        vocab_size=30522 if shape != "toy" else 50,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        num_labels=2,
         attn_implementation="eager",
-    )  # fmt: skip
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = BertForSequenceClassification(config)
@@ -150,10 +161,12 @@ def _random_bert(
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     forward = "float32" if low_precision is None else f"{low_precision} forward".split(".")[-1]
     return Problem(
-        name, f"BERT-{shape}, random weights, {samples} x {tokens} tokens, {forward}",
+        name,
+        f"BERT-{shape}, random weights, {samples} x {tokens} tokens, {forward}",
         Logits(model, low_precision).to(device),
-        {key: value.to(device) for key, value in inputs.items()}, labels.to(device),
-    )  # fmt: skip
+        {key: value.to(device) for key, value in inputs.items()},
+        labels.to(device),
+    )
 
 
 PROBLEMS: dict[str, Callable[[str, str], Problem]] = {

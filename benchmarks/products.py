@@ -25,9 +25,11 @@ SHIFT = 0.03
 WRONG, WRONG_LOW_PRECISION = 1e-4, 0.1
 
 FULL = {
-    "bert": ("gradient", "Hv", "Gv"), "bert-solve": ("gradient", "solve"),
-    "mlp": ("gradient", "Hv", "Gv"), "mlp-solve": ("gradient", "solve"),
-}  # fmt: skip
+    "bert": ("gradient", "Hv", "Gv"),
+    "bert-solve": ("gradient", "solve"),
+    "mlp": ("gradient", "Hv", "Gv"),
+    "mlp-solve": ("gradient", "solve"),
+}
 GPU = {
     name: ("gradient", "Hv", "Gv", "solve")
     for name in ("bert-base", "bert-base-bf16", "bert-large", "bert-large-bf16")
@@ -51,11 +53,16 @@ class Entry:
         c = self.contender
         known = "residual" if c.quantity == "solve" else "relative_error"
         return {
-            "quantity": c.quantity, "contender": c.name, "package": c.package,
-            "error": self.error, known: self.accuracy, "wrong": self.wrong,
-            "memory_mib": self.memory.get("mib"), "memory_error": self.memory.get("error"),
+            "quantity": c.quantity,
+            "contender": c.name,
+            "package": c.package,
+            "error": self.error,
+            known: self.accuracy,
+            "wrong": self.wrong,
+            "memory_mib": self.memory.get("mib"),
+            "memory_error": self.memory.get("error"),
             "timings": self.timings,
-        }  # fmt: skip
+        }
 
 
 def _flat(product) -> Tensor:
@@ -92,9 +99,10 @@ class Bench:
             seconds, result = timed(lambda: product(self.v), mode)
             each.append(seconds)
         parts = {
-            "set-up": set_up, "product": statistics.median(each),
+            "set-up": set_up,
+            "product": statistics.median(each),
             f"set-up + {count} products": set_up + sum(each),
-        }  # fmt: skip
+        }
         return parts, result
 
     def accuracy(self, contender: Contender, result) -> float | None:
@@ -156,10 +164,17 @@ def measure_times(
 
 
 def run_problem(
-    name: str, quantities: Iterable[str], *, device: str, rounds: int, products: int,
-    memory: bool, contenders: Iterable[Contender] | None = None,
-    timing: Iterable[Mode] | None = None, say: Callable[[str], None] = print,
-) -> dict:  # fmt: skip
+    name: str,
+    quantities: Iterable[str],
+    *,
+    device: str,
+    rounds: int,
+    products: int,
+    memory: bool,
+    contenders: Iterable[Contender] | None = None,
+    timing: Iterable[Mode] | None = None,
+    say: Callable[[str], None] = print,
+) -> dict:
     """All that is measured on one problem, as it stands in the result file."""
     problem = problems.load(name, device)
     chosen = CONTENDERS if contenders is None else contenders
@@ -177,29 +192,47 @@ def run_problem(
     finally:
         gc.unfreeze()
     return {
-        "name": name, "title": problem.title, "parameters": problem.size,
-        "shift": SHIFT, "results": [entry.as_dict() for entry in entries],
-    }  # fmt: skip
+        "name": name,
+        "title": problem.title,
+        "parameters": problem.size,
+        "shift": SHIFT,
+        "results": [entry.as_dict() for entry in entries],
+    }
 
 
 def run(
-    *, device: str = "cpu", fast: bool = False, rounds: int | None = None, memory: bool = True,
-    contenders: Iterable[Contender] | None = None, timing: Iterable[Mode] | None = None,
+    *,
+    device: str = "cpu",
+    fast: bool = False,
+    rounds: int | None = None,
+    memory: bool = True,
+    contenders: Iterable[Contender] | None = None,
+    timing: Iterable[Mode] | None = None,
     say: Callable[[str], None] = print,
-) -> dict:  # fmt: skip
+) -> dict:
     """Every problem of the device; `fast` takes tiny ones, to try the harness itself."""
     timing = tuple(timing or modes(device))
     suite = FAST if fast else GPU if device == "cuda" else FULL
     rounds = rounds or (2 if fast else 3)
     products = 3 if fast else 10
     return {
-        **about(device), "rounds": rounds, "products": products, "fast": fast,
+        **about(device),
+        "rounds": rounds,
+        "products": products,
+        "fast": fast,
         "modes": {mode.key: mode.title for mode in timing},
         "problems": [
             run_problem(
-                name, quantities, device=device, rounds=rounds, products=products,
-                memory=memory, contenders=contenders, timing=timing, say=say,
+                name,
+                quantities,
+                device=device,
+                rounds=rounds,
+                products=products,
+                memory=memory,
+                contenders=contenders,
+                timing=timing,
+                say=say,
             )
             for name, quantities in suite.items()
         ],
-    }  # fmt: skip
+    }

@@ -41,9 +41,15 @@ class Drawing:
         )
 
     def text(
-        self, x: float, y: float, words: str, anchor: str = "start", size: int = 12,
-        bold: bool = False, turned: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        x: float,
+        y: float,
+        words: str,
+        anchor: str = "start",
+        size: int = 12,
+        bold: bool = False,
+        turned: bool = False,
+    ) -> None:
         """Words at a point; anchor "start", "middle" or "end"."""
         weight = ' font-weight="bold"' if bold else ""
         turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""

@@ -49,9 +49,7 @@ def memory(entry: dict | None) -> str:
 
 def failures(entries: Iterable[dict]) -> str:
     """A line for each contender that failed, in its own words."""
-    lines = [
-        f"- {e['contender']}, {e['quantity']}: {e['error']}" for e in entries if e["error"]
-    ]
+    lines = [f"- {e['contender']}, {e['quantity']}: {e['error']}" for e in entries if e["error"]]
     return "\n".join(["", "Failed:", "", *lines]) if lines else ""
 
 
@@ -71,12 +69,14 @@ def products_table(problem: dict, mode: str, count: int, spread: bool = False) -
         [
             name,
             costs(of.get("Hv"), mode, "product", spread),
-            costs(of.get("Hv"), mode, total, spread), memory(of.get("Hv")),
+            costs(of.get("Hv"), mode, total, spread),
+            memory(of.get("Hv")),
             costs(of.get("Gv"), mode, "product", spread),
-            costs(of.get("Gv"), mode, total, spread), memory(of.get("Gv")),
+            costs(of.get("Gv"), mode, total, spread),
+            memory(of.get("Gv")),
         ]
         for name, of in _rows(problem, ("Hv", "Gv")).items()
-    ]  # fmt: skip
+    ]
     head = ["", "Hv", f"set-up + {count} Hv", "MiB", "Gv", f"set-up + {count} Gv", "MiB"]
     return table(head, rows)
 
@@ -85,12 +85,13 @@ def solve_table(problem: dict, mode: str, spread: bool = False) -> str:
     """The damped solve of all contenders on one problem."""
     rows = [
         [
-            name, costs(of["solve"], mode, "solve", spread),
+            name,
+            costs(of["solve"], mode, "solve", spread),
             "–" if of["solve"]["residual"] is None else f"{of['solve']['residual']:.0e}",
             memory(of["solve"]),
         ]
         for name, of in _rows(problem, ("solve",)).items()
-    ]  # fmt: skip
+    ]
     return table(["", "gradients", "residual", "MiB"], rows)
 
 
@@ -129,13 +130,24 @@ def training_table(task: dict) -> str:
             continue
         t = m["tuning"]
         edge = ", edge of its grid" if t["at_edge"] else ""
-        rows.append([
-            m["method"], cell(m["final_train_loss"]), cell(m["least_val_loss"]),
-            cell(m["final_val_loss"]), number(m["cpu"]["median"]),
-            f"{t['what']} {t['value']:g}{edge}; {number(t['cost'])}",
-        ])  # fmt: skip
-    head = ["", "training loss at the end", "least validation loss", "validation loss at the end",
-            "CPU s", "tuned to; gradients that took"]  # fmt: skip
+        rows.append(
+            [
+                m["method"],
+                cell(m["final_train_loss"]),
+                cell(m["least_val_loss"]),
+                cell(m["final_val_loss"]),
+                number(m["cpu"]["median"]),
+                f"{t['what']} {t['value']:g}{edge}; {number(t['cost'])}",
+            ]
+        )
+    head = [
+        "",
+        "training loss at the end",
+        "least validation loss",
+        "validation loss at the end",
+        "CPU s",
+        "tuned to; gradients that took",
+    ]
     lines = [f"- {m['method']}: {m['error']}" for m in task["methods"] if m["error"]]
     return table(head, rows) + ("\n".join(["", "", "Failed:", "", *lines]) if lines else "")
 
@@ -195,8 +207,11 @@ def _trained(tasks: list[dict]) -> str:
             keys = ("final_train_loss", "least_val_loss")
             row += ["failed"] * 2 if m["error"] else [number(m[key]["median"]) for key in keys]
         rows.append(row)
-    words = [f"{task['name']}: {loss}" for task in tasks
-             for loss in ("training loss", "least validation loss")]  # fmt: skip
+    words = [
+        f"{task['name']}: {loss}"
+        for task in tasks
+        for loss in ("training loss", "least validation loss")
+    ]
     return table(["", *words], rows)
 
 

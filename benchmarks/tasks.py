@@ -89,9 +89,15 @@ def digits(seed: int, *, fast: bool = False) -> Task:
         return {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
 
     return Task(
-        f"digits, MLP 64-32-10, {n} training images", list(model.named_parameters()), loss_fn,
-        training, evaluate, batch_size=50, curvature_samples=n // 4, budget=4 if fast else 100,
-    )  # fmt: skip
+        f"digits, MLP 64-32-10, {n} training images",
+        list(model.named_parameters()),
+        loss_fn,
+        training,
+        evaluate,
+        batch_size=50,
+        curvature_samples=n // 4,
+        budget=4 if fast else 100,
+    )
 
 
 def reviews(seed: int, *, fast: bool = False) -> Task:
@@ -105,14 +111,23 @@ def reviews(seed: int, *, fast: bool = False) -> Task:
     data = text.load_dataset("course-reviews")
     n, held_out = (24, 24) if fast else (100, 200)
     task = text.ClassificationTask(
-        model, tokenizer, data.train.subset(n, seed=seed),
-        data.validation.subset(held_out, seed=0), top_layers=1, max_length=32,
-    )  # fmt: skip
+        model,
+        tokenizer,
+        data.train.subset(n, seed=seed),
+        data.validation.subset(held_out, seed=0),
+        top_layers=1,
+        max_length=32,
+    )
     return Task(
         f"reviews, top layer of {'a tiny' if fast else 'the embedded'} BERT, {n} training reviews",
-        task.trained(), task.loss_fn, task.training, task.evaluate, batch_size=16,
-        curvature_samples=min(32, n), budget=4 if fast else 20,
-    )  # fmt: skip
+        task.trained(),
+        task.loss_fn,
+        task.training,
+        task.evaluate,
+        batch_size=16,
+        curvature_samples=min(32, n),
+        budget=4 if fast else 20,
+    )
 
 
 TASKS: dict[str, Callable[..., Task]] = {"digits": digits, "reviews": reviews}

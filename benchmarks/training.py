@@ -64,9 +64,14 @@ def run_once(task: Task, method: Method, value: float, seed: int) -> list[dict]:
     watch = Stopwatch(task.evaluate)
     points: list[dict] = []
     records = train(
-        task.loss_fn, optimizer, parts, epochs=10**9, evaluate=watch.evaluate,
-        evaluate_every=every, **options,
-    )  # fmt: skip
+        task.loss_fn,
+        optimizer,
+        parts,
+        epochs=10**9,
+        evaluate=watch.evaluate,
+        evaluate_every=every,
+        **options,
+    )
     try:
         for record in records:
             cost = record.cost / task.samples
@@ -75,10 +80,13 @@ def run_once(task: Task, method: Method, value: float, seed: int) -> list[dict]:
             if not math.isfinite(record.train_loss):
                 break
             point = {
-                "cost": cost, "seconds": record.seconds, "cpu": watch.cpu() if points else 0.0,
-                "train_loss": record.train_loss, "val_loss": record.val_loss,
+                "cost": cost,
+                "seconds": record.seconds,
+                "cpu": watch.cpu() if points else 0.0,
+                "train_loss": record.train_loss,
+                "val_loss": record.val_loss,
                 "val_accuracy": record.val_accuracy,
-            }  # fmt: skip
+            }
             points.append({key: float(f"{point[key]:.6g}") for key in FIELDS})
             if cost >= task.budget or stuck(points):
                 break
@@ -117,10 +125,12 @@ def tune(
         cost += sum(points[-1]["cost"] for points in runs)
     best = min(scores, key=scores.get)
     return {
-        "what": method.tuned, "value": best,
+        "what": method.tuned,
+        "value": best,
         "scores": [[v, round(s, 5)] for v, s in scores.items()],
-        "at_edge": best in (grid[0], grid[-1]), "cost": round(cost, 1),
-    }  # fmt: skip
+        "at_edge": best in (grid[0], grid[-1]),
+        "cost": round(cost, 1),
+    }
 
 
 def spread(runs: list[list[dict]], pick: Callable[[list[dict]], float]) -> dict[str, float]:
@@ -130,9 +140,12 @@ def spread(runs: list[list[dict]], pick: Callable[[list[dict]], float]) -> dict[
 
 
 def run_method(
-    make_task: Callable[[int], Task], method: Method, grid: tuple[float, ...],
-    seeds: Iterable[int], tuning_seeds: Iterable[int],
-) -> dict:  # fmt: skip
+    make_task: Callable[[int], Task],
+    method: Method,
+    grid: tuple[float, ...],
+    seeds: Iterable[int],
+    tuning_seeds: Iterable[int],
+) -> dict:
     """Tuning, the runs of all seeds and their summary; or the reason why there are none."""
     try:
         tuning = tune(make_task, method, grid, tuning_seeds)
@@ -144,7 +157,9 @@ def run_method(
     except Exception as error:  # a method may fail in any way; the others go on
         return {"method": method.name, "error": failure(error)}
     return {
-        "method": method.name, "error": None, "tuning": tuning,
+        "method": method.name,
+        "error": None,
+        "tuning": tuning,
         "final_train_loss": spread(paid, lambda points: points[-1]["train_loss"]),
         "least_val_loss": spread(paid, lambda points: min(p["val_loss"] for p in points)),
         "final_val_loss": spread(paid, lambda points: points[-1]["val_loss"]),
@@ -153,13 +168,12 @@ def run_method(
         "cpu": spread(paid, lambda points: points[-1]["cpu"]),
         "cost": spread(paid, lambda points: points[-1]["cost"]),
         "runs": [{key: [p[key] for p in points] for key in FIELDS} for points in runs],
-    }  # fmt: skip
+    }
 
 
 def run(
-    *, fast: bool = False, methods: Iterable[Method] = METHODS,
-    say: Callable[[str], None] = print,
-) -> dict:  # fmt: skip
+    *, fast: bool = False, methods: Iterable[Method] = METHODS, say: Callable[[str], None] = print
+) -> dict:
     """Every method on every task, at one thread."""
     seeds, tuning_seeds = (SEEDS[:2], TUNING_SEEDS[:1]) if fast else (SEEDS, TUNING_SEEDS)
     before = torch.get_num_threads()
@@ -175,17 +189,31 @@ def run(
                 done.append(
                     run_method(
                         lambda seed, make=make: make(seed, fast=fast),
-                        method, grid, seeds, tuning_seeds,
+                        method,
+                        grid,
+                        seeds,
+                        tuning_seeds,
                     )
-                )  # fmt: skip
-            tasks.append({
-                "name": name, "title": first.title, "parameters": first.parameters,
-                "samples": first.samples, "budget": first.budget, "batch_size": first.batch_size,
-                "curvature_samples": first.curvature_samples, "methods": done,
-            })  # fmt: skip
+                )
+            tasks.append(
+                {
+                    "name": name,
+                    "title": first.title,
+                    "parameters": first.parameters,
+                    "samples": first.samples,
+                    "budget": first.budget,
+                    "batch_size": first.batch_size,
+                    "curvature_samples": first.curvature_samples,
+                    "methods": done,
+                }
+            )
     finally:
         torch.set_num_threads(before)
     return {
-        **about("cpu"), "fast": fast, "threads": 1, "seeds": list(seeds),
-        "tuning_seeds": list(tuning_seeds), "tasks": tasks,
-    }  # fmt: skip
+        **about("cpu"),
+        "fast": fast,
+        "threads": 1,
+        "seeds": list(seeds),
+        "tuning_seeds": list(tuning_seeds),
+        "tasks": tasks,
+    }

@@ -13,6 +13,13 @@ from .series import SERIES, Notebook
 from .table import Table
 
 __all__ = [
-    "SERIES", "Feedback", "Notebook", "Table", "check", "look_back", "predict", "progress",
+    "SERIES",
+    "Feedback",
+    "Notebook",
+    "Table",
+    "check",
+    "look_back",
+    "predict",
+    "progress",
     "recorded",
-]  # fmt: skip
+]

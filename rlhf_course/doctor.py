@@ -19,10 +19,14 @@ from pathlib import Path
 OK, NOTE, FAIL = "ok", "--", "!!"
 REINSTALL = "Run `make setup`; if that changes nothing, delete the folder .venv and run it again."
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_PATHS = ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-                  "/Applications/Chromium.app/Contents/MacOS/Chromium")
-CHROMIUM_CURE = ("Install Chromium (Debian, Ubuntu: apt install chromium; elsewhere: Google Chrome "
-                 "or Chromium), or set RLHF_CHROMIUM to its path.")
+CHROMIUM_PATHS = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+CHROMIUM_CURE = (
+    "Install Chromium (Debian, Ubuntu: apt install chromium; elsewhere: Google Chrome "
+    "or Chromium), or set RLHF_CHROMIUM to its path."
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,12 @@ def read_pins(path):
 def check_python():
     found = "{}.{}.{}".format(*sys.version_info[:3])
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Check("Python", NOTE, f"{found} is none that the pins were tried with.",
-                     "Take 3.11, 3.12 or 3.13 if something fails.")
+        return Check(
+            "Python",
+            NOTE,
+            f"{found} is none that the pins were tried with.",
+            "Take 3.11, 3.12 or 3.13 if something fails.",
+        )
     return Check("Python", OK, f"{found} in {sys.prefix}")
 
 
@@ -99,18 +107,23 @@ def check_widgets():
         if requirement.name in ("jupyterlab_widgets", "comm") and not requirement.marker:
             found = version(requirement.name)
             if found not in requirement.specifier:
-                return Check("Widgets", FAIL, f"ipywidgets asks for {text}, but {found} is there.",
-                             REINSTALL)
+                return Check(
+                    "Widgets", FAIL, f"ipywidgets asks for {text}, but {found} is there.", REINSTALL
+                )
     for extension in ("@jupyter-widgets/jupyterlab-manager", "anywidget"):
-        if not any(Path(folder, extension, "package.json").is_file()
-                   for folder in jupyter_path("labextensions")):
-            return Check("Widgets", FAIL, f"JupyterLab's extension {extension} is missing.",
-                         REINSTALL)
+        if not any(
+            Path(folder, extension, "package.json").is_file()
+            for folder in jupyter_path("labextensions")
+        ):
+            return Check(
+                "Widgets", FAIL, f"JupyterLab's extension {extension} is missing.", REINSTALL
+            )
     from rlhf_lib.panels import figures
 
     figures.Curves({"loss": "loss"})
-    found = ", ".join(f"{name} {version(name)}"
-                      for name in ("jupyterlab", "ipywidgets", "anywidget", "plotly"))
+    found = ", ".join(
+        f"{name} {version(name)}" for name in ("jupyterlab", "ipywidgets", "anywidget", "plotly")
+    )
     return Check("Widgets", OK, found)
 
 
@@ -190,9 +203,15 @@ def check_chromium():
 
 
 CHECKS = {
-    "Python": check_python, "Packages": check_packages, "Widgets": check_widgets,
-    "Embedded model": check_model, "Embedded data": check_data, "Threads": check_threads,
-    "GPU": check_gpu, "Model hub": check_hub, "Chromium": check_chromium,
+    "Python": check_python,
+    "Packages": check_packages,
+    "Widgets": check_widgets,
+    "Embedded model": check_model,
+    "Embedded data": check_data,
+    "Threads": check_threads,
+    "GPU": check_gpu,
+    "Model hub": check_hub,
+    "Chromium": check_chromium,
 }
 
 

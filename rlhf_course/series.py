@@ -45,59 +45,81 @@ SERIES = (
     Notebook("00", "start_here", "Start here", "tell λ from damping, drive a panel", 15, 4),
     Notebook("01", "overfitting", "Overfitting", "read train and validation curves", 40, 24),
     Notebook(
-        "02", "newton_exact_hessian", "Newton's method", "derive and run a Newton step", 25, 9,
+        "02", "newton_exact_hessian", "Newton's method", "derive and run a Newton step", 25, 9
     ),
     Notebook(
-        "03", "saddles_and_damping", "Saddles and damping",
-        "say when Newton's method goes to a saddle, and mend it", 15, 9,
+        "03",
+        "saddles_and_damping",
+        "Saddles and damping",
+        "say when Newton's method goes to a saddle, and mend it",
+        15,
+        9,
+    ),
+    Notebook("04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 9),
+    Notebook(
+        "05", "hessian_vector_products", "Hessian-vector products", "compute Hv without H", 40, 20
     ),
     Notebook(
-        "04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 9
+        "06",
+        "conjugate_gradients",
+        "Conjugate gradients",
+        "solve H d = −g with products only",
+        50,
+        9,
+    ),
+    Notebook("07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 35, 15),
+    Notebook(
+        "08",
+        "how_far_to_trust",
+        "How far to trust the model",
+        "set damping, radius and line search by ρ",
+        40,
+        8,
     ),
     Notebook(
-        "05", "hessian_vector_products", "Hessian-vector products",
-        "compute Hv without H", 40, 20,
+        "09",
+        "rlhf_optimizer",
+        "The RLHF optimizer",
+        "assemble the optimizer and use it on an MLP",
+        30,
+        20,
     ),
     Notebook(
-        "06", "conjugate_gradients", "Conjugate gradients",
-        "solve H d = −g with products only", 50, 9,
+        "10",
+        "bert",
+        "BERT",
+        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it",
+        50,
+        42,
     ),
+    Notebook("11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 22),
     Notebook(
-        "07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 35, 15
-    ),
-    Notebook(
-        "08", "how_far_to_trust", "How far to trust the model",
-        "set damping, radius and line search by ρ", 40, 8,
-    ),
-    Notebook(
-        "09", "rlhf_optimizer", "The RLHF optimizer",
-        "assemble the optimizer and use it on an MLP", 30, 20,
-    ),
-    Notebook(
-        "10", "bert", "BERT",
-        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it", 50, 42,
-    ),
-    Notebook(
-        "11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 22
-    ),
-    Notebook(
-        "12", "regularizers", "Regularizers",
+        "12",
+        "regularizers",
+        "Regularizers",
         "choose among L1, L2, elastic net, penalties towards the start, dropout and stopping early",
-        35, 21,
+        35,
+        21,
     ),
     Notebook(
-        "13", "tasks_and_models", "Tasks and models",
-        "use it for named entities and question answering, and for other transformers", 35, 35,
+        "13",
+        "tasks_and_models",
+        "Tasks and models",
+        "use it for named entities and question answering, and for other transformers",
+        35,
+        35,
     ),
     Notebook(
-        "14", "smaller_models", "Smaller models", "prune, quantize, distil, and say what it saves",
-        35, 45,
+        "14",
+        "smaller_models",
+        "Smaller models",
+        "prune, quantize, distil, and say what it saves",
+        35,
+        45,
     ),
+    Notebook("15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45),
     Notebook(
-        "15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45,
-    ),
-    Notebook(
-        "16", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25,
+        "16", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25
     ),
 )
 

@@ -25,8 +25,10 @@ class Table:
         self.frame = rows if isinstance(rows, pandas.DataFrame) else pandas.DataFrame(list(rows))
         self.caption, self._formats = caption, dict(formats or {})
         if unknown := set(self._formats) - set(self.frame.columns):
-            raise ValueError(f"formats: no column is named {', '.join(map(str, unknown))}; there "
-                             f"are {', '.join(map(str, self.frame.columns))}")
+            raise ValueError(
+                f"formats: no column is named {', '.join(map(str, unknown))}; there "
+                f"are {', '.join(map(str, self.frame.columns))}"
+            )
 
     def _written(self) -> Any:
         frame = self.frame.copy().astype(object)
@@ -41,8 +43,9 @@ class Table:
 
     def _repr_html_(self) -> str:
         style = self._written().style.hide(axis="index").set_uuid("table").format(escape="html")
-        numbers = [c for c in self.frame.columns
-                   if all(not isinstance(v, str) for v in self.frame[c])]
+        numbers = [
+            c for c in self.frame.columns if all(not isinstance(v, str) for v in self.frame[c])
+        ]
         style = style.set_properties(subset=numbers, **{"text-align": "right"})
         words = [c for c in self.frame.columns if c not in numbers]
         style = style.set_properties(subset=words, **{"text-align": "left"})

@@ -27,9 +27,13 @@ _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
 # What a solver's short-hand means unless it is said otherwise.
 _SOLVER = {
-    "max_iter": 50, "rtol": 1e-3, "progress_tol": None, "preconditioner": None, "warm_start": 0.0,
+    "max_iter": 50,
+    "rtol": 1e-3,
+    "progress_tol": None,
+    "preconditioner": None,
+    "warm_start": 0.0,
     "backtrack": False,
-}  # fmt: skip
+}
 
 _NO_CLOSURE = """RLHFOptimizer.step() needs a closure, because it evaluates the loss several times
 in a step and differentiates it twice. Instead of
@@ -136,9 +140,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
             and self.regularizer.center is None
         )
         settings = dict(
-            zip(_SOLVER, (max_iter, rtol, progress_tol, preconditioner, warm_start, backtrack),
-                strict=True)
-        )  # fmt: skip
+            zip(
+                _SOLVER,
+                (max_iter, rtol, progress_tol, preconditioner, warm_start, backtrack),
+                strict=True,
+            )
+        )
         self.direction = direction_of(solver, kinks, self.regularizer, settings, _SOLVER)
         if curvature not in _OPERATORS:
             raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
@@ -159,11 +166,14 @@ class RLHFOptimizer(torch.optim.Optimizer):
         self.damping_rule = damping_rule
         # What the direction and the damping rule remember is theirs: two dicts nobody else reads.
         self.state["rlhf"] = {
-            "step": 0, "cost": 0.0, "seconds": 0.0,
+            "step": 0,
+            "cost": 0.0,
+            "seconds": 0.0,
             "damping": Damping(damping, damping_rule).value,
             "radius": None if radius is None else TrustRegion(radius).radius,
-            "direction memory": {}, "damping memory": {},
-        }  # fmt: skip
+            "direction memory": {},
+            "damping memory": {},
+        }
 
     def __getstate__(self) -> dict:
         # torch's own leaves out what a subclass has, so that a deepcopy could not step.
@@ -277,10 +287,13 @@ class RLHFOptimizer(torch.optim.Optimizer):
             rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
             rho = reduction_ratio(value - full, path.predicted, rounding)
             length, _, _ = armijo(
-                lambda t: objective(path(t)), value, path.slope, first=full,
+                lambda t: objective(path(t)),
+                value,
+                path.slope,
+                first=full,
                 c=1e-4 if self.line_search else 0.0,
                 most=12 if self.line_search else 0,
-            )  # fmt: skip
+            )
         except BaseException:
             assign(params, theta)  # an error or Ctrl-C in the closure must not lose the weights
             raise
@@ -300,15 +313,21 @@ class RLHFOptimizer(torch.optim.Optimizer):
         )
         state["seconds"] += time.perf_counter() - started
         self.record = Record(
-            step=state["step"], loss=loss, penalty=penalty_value,
-            grad_norm=float(model.gradient.norm()), step_norm=float(torch.dist(final, theta)),
-            step_length=length, damping=used, rho=rho, products=curvature.products,
-            reason=proposal.reason, accepted=length > 0, cost=state["cost"],
-            seconds=state["seconds"], extra={
-                "solver": proposal.solver, "radius": state["radius"],
-                "residuals": residuals,
-            },
-        )  # fmt: skip
+            step=state["step"],
+            loss=loss,
+            penalty=penalty_value,
+            grad_norm=float(model.gradient.norm()),
+            step_norm=float(torch.dist(final, theta)),
+            step_length=length,
+            damping=used,
+            rho=rho,
+            products=curvature.products,
+            reason=proposal.reason,
+            accepted=length > 0,
+            cost=state["cost"],
+            seconds=state["seconds"],
+            extra={"solver": proposal.solver, "radius": state["radius"], "residuals": residuals},
+        )
         return loss
 
     def _linearize(self, task, params, theta, curvature_batches):
@@ -321,17 +340,24 @@ class RLHFOptimizer(torch.optim.Optimizer):
         else:
             loss, gradient = task.value_and_gradient(params)
             curvature_task = TaskLoss(
-                task.fn, curvature_batches, count=self.count, device=params[0].device,
+                task.fn,
+                curvature_batches,
+                count=self.count,
+                device=params[0].device,
                 process_group=self.ranks,
-            )  # fmt: skip
+            )
             curvature = kind(curvature_task, params, keep_graph=self.keep_graph)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)
         model = LocalModel(
-            theta, gradient, curvature, self._bound_regularizer(),
+            theta,
+            gradient,
+            curvature,
+            self._bound_regularizer(),
             proximal=getattr(self.direction, "proximal", False),
-            damping=self.state["rlhf"]["damping"], radius=self.state["rlhf"]["radius"],
-        )  # fmt: skip
+            damping=self.state["rlhf"]["damping"],
+            radius=self.state["rlhf"]["radius"],
+        )
         return model, loss, curvature_task
 
     def _lengths(self) -> float | Tensor:
@@ -347,9 +373,9 @@ class RLHFOptimizer(torch.optim.Optimizer):
         """Damping and radius for the next step."""
         if moved:  # with lr = 0, the start of a warm-up, rho says nothing of mu
             memory = dict(state["damping memory"])
-            state["damping"] = Damping(
-                state["damping"], self.damping_rule, memory=memory
-            ).update(rho)
+            state["damping"] = Damping(state["damping"], self.damping_rule, memory=memory).update(
+                rho
+            )
             state["damping memory"] = memory
         if state["radius"] is not None and moved:
             at_boundary = reason in (BOUNDARY, NEGATIVE_CURVATURE, SINGULAR)

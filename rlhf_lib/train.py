@@ -81,9 +81,7 @@ def train(
             loss, norm, evaluations = _first_order_step(task, optimizer, params)
             cost += task.samples * evaluations
             clock += time.perf_counter() - started
-            yield measured(
-                Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock)
-            )
+            yield measured(Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock))
     if first is None:
         raise ValueError("expected at least one batch, got none: is the data set empty?")
 

@@ -49,8 +49,11 @@ def written_answer(name, solved=True):
         if has_solution(cell) and name in checks_in(cell):
             stub, solution = split(cell.source)
             return _handed_in(name, imports, solution if solved else stub)
-        imports += [node for node in ast.walk(ast.parse(cell.source))
-                    if isinstance(node, ast.Import | ast.ImportFrom)]
+        imports += [
+            node
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
     raise LookupError(f"no cell with '# --- solution' checks {name}")
 
 

@@ -232,9 +232,18 @@ def tiny_gpt2():
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
     config = GPT2Config(
-        vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2, num_labels=3, pad_token_id=0,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, attn_implementation="eager",
-    )  # fmt: skip
+        vocab_size=20,
+        n_positions=8,
+        n_embd=8,
+        n_layer=1,
+        n_head=2,
+        num_labels=3,
+        pad_token_id=0,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        attn_implementation="eager",
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = GPT2ForSequenceClassification(config).double().eval()
@@ -243,6 +252,9 @@ def tiny_gpt2():
                 p.add_(0.3 * torch.randn_like(p))
     ids = torch.tensor([[4, 7, 2, 9, 11], [5, 3, 3, 0, 0], [1, 19, 6, 8, 0]])
     return Classifier(
-        net, torch.tensor([0, 2, 1]), input_ids=ids, attention_mask=(ids != 0).long(),
+        net,
+        torch.tensor([0, 2, 1]),
+        input_ids=ids,
+        attention_mask=(ids != 0).long(),
         pick=lambda out: out.logits,
-    )  # fmt: skip
+    )

@@ -56,8 +56,10 @@ def near(value, expected, *, relative=1e-3, absolute=1e-9):
     """Whether `value` is `expected` within the tolerances; an AssertionError with both if not."""
     gap = abs(float(value) - float(expected))
     if not gap <= max(relative * abs(float(expected)), absolute):
-        raise AssertionError(f"expected {float(expected):.6g} within {relative:g} relative or "
-                             f"{absolute:g} absolute, got {float(value):.6g}")
+        raise AssertionError(
+            f"expected {float(expected):.6g} within {relative:g} relative or "
+            f"{absolute:g} absolute, got {float(value):.6g}"
+        )
     return True
 
 
@@ -85,10 +87,15 @@ def of_notebook(notebook):
 
 def _read(path):
     module = _load(path)
-    found = [(f.__code__.co_firstlineno, name, f) for name, f in vars(module).items()
-             if inspect.isfunction(f) and hasattr(f, "claim_sentences")]
-    return [Claim(name, f.claim_sentences, path, line, f) for line, name, f in sorted(
-        found, key=lambda entry: entry[0])]
+    found = [
+        (f.__code__.co_firstlineno, name, f)
+        for name, f in vars(module).items()
+        if inspect.isfunction(f) and hasattr(f, "claim_sentences")
+    ]
+    return [
+        Claim(name, f.claim_sentences, path, line, f)
+        for line, name, f in sorted(found, key=lambda entry: entry[0])
+    ]
 
 
 def _load(path):
@@ -113,16 +120,21 @@ def plain_text(text):
 def missing_sentences(claim, notebook):
     """Those of its sentences that no Markdown cell of the notebook holds."""
     prose = [plain_text(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"]
-    return [sentence for sentence in claim.sentences
-            if not any(plain_text(sentence) in text for text in prose)]
+    return [
+        sentence
+        for sentence in claim.sentences
+        if not any(plain_text(sentence) in text for text in prose)
+    ]
 
 
 def kernel_source(claim):
     """Code that runs a claim in a notebook's kernel."""
-    return (f"import sys as _sys\n_sys.path.insert(0, {str(ROOT)!r})\n"
-            "from tools.claims import run as _run_claim\n"
-            "_sys.path.pop(0)\n"
-            f"_run_claim({str(claim.path)!r}, {claim.name!r}, dict(globals()))")
+    return (
+        f"import sys as _sys\n_sys.path.insert(0, {str(ROOT)!r})\n"
+        "from tools.claims import run as _run_claim\n"
+        "_sys.path.pop(0)\n"
+        f"_run_claim({str(claim.path)!r}, {claim.name!r}, dict(globals()))"
+    )
 
 
 def run(path, name, namespace):

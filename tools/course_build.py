@@ -35,8 +35,9 @@ def build(source_path):
     source, made = made_from(source_path)
     if target.exists():
         keep_outputs(nbformat.read(target, as_version=4), made)
-    return [path for notebook, path in ((source, source_path), (made, target))
-            if save(notebook, path)]
+    return [
+        path for notebook, path in ((source, source_path), (made, target)) if save(notebook, path)
+    ]
 
 
 def build_readme():
@@ -85,8 +86,11 @@ def share_outputs(target):
 def shared(source, made):
     """Id of each code cell that both notebooks have alike -> its outputs in the source."""
     both = {cell.id: cell.source for cell in made.cells if cell.cell_type == "code"}
-    return {cell.id: cell.outputs for cell in source.cells
-            if cell.cell_type == "code" and both.get(cell.id) == cell.source}
+    return {
+        cell.id: cell.outputs
+        for cell in source.cells
+        if cell.cell_type == "code" and both.get(cell.id) == cell.source
+    }
 
 
 def plain(notebook):

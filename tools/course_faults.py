@@ -50,8 +50,11 @@ def course_faults(path):
 
 def _shown(cell):
     """The text of a cell's last result, which is the feedback."""
-    results = [o.data.get("text/plain", "") for o in cell.outputs
-               if o.output_type in ("execute_result", "display_data")]
+    results = [
+        o.data.get("text/plain", "")
+        for o in cell.outputs
+        if o.output_type in ("execute_result", "display_data")
+    ]
     return results[-1] if results else ""
 
 
@@ -75,14 +78,18 @@ def _outputs_of_the_source(path, notebook):
     if not source_path.is_file():
         return []
     there = shared(nbformat.read(source_path, as_version=4), notebook)
-    return [f"cell {i} ({cell.id}) shows other outputs than its source: tools/notebooks.py execute"
-            for i, cell in enumerate(notebook.cells)
-            if cell.id in there and _shown_by(cell.outputs) != _shown_by(there[cell.id])]
+    return [
+        f"cell {i} ({cell.id}) shows other outputs than its source: tools/notebooks.py execute"
+        for i, cell in enumerate(notebook.cells)
+        if cell.id in there and _shown_by(cell.outputs) != _shown_by(there[cell.id])
+    ]
 
 
 def _shown_by(outputs):
-    return [{key: value for key, value in output.items() if key != "execution_count"}
-            for output in outputs]
+    return [
+        {key: value for key, value in output.items() if key != "execution_count"}
+        for output in outputs
+    ]
 
 
 def _first_cell(notebook, row):
@@ -112,8 +119,11 @@ def _exercises(notebook, number):
             found.append(f"{part.title!r} has no '# --- solution'")
         if not part.checks:
             found.append(f"{part.title!r} calls no check")
-        found += [f"{part.title!r} checks {name}, which is no check of this notebook"
-                  for name in part.checks if name not in known]
+        found += [
+            f"{part.title!r} checks {name}, which is no check of this notebook"
+            for name in part.checks
+            if name not in known
+        ]
     called = {name for part in parts for name in part.checks}
     found += [f"the check {name} is in no exercise" for name in known if name not in called]
     if not any(known[name].goal for name in called if name in known):
@@ -128,6 +138,9 @@ def _called_planned(notebook):
         if {"navigation", "map"} & set(cell.metadata.get("tags", [])):
             continue
         for phrase in PLANNED.findall(cell.source):
-            found += [f"cell {i} calls notebook {number} planned, but it is there: link it"
-                      for number in re.findall(r"\d\d", phrase) if number in there]
+            found += [
+                f"cell {i} calls notebook {number} planned, but it is there: link it"
+                for number in re.findall(r"\d\d", phrase)
+                if number in there
+            ]
     return found

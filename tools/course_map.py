@@ -35,7 +35,7 @@ def navigation(number, there):
     rows = list(SERIES)
     at = rows.index(BY_NUMBER[number])
     steps = []
-    for word, others in (("Previous", rows[:at][::-1]), ("Next", rows[at + 1:])):
+    for word, others in (("Previous", rows[:at][::-1]), ("Next", rows[at + 1 :])):
         if others:
             step = f"{word}: {named(others[0], there)}"
             ready = next((row for row in others if row.number in there), None)
@@ -51,16 +51,22 @@ def course_map(there):
     part = None
     for row in SERIES:
         shown, part = ("" if row.part == part else row.part), row.part
-        lines.append(f"| {shown} | {named(row, there)} | {row.able} | {_minutes(row, there)} | "
-                     f"{_seconds(row, there)} |")
+        lines.append(
+            f"| {shown} | {named(row, there)} | {row.able} | {_minutes(row, there)} | "
+            f"{_seconds(row, there)} |"
+        )
     return "\n".join(lines)
 
 
 def readme_table(there):
     """The list of notebooks for README, planned ones in one line below."""
     lines = ["| notebook | you will be able to | read | Run All |", "|---|---|---|---|"]
-    lines += [f"| {named(row, there, 'notebooks/')} | {row.able} | {_minutes(row, there)} | "
-              f"{_seconds(row, there)} |" for row in SERIES if row.number in there]
+    lines += [
+        f"| {named(row, there, 'notebooks/')} | {row.able} | {_minutes(row, there)} | "
+        f"{_seconds(row, there)} |"
+        for row in SERIES
+        if row.number in there
+    ]
     planned = [f"{row.number} {row.title}" for row in SERIES if row.number not in there]
     if planned:
         lines += ["", f"Planned: {', '.join(planned)}."]
@@ -80,8 +86,9 @@ def place_generated_cells(notebook, number, there):
     for cell in cells:
         if "map" in cell.metadata.get("tags", []):
             cell.source = course_map(there)
-    last = v4.new_markdown_cell(f"---\n{navigation(number, there)}", id="navigation",
-                                metadata={"tags": ["navigation"]})
+    last = v4.new_markdown_cell(
+        f"---\n{navigation(number, there)}", id="navigation", metadata={"tags": ["navigation"]}
+    )
     notebook.cells = [*cells, last]
 
 

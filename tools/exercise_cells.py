@@ -67,15 +67,17 @@ def split(source):
         if mark := MARK.fullmatch(line):
             if mark[1] != FOLLOWS[state]:
                 raise ValueError(
-                    f"line {number}: '# --- {mark[1]}' where '# --- {FOLLOWS[state]}' should come")
+                    f"line {number}: '# --- {mark[1]}' where '# --- {FOLLOWS[state]}' should come"
+                )
             state = mark[1]
         elif line.lstrip().startswith("# ---"):
             raise ValueError(f"line {number}: {line.strip()!r} is no marker of an exercise")
         elif state == "stub":
             code = re.fullmatch(r"(\s*)# ?(.*)", line)
             if code is None:
-                raise ValueError(f"line {number}: the stub is written as comments, "
-                                 "up to '# --- end'")
+                raise ValueError(
+                    f"line {number}: the stub is written as comments, up to '# --- end'"
+                )
             stub.append((code[1] + code[2]).rstrip())
         else:
             solved.append(line)
@@ -92,9 +94,15 @@ def checks_in(cell):
         tree = ast.parse(cell.source)
     except SyntaxError:
         return []  # a magic; nothing of ours
-    return [node.args[0].value for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-            and node.func.id == "check" and node.args and isinstance(node.args[0], ast.Constant)]
+    return [
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "check"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
 
 
 def exercises_of(notebook):
@@ -113,7 +121,8 @@ def exercises_of(notebook):
                     if at or not HEADING.match(line):
                         raise ValueError(
                             f"cell {i}: begin a cell with '## Exercise 1 (★★, 10 minutes): its "
-                            f"title', not {line!r}")
+                            f"title', not {line!r}"
+                        )
                     open_one = Exercise(line.lstrip("# "))
                     found.append(open_one)
                 elif re.match(r"##? ", line):
@@ -158,9 +167,12 @@ def _without_checks(source):
     """The code without its top-level check(...) lines: the fold shows what to write."""
     lines = source.split("\n")
     for node in reversed(ast.parse(source).body):
-        if (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-                and getattr(node.value.func, "id", "") == "check"):
-            del lines[node.lineno - 1:node.end_lineno]
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Call)
+            and getattr(node.value.func, "id", "") == "check"
+        ):
+            del lines[node.lineno - 1 : node.end_lineno]
     return "\n".join(lines).strip("\n")
 
 
@@ -168,4 +180,6 @@ def _fold(parts):
     body = "\n\n".join(text for _, text in parts)
     return v4.new_markdown_cell(
         f"<details><summary>Solution</summary>\n\n{body}\n\n</details>",
-        id=f"{parts[0][0]}-solution", metadata={"tags": ["generated"]})
+        id=f"{parts[0][0]}-solution",
+        metadata={"tags": ["generated"]},
+    )

@@ -29,17 +29,21 @@ def bag_of_words(reviews):
 def finetune(reviews, seed, lr, epochs, top_layers=None, batch=16):
     """Accuracy and mean loss on validation after each epoch; dropout only in the whole model."""
     model, tokenizer = load_model(seed=seed)
-    data = [{**encode(tokenizer, part.texts), "labels": torch.tensor(part.labels)}
-            for part in reviews]
+    data = [
+        {**encode(tokenizer, part.texts), "labels": torch.tensor(part.labels)} for part in reviews
+    ]
     if top_layers is None:
         net, keys = model, ("input_ids", "attention_mask", "token_type_ids")
+
         def logits(b):
             return net(**{key: b[key] for key in keys}).logits
     else:
         net = CachedTop(model, top_layers)
         data = [net.cache(part) for part in data]
+
         def logits(b):
             return net(b["hidden"], b["mask"])
+
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=lr)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # of dropout
@@ -54,8 +58,12 @@ def finetune(reviews, seed, lr, epochs, top_layers=None, batch=16):
         with torch.no_grad():
             out = torch.cat([logits(b) for b in batches(data[1], 100)])
         labels = data[1]["labels"]
-        curve.append((float((out.argmax(1) == labels).float().mean()),
-                      float(torch.nn.functional.cross_entropy(out, labels))))
+        curve.append(
+            (
+                float((out.argmax(1) == labels).float().mean()),
+                float(torch.nn.functional.cross_entropy(out, labels)),
+            )
+        )
     return curve
 
 
@@ -68,10 +76,15 @@ def main():
         for seed in SEEDS:
             curve = finetune(reviews, seed, lr, epochs, top_layers)
             last.append(curve[-1][0])
-            print(f"BERT, {name}, lr {lr}, seed {seed}: accuracy (loss) by epoch "
-                  + ", ".join(f"{a:.3f} ({loss:.2f})" for a, loss in curve), flush=True)
-        print(f"BERT, {name}: mean {statistics.mean(last):.3f}, from {min(last):.3f} to "
-              f"{max(last):.3f}, {time.perf_counter() - start:.0f} s")
+            print(
+                f"BERT, {name}, lr {lr}, seed {seed}: accuracy (loss) by epoch "
+                + ", ".join(f"{a:.3f} ({loss:.2f})" for a, loss in curve),
+                flush=True,
+            )
+        print(
+            f"BERT, {name}: mean {statistics.mean(last):.3f}, from {min(last):.3f} to "
+            f"{max(last):.3f}, {time.perf_counter() - start:.0f} s"
+        )
 
 
 if __name__ == "__main__":

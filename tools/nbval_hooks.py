@@ -29,7 +29,8 @@ NUMBER = re.compile(r"(?<![\w.])([-+−]?\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+
 UNITS = r"(?:CPU )?(?:s|ms|µs|min|seconds?|minutes?|milliseconds?|hours?|MiB|GiB|KiB)"
 NEVER = re.compile(
     rf"[-+−]?\d[\d,]*(?:\.\d*)?(?:[eE][-+]?\d+)?(?= ?{UNITS}\b)"
-    r"|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?")
+    r"|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?"
+)
 
 
 def install():
@@ -50,8 +51,10 @@ def install():
 
     def collect_with_claims(self):
         yield from collect(self)
-        yield from (ClaimItem.from_parent(self, name=f"claim {claim.name}", claim=claim)
-                    for claim in claims.of_notebook(self.path))
+        yield from (
+            ClaimItem.from_parent(self, name=f"claim {claim.name}", claim=claim)
+            for claim in claims.of_notebook(self.path)
+        )
 
     start = IPyNbFile.setup
 
@@ -79,8 +82,9 @@ class ClaimItem(pytest.Item):
     def runtest(self):
         missing = claims.missing_sentences(self.claim, self.parent.nb)
         if missing:
-            raise ClaimError("\n".join(
-                f"the notebook no longer says: {sentence!r}" for sentence in missing))
+            raise ClaimError(
+                "\n".join(f"the notebook no longer says: {sentence!r}" for sentence in missing)
+            )
         kernel = self.parent.kernel
         if not kernel.is_alive():
             raise ClaimError("the kernel died before this claim")
@@ -120,8 +124,10 @@ def tolerance_of(cell):
     stated = dict(cell.get("metadata", {}).get("compare", {}))
     unknown = set(stated) - set(DEFAULT) - {"chaotic"}
     if unknown:
-        raise ValueError(f"compare: expected relative, absolute, counts or chaotic, "
-                         f"got {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"compare: expected relative, absolute, counts or chaotic, "
+            f"got {', '.join(sorted(unknown))}"
+        )
     return DEFAULT | stated
 
 
@@ -150,8 +156,10 @@ def with_stored_numbers(stored, new, tolerance=DEFAULT):
     if words[0] != words[1]:
         return new
     new_parts[::2] = old_parts[::2]
-    new_parts[1::2] = [a if agree(a, b, tolerance) else b
-                       for a, b in zip(old_parts[1::2], new_parts[1::2], strict=True)]
+    new_parts[1::2] = [
+        a if agree(a, b, tolerance) else b
+        for a, b in zip(old_parts[1::2], new_parts[1::2], strict=True)
+    ]
     return "".join(new_parts)
 
 

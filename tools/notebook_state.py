@@ -21,14 +21,16 @@ MAX_BYTES = 500_000
 CELL_SECONDS = 600
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 ABSOLUTE_PATH = re.compile(
-    r"(?<![\w.~:/-])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/\S|\b[A-Z]:\\\w")
+    r"(?<![\w.~:/-])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/\S|\b[A-Z]:\\\w"
+)
 
 
 def tidy(notebook):
     """Removes, in place, what differs from run to run or from machine to machine."""
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-        | {key: notebook.metadata[key] for key in ["course"] if key in notebook.metadata})
+        | {key: notebook.metadata[key] for key in ["course"] if key in notebook.metadata}
+    )
     for cell in notebook.cells:
         for key in ("execution", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
@@ -55,8 +57,13 @@ def execute(path):
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", store_widget_state=False,
-        record_timing=False, resources={"metadata": {"path": str(Path(path).resolve().parent)}})
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        store_widget_state=False,
+        record_timing=False,
+        resources={"metadata": {"path": str(Path(path).resolve().parent)}},
+    )
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         client.execute(env=os.environ | {"RLHF_DATA_DIR": folder, "RLHF_PICTURES": "1"})
@@ -70,8 +77,11 @@ def execute(path):
 def texts(output):
     """What an output shows as text, one string per kind."""
     shown = [output.get("text", ""), *output.get("traceback", []), output.get("evalue", "")]
-    return shown + [value for mime, value in output.get("data", {}).items()
-                    if isinstance(value, str) and not mime.startswith("image/")]
+    return shown + [
+        value
+        for mime, value in output.get("data", {}).items()
+        if isinstance(value, str) and not mime.startswith("image/")
+    ]
 
 
 def faults(path):
@@ -92,13 +102,16 @@ def faults(path):
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     counts = [cell.execution_count for _, cell in code if cell.execution_count is not None]
     if counts != list(range(1, len(counts) + 1)):
-        found.append(f"the execution counts are {counts}; a fresh run from top to bottom counts "
-                     "1, 2, 3, ...")
+        found.append(
+            f"the execution counts are {counts}; a fresh run from top to bottom counts 1, 2, 3, ..."
+        )
     for i, cell in code:
         skips = {"skip-execution", "nbval-skip"}.intersection(tags(cell))
         if skips == {"skip-execution"}:
-            found.append(f"cell {i} has the tag skip-execution without nbval-skip, so that the "
-                         "tests would run it")
+            found.append(
+                f"cell {i} has the tag skip-execution without nbval-skip, so that the "
+                "tests would run it"
+            )
         if cell.execution_count is None and not skips:
             found.append(f"cell {i} was never executed")
         for output in cell.outputs:
@@ -110,8 +123,10 @@ def faults(path):
                 found.append(f"cell {i} shows an absolute path")
             picture = output.get("data", {}).get("image/png", "")
             if len(picture) * 3 / 4 > MAX_PICTURE:
-                found.append(f"cell {i} has a picture of {len(picture) * 3 // 4:,} bytes; "
-                             f"{MAX_PICTURE:,} are the most")
+                found.append(
+                    f"cell {i} has a picture of {len(picture) * 3 // 4:,} bytes; "
+                    f"{MAX_PICTURE:,} are the most"
+                )
             if output.get("data", {}).get("text/plain", "").startswith("Panel: ") and not picture:
                 found.append(f"cell {i} shows a panel without a picture")
     return found

@@ -69,7 +69,8 @@ def from_text(text, old=None):
             except ValueError:
                 raise ValueError(
                     f"line {number}: expected compare=chaotic or such as "
-                    f"compare=relative:0.02,counts:1, got {options['compare']!r}") from None
+                    f"compare=relative:0.02,counts:1, got {options['compare']!r}"
+                ) from None
         if "hidden" in options:
             metadata["jupyter"] = {"source_hidden": True}
         make = v4.new_markdown_cell if head[1] == "markdown" else v4.new_code_cell
@@ -96,8 +97,7 @@ def _compare(text):
     pairs = dict(pair.split(":") for pair in text.split(","))
     if not set(pairs) <= {"relative", "absolute", "counts"}:
         raise ValueError(text)
-    return {name: int(value) if name == "counts" else float(value)
-            for name, value in pairs.items()}
+    return {name: int(value) if name == "counts" else float(value) for name, value in pairs.items()}
 
 
 def _compare_text(compare):

@@ -40,8 +40,9 @@ def paths_of(names):
     Raises SystemExit for a number that no notebook has, and for one without a file.
     """
     if not names:
-        return sorted(path for path in NOTEBOOKS.rglob("*.ipynb")
-                      if ".ipynb_checkpoints" not in path.parts)
+        return sorted(
+            path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+        )
     paths = []
     for name in names:
         if name.isdigit():
@@ -62,8 +63,9 @@ def _row(number):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["build", "execute", "check", "totext", "fromtext"])
     parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")
     options = parser.parse_args(arguments)

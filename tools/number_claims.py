@@ -14,8 +14,10 @@ import re
 from tools.claims import plain_text
 
 SKIPPED_TAGS = {"navigation", "map", "generated"}
-NUMBER = re.compile(r"(?<![\w.^_{\\])(\d{1,3}(?:,\d{3})+|\d+\.\d+|\d+)(?:[eE]([-+]?\d+))?"
-                    r"(?![\w.]*\w?\()(?!\w)")
+NUMBER = re.compile(
+    r"(?<![\w.^_{\\])(\d{1,3}(?:,\d{3})+|\d+\.\d+|\d+)(?:[eE]([-+]?\d+))?"
+    r"(?![\w.]*\w?\()(?!\w)"
+)
 OUTPUT_NUMBER = re.compile(r"(?<![\w.])[-+−]?(\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?)")
 REMOVED = [
     re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE),
@@ -27,13 +29,15 @@ REMOVED = [
     re.compile(r"\[\d\d\b[^\]]*\]?"),
     re.compile(r"^\s*\d+\. ", re.MULTILINE),
     re.compile(r"\b[Nn]otebooks?(?: \d\d(?:,| and| to| or)?)+"),
-    re.compile(r"\b(?:[Ss]ections?|[Cc]hapters?|[Ee]qs?\.|[Ee]quations?|[Aa]lgorithms?|[Tt]heorems?"
-               r"|[Tt]ables?|[Ff]igures?|[Ee]xercises?|[Pp]anels?|[Qq]uestions?|[Pp]arts?|pp?\.|[Hh]int|[Vv]ol\.)"
-               r" ?\d[\d.]*(?:(?:,| and| to|–|-) ?\d[\d.]*)*"),
+    re.compile(
+        r"\b(?:[Ss]ections?|[Cc]hapters?|[Ee]qs?\.|[Ee]quations?|[Aa]lgorithms?|[Tt]heorems?"
+        r"|[Tt]ables?|[Ff]igures?|[Ee]xercises?|[Pp]anels?|[Qq]uestions?|[Pp]arts?|pp?\.|[Hh]int|[Vv]ol\.)"
+        r" ?\d[\d.]*(?:(?:,| and| to|–|-) ?\d[\d.]*)*"
+    ),
     re.compile(r"\b(?:19|20)\d\d[a-z]?\b"),
     re.compile(r"\((?:\d+[a-z]?)\)"),
     re.compile(r"\\tfrac\s?\d\s?\d|\\[td]?frac\{[^{}]*\}\{[^{}]*\}|[_^]\{[^{}]*\}|[_^]\\?\w+"),
-]  # fmt: skip
+]
 
 
 def sentences(text):
@@ -66,7 +70,7 @@ def numbers(sentence):
         else:
             unit = 10.0 ** (len(digits) - len(digits.rstrip("0"))) if digits.strip("0") else 1.0
             # A whole number is exact, but for percents, which are rounded.
-            unit = unit if unit > 1 or re.match(r" ?%", sentence[match.end():]) else 0.0
+            unit = unit if unit > 1 or re.match(r" ?%", sentence[match.end() :]) else 0.0
         found.append((float(digits) * scale, 0.5 * unit * scale))
     return found
 
@@ -101,8 +105,12 @@ def _beside(cells, i):
     found = []
     for step in (-1, 1):
         k = i + step
-        while 0 <= k < len(cells) and cells[k].cell_type == "markdown" and k != i and not re.search(
-                r"^#{1,2} ", cells[k if step > 0 else k + 1].source, re.MULTILINE):
+        while (
+            0 <= k < len(cells)
+            and cells[k].cell_type == "markdown"
+            and k != i
+            and not re.search(r"^#{1,2} ", cells[k if step > 0 else k + 1].source, re.MULTILINE)
+        ):
             k += step
         while 0 <= k < len(cells) and cells[k].cell_type == "code":
             found.append(cells[k])
@@ -111,8 +119,11 @@ def _beside(cells, i):
 
 
 def _matches(number, half, there):
-    return any(abs(other * scale - number) <= half + 1e-9 * max(1.0, number)
-               for other in there for scale in (1.0, 100.0))
+    return any(
+        abs(other * scale - number) <= half + 1e-9 * max(1.0, number)
+        for other in there
+        for scale in (1.0, 100.0)
+    )
 
 
 def unheld(notebook, claims):

@@ -24,12 +24,15 @@ def page_faults(notebook):
         if lines > MAX_LINES:
             found.append(f"cell {i} ({cell.id}) has {lines} lines; {MAX_LINES} are the most")
         if name := PLUMBING.search(forms[-1]):
-            found.append(f"cell {i} ({cell.id}) builds {name[0]}...): that belongs into "
-                         "rlhf_course/panels")
+            found.append(
+                f"cell {i} ({cell.id}) builds {name[0]}...): that belongs into rlhf_course/panels"
+            )
         asserts += _asserts(forms[-1])
         if asserts > 1:
-            found.append(f"cell {i} ({cell.id}) has an assert beside another one of its section: "
-                         "let a claim hold it")
+            found.append(
+                f"cell {i} ({cell.id}) has an assert beside another one of its section: "
+                "let a claim hold it"
+            )
             asserts = 1
         for output in cell.outputs:
             printed = output.get("text", "")
@@ -37,8 +40,10 @@ def page_faults(notebook):
             if BOOLEAN.search(shown):
                 found.append(f"cell {i} ({cell.id}) prints True or False: show the number")
             if len(printed.strip().split("\n")) > MAX_PRINTED:
-                found.append(f"cell {i} ({cell.id}) prints {len(printed.strip().splitlines())} "
-                             "lines: make a plot or a Table of them")
+                found.append(
+                    f"cell {i} ({cell.id}) prints {len(printed.strip().splitlines())} "
+                    "lines: make a plot or a Table of them"
+                )
     return found
 
 

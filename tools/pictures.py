@@ -20,8 +20,13 @@ def put_pictures(notebook):
 
     Raises RuntimeError without a Chromium, and ValueError for a picture that is too large.
     """
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code"
-               for output in cell.outputs if FIGURES_MIME in output.get("data", {})]
+    outputs = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if FIGURES_MIME in output.get("data", {})
+    ]
     figures = [output.data.pop(FIGURES_MIME) for output in outputs]
     if not outputs:
         return 0
@@ -31,8 +36,10 @@ def put_pictures(notebook):
     for output, group in zip(outputs, figures, strict=True):
         picture = side_by_side([next(drawn) for _ in group])
         if len(picture) > MAX_BYTES:
-            raise ValueError(f"a picture of {len(picture):,} bytes; {MAX_BYTES:,} are the most: "
-                             f"{output.data.get('text/plain', '')[:80]}")
+            raise ValueError(
+                f"a picture of {len(picture):,} bytes; {MAX_BYTES:,} are the most: "
+                f"{output.data.get('text/plain', '')[:80]}"
+            )
         output.data["image/png"] = base64.b64encode(picture).decode()
     return len(outputs)
 
@@ -48,7 +55,15 @@ async def _draw(figures):
     async with kaleido.Kaleido(n=1, timeout=300, **options) as browser:
         for figure in figures:
             layout = figure["layout"] | {"paper_bgcolor": "#ffffff", "width": WIDTH}
-            made.append(await browser.calc_fig(
-                {"data": figure["data"], "layout": layout},
-                opts={"format": "png", "scale": SCALE, "width": WIDTH, "height": layout["height"]}))
+            made.append(
+                await browser.calc_fig(
+                    {"data": figure["data"], "layout": layout},
+                    opts={
+                        "format": "png",
+                        "scale": SCALE,
+                        "width": WIDTH,
+                        "height": layout["height"],
+                    },
+                )
+            )
     return made

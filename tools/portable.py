@@ -28,8 +28,11 @@ PATHS = {
     "MKL AVX2": {"MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "MKL compatible": {"MKL_CBWR": "COMPATIBLE"},
     "oneDNN AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "all least": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
-                  "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "all least": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+    },
 }
 NEEDS_AVX2 = {"ATen AVX2", "MKL AVX2", "oneDNN AVX2"}
 X86_ONLY = NEEDS_AVX2 | {"MKL compatible", "all least"}
@@ -59,30 +62,47 @@ def run_path(name, notebooks, jobs):
         report = Path(folder) / "report.xml"
         start = time.perf_counter()
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-             *(["-n", str(jobs), "--dist", "loadfile"] if jobs > 1 else []),
-             "--nbval", "--nbval-current-env", "--nbval-cell-timeout=600",
-             f"--junitxml={report}", *map(str, notebooks)],
-            cwd=ROOT, env=os.environ | threads, capture_output=True, text=True)
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                *(["-n", str(jobs), "--dist", "loadfile"] if jobs > 1 else []),
+                "--nbval",
+                "--nbval-current-env",
+                "--nbval-cell-timeout=600",
+                f"--junitxml={report}",
+                *map(str, notebooks),
+            ],
+            cwd=ROOT,
+            env=os.environ | threads,
+            capture_output=True,
+            text=True,
+        )
         seconds = time.perf_counter() - start
         if run.returncode not in (0, 1):
             raise SystemExit(f"pytest ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
         cells = list(ET.parse(report).getroot().iter("testcase"))
-    failed = [(f"{cell.get('classname', '')} {cell.get('name')}", _reason(cell)) for cell in cells
-              if cell.find("failure") is not None or cell.find("error") is not None]
+    failed = [
+        (f"{cell.get('classname', '')} {cell.get('name')}", _reason(cell))
+        for cell in cells
+        if cell.find("failure") is not None or cell.find("error") is not None
+    ]
     return len(cells) - len(failed), failed, seconds
 
 
 def _reason(cell):
     found = cell.find("failure") if cell.find("failure") is not None else cell.find("error")
-    lines = [line for line in (found.text or found.get("message", "")).split("\n")
-             if line.strip()]
+    lines = [line for line in (found.text or found.get("message", "")).split("\n") if line.strip()]
     return "\n".join(f"      {line[:160]}" for line in lines[-12:])
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")
     parser.add_argument("--paths", help="names of paths, separated by commas; default: all")
     parser.add_argument("--jobs", type=int, default=2)
@@ -98,8 +118,11 @@ def main(arguments=None):
     for name in (name for name in wanted if name in there):
         settings = " ".join(f"{key}={value}" for key, value in PATHS[name].items())
         passed, failed, seconds = run_path(name, notebooks, options.jobs)
-        print(f"{name} ({settings or 'as it is'}): {passed} cells and claims passed, "
-              f"{len(failed)} failed, {seconds:.0f} s", flush=True)
+        print(
+            f"{name} ({settings or 'as it is'}): {passed} cells and claims passed, "
+            f"{len(failed)} failed, {seconds:.0f} s",
+            flush=True,
+        )
         for cell, reason in failed:
             print(f"    {cell}\n{reason}", flush=True)
         worst = max(worst, bool(failed))

@@ -15,15 +15,30 @@ from rlhf_course.recorded import FOLDER
 from rlhf_lib import text
 
 TARGET = FOLDER / "10_bert_full.json"
-KEPT = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "cost", "seconds",
-        "damping", "rho", "products", "reason")  # fmt: skip
+KEPT = (
+    "step",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "cost",
+    "seconds",
+    "damping",
+    "rho",
+    "products",
+    "reason",
+)
 RUNS = {
     "AdamW, lr 5e-5": {"method": "adamw", "steps": 8, "lr": 5e-5},
     "RLHF, L2 towards the pre-trained weights, λ 0.5": {
-        "method": "rlhf", "steps": 8, "lambda_reg": 0.5, "damping": 1.0, "max_iter": 8,
+        "method": "rlhf",
+        "steps": 8,
+        "lambda_reg": 0.5,
+        "damping": 1.0,
+        "max_iter": 8,
         "curvature_size": 32,
     },
-}  # fmt: skip
+}
 
 
 def main() -> None:

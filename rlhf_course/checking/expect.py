@@ -89,8 +89,7 @@ def expect(
             for hint, wrong in (mistakes or {}).items():
                 require(wrong is None or not close(wrong), hint)
         require(
-            value.shape == truth.shape,
-            f"Expected {kind} as the {what}, got {_describe(value)}.",
+            value.shape == truth.shape, f"Expected {kind} as the {what}, got {_describe(value)}."
         )
         require(
             same_dtype,

@@ -49,9 +49,14 @@ class Curves:
         low, high = min([low, *shown]), max([high, *shown])
         edge = 0.05 * (high - low or 1.0)
         figure = figures.Curves(
-            {"your answer": lambda point: point[1]}, x=lambda point: point[0],
-            reference={"target": (x, target)}, title=self.title, x_title=self.x_title,
-            y_title=self.y_title, x_range=[min(x), max(x)], y_range=[low - edge, high + edge],
+            {"your answer": lambda point: point[1]},
+            x=lambda point: point[0],
+            reference={"target": (x, target)},
+            title=self.title,
+            x_title=self.x_title,
+            y_title=self.y_title,
+            x_range=[min(x), max(x)],
+            y_range=[low - edge, high + edge],
         )
         figure.draw(list(zip(x, answer, strict=True)), {})
         return figure

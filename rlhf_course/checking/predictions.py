@@ -127,8 +127,13 @@ class Shown:
 
         p, value = self.prediction, predictions().get(self.prediction.name)
         widget = Entry(
-            kind=p.kind, question=p.question, options=list(p.options), unit=p.unit,
-            axes=dict(p.axes), value=value, locked=self.back,
+            kind=p.kind,
+            question=p.question,
+            options=list(p.options),
+            unit=p.unit,
+            axes=dict(p.axes),
+            value=value,
+            locked=self.back,
         )
         if self.back:
             widget.mine, widget.said = p.entered(value), p.said(value)

@@ -148,9 +148,7 @@ class Progress:
             f'<td style="text-align:left">{html.escape(said)}</td></tr>'
             for notebook, solved, of, said in self._lines()
         )
-        return (
-            f"<table><caption>{html.escape(self.summary)}</caption><tbody>{rows}</tbody></table>"
-        )
+        return f"<table><caption>{html.escape(self.summary)}</caption><tbody>{rows}</tbody></table>"
 
 
 def _save(solved: dict[str, str], predicted: dict[str, Any]) -> None:

@@ -43,13 +43,13 @@ def ridge(answer):
             fit / (2 * n) + lam * size / 2,
             {
                 "The penalty is missing from the loss.": fit / (2 * n),
-                "The task loss is a mean over the samples: divide the sum by n.":
-                    fit / 2 + lam * size / 2,
+                "The task loss is a mean over the samples: divide the sum by n.": fit / 2
+                + lam * size / 2,
                 "Half is missing: equation (1) has 1/(2n).": fit / n + lam * size / 2,
                 "The penalty has the factor λ/2, not λ.": fit / (2 * n) + lam * size,
                 "Both terms of equation (1) have a half.": fit / n + lam * size,
-                "The penalty is the square of the length of w, not the length.":
-                    fit / (2 * n) + lam * size.sqrt() / 2,
+                "The penalty is the square of the length of w, not the length.": fit / (2 * n)
+                + lam * size.sqrt() / 2,
             },
             "It is |Xw − y|²/(2n) + λ|w|²/2.",
             what="loss",
@@ -62,8 +62,8 @@ def ridge(answer):
                 "The gradient lacks the penalty's part: it is not the slope of your loss.": task,
                 "The derivative of λw²/2 is λw, not 2λw.": task + 2 * lam * w,
                 "The derivative of λw²/2 is λw, not λw/2.": task + lam * w / 2,
-                "The gradient of the task loss is to be divided by n, as the loss is.":
-                    n * task + lam * w,
+                "The gradient of the task loss is to be divided by n, as the loss is.": n * task
+                + lam * w,
                 "A factor 2 is left in the task's part: it cancels the half.": 2 * task + lam * w,
                 "The residual is Xw − y, not y − Xw.": -task + lam * w,
             },
@@ -104,10 +104,15 @@ def bias_variance(answer):
             bias2,
             wanted,
             {
-                "That is the whole error: average the colleagues before taking the difference.":
-                    (predictions - truth).square().mean(),
-                "Square the bias at each place, then average: else its signs cancel.":
-                    (mean - truth).mean() ** 2,
+                "That is the whole error: average the colleagues before taking the difference.": (
+                    predictions - truth
+                )
+                .square()
+                .mean(),
+                "Square the bias at each place, then average: else its signs cancel.": (
+                    mean - truth
+                ).mean()
+                ** 2,
                 "The bias is to be squared.": (mean - truth).mean(),
                 "One number is asked for: average over the places.": (mean - truth) ** 2,
                 "The order is (bias², variance).": scatter,
@@ -119,19 +124,25 @@ def bias_variance(answer):
             variance,
             scatter,
             {
-                "Divided by m − 1: for (3) to be exact, divide by m (correction=0).":
-                    predictions.var(0).mean(),
+                "Divided by m − 1: for (3) to be exact, divide by m (correction=0).": predictions.var(
+                    0
+                ).mean(),
                 "That is the scatter over places and colleagues together: take the mean of each "
-                "place, over dimension 0.":
-                    predictions.var(correction=0),
-                "That is the scatter of each colleague over the places: use dimension 0.":
-                    predictions.var(1, correction=0).mean(),
-                "That is the standard deviation; it is to be squared.":
-                    predictions.std(0, correction=0).mean(),
-                "That is the distance from the truth: variance is about the mean prediction.":
-                    (predictions - truth).square().mean(),
-                "One number is asked for: average over the places.":
-                    predictions.var(0, correction=0),
+                "place, over dimension 0.": predictions.var(correction=0),
+                "That is the scatter of each colleague over the places: use dimension 0.": predictions.var(
+                    1, correction=0
+                ).mean(),
+                "That is the standard deviation; it is to be squared.": predictions.std(
+                    0, correction=0
+                ).mean(),
+                "That is the distance from the truth: variance is about the mean prediction.": (
+                    predictions - truth
+                )
+                .square()
+                .mean(),
+                "One number is asked for: average over the places.": predictions.var(
+                    0, correction=0
+                ),
             },
             "It is the mean of (prediction − mean prediction)².",
             what="variance",
@@ -145,4 +156,3 @@ def _pair(value, names):
     for part, name in zip(value, names.strip("()").split(", "), strict=True):
         require(isinstance(part, torch.Tensor | float | int), f"The {name} is no tensor.")
     return value
-

@@ -40,15 +40,22 @@ def one_step(records, values):
 @exercise("02.steps")
 def steps(answer):
     """How many steps of gradient descent for a factor 1e-6 at condition number 100."""
-    expect(attempted(answer), 691.0, {
-        "That is for κ = 10.": 69.0,
-        "That is for κ = 1000.": 6908.0,
-        "That is with ρ = 1 − 1/κ, the rate for η = 1/κ. The best η does better: see (5).": 1375.0,
-        "That many bring f, which goes with the distance squared, to a millionth.": 345.4,
-        "The two logarithms have different bases: take the same one twice.": 300.0,
-        "Newton's method would need 1; the question is about gradient descent.": 1.0,
-        "k steps multiply the distance by ρᵏ, not by kρ or 1 − 2k/κ.": 50.0,
-    }, "Solve ρᵏ = 10⁻⁶ with ρ = 99/101.", what="number of steps", rtol=0.05)  # fmt: skip
+    expect(
+        attempted(answer),
+        691.0,
+        {
+            "That is for κ = 10.": 69.0,
+            "That is for κ = 1000.": 6908.0,
+            "That is with ρ = 1 − 1/κ, the rate for η = 1/κ. The best η does better: see (5).": 1375.0,
+            "That many bring f, which goes with the distance squared, to a millionth.": 345.4,
+            "The two logarithms have different bases: take the same one twice.": 300.0,
+            "Newton's method would need 1; the question is about gradient descent.": 1.0,
+            "k steps multiply the distance by ρᵏ, not by kρ or 1 − 2k/κ.": 50.0,
+        },
+        "Solve ρᵏ = 10⁻⁶ with ρ = 99/101.",
+        what="number of steps",
+        rtol=0.05,
+    )
     return correct("About 7 κ steps for six digits: gradient descent pays in proportion to κ.")
 
 
@@ -89,12 +96,12 @@ def newton_step(answer):
                 "That is the step d; the point after it is θ + d.": d,
                 "That is H⁻¹g; the point after the step is θ − H⁻¹g.": -d,
                 "That multiplies the gradient by H; solve H d = −g instead.": theta - H @ g,
-                "That divides by the diagonal of H alone; its other entries matter, too.":
-                    theta - g / H.diagonal(),
+                "That divides by the diagonal of H alone; its other entries matter, too.": theta
+                - g / H.diagonal(),
                 "g / H divides entry by entry; solve the linear system instead.": theta - g / H,
                 "That is a step of gradient descent with η = 1: the Hessian is missing.": theta - g,
-                "That is half a step: the ½ of the model cancels when it is differentiated.":
-                    theta + d / 2,
+                "That is half a step: the ½ of the model cancels when it is differentiated.": theta
+                + d / 2,
                 "That is the gradient.": g,
             },
             "It is θ − H⁻¹g, with both derivatives taken at θ.",

@@ -48,16 +48,19 @@ def safe_damping(answer):
             call(answer, H, margin),
             max(0.0, margin - least),
             {
-                "μ must not be negative: where H is safe already, μ = 0 will do.":
-                    margin - least if least > margin else None,
-                "The margin is missing: the smallest eigenvalue should be margin, not 0.":
-                    max(0.0, -least),
-                "The diagonal is not the spectrum: use torch.linalg.eigvalsh(H).":
-                    max(0.0, margin - float(H.diagonal().min())),
-                "Safe, but not the least: only the smallest eigenvalue matters.":
-                    margin + largest,
-                "It is the smallest eigenvalue that is too low, not the largest.":
-                    max(0.0, margin - float(eigenvalues[-1])),
+                "μ must not be negative: where H is safe already, μ = 0 will do.": margin - least
+                if least > margin
+                else None,
+                "The margin is missing: the smallest eigenvalue should be margin, not 0.": max(
+                    0.0, -least
+                ),
+                "The diagonal is not the spectrum: use torch.linalg.eigvalsh(H).": max(
+                    0.0, margin - float(H.diagonal().min())
+                ),
+                "Safe, but not the least: only the smallest eigenvalue matters.": margin + largest,
+                "It is the smallest eigenvalue that is too low, not the largest.": max(
+                    0.0, margin - float(eigenvalues[-1])
+                ),
             },
             f"Wanted here is a smallest eigenvalue of {margin:g}; that of H is {least:.3g}.",
             what="μ",

@@ -43,15 +43,11 @@ def least_lambda(answer):
             call(answer, g),
             largest,
             {
-                "A pull to the left counts as much as one to the right: take absolute values.":
-                    g.max(),
-                "Every |g_j| has to be at most λ, not the smallest one alone: take the largest.":
-                    g.abs().min(),
+                "A pull to the left counts as much as one to the right: take absolute values.": g.max(),
+                "Every |g_j| has to be at most λ, not the smallest one alone: take the largest.": g.abs().min(),
                 "That is the length of g. Condition (2) is about each entry by itself.": g.norm(),
-                "That is the sum of the |g_j|; each of them has its own λ to hold it.":
-                    g.abs().sum(),
-                "On average is not enough: every single |g_j| has to be at most λ.":
-                    g.abs().mean(),
+                "That is the sum of the |g_j|; each of them has its own λ to hold it.": g.abs().sum(),
+                "On average is not enough: every single |g_j| has to be at most λ.": g.abs().mean(),
                 "That is the place of the entry; its size is asked for.": g.abs().argmax(),
             },
             "Look for the least λ with |g_j| ≤ λ for all j.",
@@ -76,7 +72,11 @@ def soft_threshold(answer):
                 return None
             order = x.argsort()
             return Curves(
-                x[order], target[order], value[order], title="Soft threshold", x_title="x",
+                x[order],
+                target[order],
+                value[order],
+                title="Soft threshold",
+                x_title="x",
                 y_title="soft(x, t)",
             )
 
@@ -89,14 +89,14 @@ def soft_threshold(answer):
                 "That is the hard threshold: it keeps large entries as they are. Move them towards "
                 "zero by t.": torch.where(x.abs() > t, x, 0 * x),
                 "The sign is lost: negative entries stay negative.": (x.abs() - t).clamp(min=0),
-                "Negative entries are wrong: they, too, move towards zero by t.":
-                    (x - t).clamp(min=0),
-                "That moves away from zero: subtract t from the size.":
-                    x.sign() * (x.abs() + t),
-                "Twice as far as it should be: the square in front has a factor ½.":
-                    x.sign() * (x.abs() - 2 * t).clamp(min=0),
-                "Half as far as it should be: move by t, not by t/2.":
-                    x.sign() * (x.abs() - t / 2).clamp(min=0),
+                "Negative entries are wrong: they, too, move towards zero by t.": (x - t).clamp(
+                    min=0
+                ),
+                "That moves away from zero: subtract t from the size.": x.sign() * (x.abs() + t),
+                "Twice as far as it should be: the square in front has a factor ½.": x.sign()
+                * (x.abs() - 2 * t).clamp(min=0),
+                "Half as far as it should be: move by t, not by t/2.": x.sign()
+                * (x.abs() - t / 2).clamp(min=0),
                 "That is what the threshold takes away; the rest is asked for.": x.clamp(-t, t),
             },
             "Move each entry towards zero by t, and stop at zero.",
@@ -107,8 +107,14 @@ def soft_threshold(answer):
     y = call(answer, x, 0.6)
     return correct(
         "It is continuous, and zero on a whole interval: that is where exact zeros come from.",
-        Curves(x, x.sign() * (x.abs() - 0.6).clamp(min=0), y, title="Soft threshold, t = 0.6",
-               x_title="x", y_title="soft(x, t)"),
+        Curves(
+            x,
+            x.sign() * (x.abs() - 0.6).clamp(min=0),
+            y,
+            title="Soft threshold, t = 0.6",
+            x_title="x",
+            y_title="soft(x, t)",
+        ),
     )
 
 
@@ -137,13 +143,16 @@ def kkt_residual(answer):
                 "is held by the corner.": autograd.norm(),
                 "Where θ_j = 0 and |g_j| < λ the residual is zero, not negative: "
                 "max(|g_j| − λ, 0).": unclamped.norm(),
-                "The weights at zero are missing: with |g_j| > λ they want to leave.":
-                    autograd[~zero].norm(),
-                "The weights that are not zero are missing: there it is g_j + λ sign θ_j.":
-                    residual[zero].norm(),
+                "The weights at zero are missing: with |g_j| > λ they want to leave.": autograd[
+                    ~zero
+                ].norm(),
+                "The weights that are not zero are missing: there it is g_j + λ sign θ_j.": residual[
+                    zero
+                ].norm(),
                 "That is the norm of the task's gradient; the penalty is missing.": g.norm(),
-                "The sign of the penalty is wrong: it is g_j + λ sign θ_j where θ_j is not zero.":
-                    torch.where(zero, residual, g - lam * theta.sign()).norm(),
+                "The sign of the penalty is wrong: it is g_j + λ sign θ_j where θ_j is not zero.": torch.where(
+                    zero, residual, g - lam * theta.sign()
+                ).norm(),
                 "You took the soft threshold of g everywhere; where θ_j is not zero it is "
                 "g_j + λ sign θ_j.": (g.sign() * (g.abs() - lam).clamp(min=0)).norm(),
                 "That is the vector; its 2-norm is asked for.": residual,

@@ -117,14 +117,15 @@ def hvp(answer):
                 "That is v'Hv, the curvature along v; the vector Hv is asked for.": v @ H @ v,
                 "That is the gradient of f. Multiply it with v, and differentiate again.": slope,
                 "That is g'v, the slope along v; its gradient with respect to θ is Hv.": slope @ v,
-                "That is g (g'v): the gradient times itself is not the Hessian.":
-                    slope * (slope @ v),
-                "The gradient was summed up before v came in: differentiate g @ v, not g.sum().":
-                    H.sum(0),
+                "That is g (g'v): the gradient times itself is not the Hessian.": slope
+                * (slope @ v),
+                "The gradient was summed up before v came in: differentiate g @ v, not g.sum().": H.sum(
+                    0
+                ),
                 "You multiplied entry by entry with v after summing up the gradient; v belongs "
                 "inside: differentiate g @ v.": H.sum(0) * v,
-                "That is the diagonal of H times v; the other entries count, too.":
-                    H.diagonal() * v,
+                "That is the diagonal of H times v; the other entries count, too.": H.diagonal()
+                * v,
                 "You divided by |v|: Hv grows with v.": H @ v / v.norm(),
                 "That solves Hx = v. The product is asked for.": torch.linalg.solve(H, v),
             },
@@ -138,8 +139,9 @@ def hvp(answer):
         exact_hessian(f, theta) @ v,
         {
             "Right without LayerNorm and wrong with it: a nesting as in jvp(jacrev(f)) or "
-            "torch.func.hessian, which torch 2.13 gets wrong. Take double backward.":
-                jvp(jacrev(f), (theta,), (v,))[1],
+            "torch.func.hessian, which torch 2.13 gets wrong. Take double backward.": jvp(
+                jacrev(f), (theta,), (v,)
+            )[1],
             "Right without LayerNorm and wrong with it: grad(jvp(f)) is what torch 2.13 gets "
             "wrong. Take double backward.": grad(lambda t: jvp(f, (t,), (v,))[1])(theta),
         },
@@ -176,12 +178,16 @@ def asymmetry(answer):
             call(answer, product, u, v),
             abs(a - b) / size,
             {
-                "That has a sign: take the absolute value of the difference.":
-                    (a - b) / size if a < b else None,
-                "The denominator is missing: without it the number grows with H, u and v.":
-                    abs(a - b),
-                "Divide by lengths, |u| |Hv| + |v| |Hu|: the inner products may well be near zero.":
-                    abs(a - b) / (abs(a) + abs(b)),
+                "That has a sign: take the absolute value of the difference.": (a - b) / size
+                if a < b
+                else None,
+                "The denominator is missing: without it the number grows with H, u and v.": abs(
+                    a - b
+                ),
+                "Divide by lengths, |u| |Hv| + |v| |Hu|: the inner products may well be near zero.": abs(
+                    a - b
+                )
+                / (abs(a) + abs(b)),
                 "That is zero for every matrix: exchange u and v in the second product.": 0.0,
                 "Those are u'Hu and v'Hv; mix them: u with Hv, and v with Hu.": own / own_size,
             },

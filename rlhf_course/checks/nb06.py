@@ -174,10 +174,13 @@ def count(answer):
     hints = (
         (1, "a: in a round bowl the first direction, b, points at the solution."),
         (3, "b: one zero for each different eigenvalue; how often it occurs does not matter."),
-        (3, "c: besides the two eigenvalues in the plane of u and w there is the 1 of all "
-            "vectors perpendicular to it."),
+        (
+            3,
+            "c: besides the two eigenvalues in the plane of u and w there is the 1 of all "
+            "vectors perpendicular to it.",
+        ),
         (2, "d: four of the six eigenvectors have no part in b; there is no error along them."),
-    )  # fmt: skip
+    )
     for value, (truth, hint) in zip(attempted(answer), hints, strict=True):
         if value != truth:
             return almost(hint)

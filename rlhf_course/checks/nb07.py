@@ -69,14 +69,19 @@ def ggn_product(answer):
                 {
                     "That is Hv: you differentiated the network twice. Differentiate the loss "
                     "twice at the outputs, and the network once on each side.": H @ v,
-                    "That is J'Jv: the Hessian of the loss at the outputs is missing in between.":
-                        J.T @ J @ v,
-                    "That is the change of the outputs, Jv. Two factors are to come.":
-                        (J @ v).view_as(z),
-                    "That is ΛJv, still in the space of the outputs: pull it back with J'.":
-                        (inner @ J @ v).view_as(z),
-                    "That is g (g'v), the gradient times itself; G is no outer product.":
-                        (J.T @ slope) * (J.T @ slope @ v),
+                    "That is J'Jv: the Hessian of the loss at the outputs is missing in between.": J.T
+                    @ J
+                    @ v,
+                    "That is the change of the outputs, Jv. Two factors are to come.": (
+                        J @ v
+                    ).view_as(z),
+                    "That is ΛJv, still in the space of the outputs: pull it back with J'.": (
+                        inner @ J @ v
+                    ).view_as(z),
+                    "That is g (g'v), the gradient times itself; G is no outer product.": (
+                        J.T @ slope
+                    )
+                    * (J.T @ slope @ v),
                     "That is the gradient of the loss: v has not been used.": J.T @ slope,
                 },
                 f"The loss was {name}. Go from right to left: Jv, the Hessian of the loss at z "
@@ -115,12 +120,17 @@ def fishers(answer):
             {
                 "The pair is the other way round: the Fisher first, drawn from the model.": E,
                 "F is a mean over the samples: divide by n.": n * F,
-                "All labels count alike in your F; weight each with its probability.":
-                    every.mean((0, 1)),
-                "The middle is diag(π) alone; the − ππ' comes from the π in π − e.":
-                    torch.einsum("ncp,nc,ncq->pq", J, pi, J) / n,
-                "That is the mean of J'J: the middle matrix diag(π) − ππ' is missing.":
-                    torch.einsum("ncp,ncq->pq", J, J) / n,
+                "All labels count alike in your F; weight each with its probability.": every.mean(
+                    (0, 1)
+                ),
+                "The middle is diag(π) alone; the − ππ' comes from the π in π − e.": torch.einsum(
+                    "ncp,nc,ncq->pq", J, pi, J
+                )
+                / n,
+                "That is the mean of J'J: the middle matrix diag(π) − ππ' is missing.": torch.einsum(
+                    "ncp,ncq->pq", J, J
+                )
+                / n,
             },
             "F: for every sample, the mean over all labels, weighted with pi.",
             what="Fisher",
@@ -133,8 +143,10 @@ def fishers(answer):
                 "E is the outer product of the mean gradient; the mean of the outer products is "
                 "wanted.": g[:, None] * g[None, :],
                 "Both are the Fisher: in E the labels are those of the data, y.": F,
-                "In E a gradient is J' (π − e_y): the π is missing.":
-                    torch.einsum("np,nq->pq", J[range(n), y], J[range(n), y]) / n,
+                "In E a gradient is J' (π − e_y): the π is missing.": torch.einsum(
+                    "np,nq->pq", J[range(n), y], J[range(n), y]
+                )
+                / n,
             },
             "E: one gradient for each sample, with its own label y[i].",
             what="empirical Fisher",

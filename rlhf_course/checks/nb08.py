@@ -54,14 +54,14 @@ def ratio(answer):
             actual / promised,
             {
                 "Upside down: true decrease over promised decrease.": promised / actual,
-                "One of the two is an increase: both are old value minus new value.":
-                    -actual / promised,
+                "One of the two is an increase: both are old value minus new value.": -actual
+                / promised,
                 "The ½ before d'Bd is missing.": actual / (-slope - bend),
                 "That promise is the slope alone; the model also has ½ d'Bd.": actual / -slope,
-                "The promise is −(g'd + ½ d'Bd): both terms change their sign.":
-                    actual / (-slope + bend / 2),
-                "½ g'd is the promise only if B d = −g exactly; d is any step here.":
-                    actual / (-slope / 2),
+                "The promise is −(g'd + ½ d'Bd): both terms change their sign.": actual
+                / (-slope + bend / 2),
+                "½ g'd is the promise only if B d = −g exactly; d is any step here.": actual
+                / (-slope / 2),
                 "f(θ − d)? The step leads to θ + d.": (f(theta) - f(theta - d)) / promised,
                 "That is the promised decrease; ρ is the true one over it.": promised,
                 "That is the true decrease; divide it by the promised one.": actual,
@@ -88,21 +88,27 @@ def nielsen(answer):
             _run(_checked(answer), history),
             _run(_rule(), history),
             {
-                "The floor is missing: μ falls by no more than a factor of 3.":
-                    _run(_rule(floor=-1e9), history),
-                "ρ above ½ should lower μ: the sign before (2ρ − 1)³ is minus.":
-                    _run(_rule(sign=-1), history),
+                "The floor is missing: μ falls by no more than a factor of 3.": _run(
+                    _rule(floor=-1e9), history
+                ),
+                "ρ above ½ should lower μ: the sign before (2ρ − 1)³ is minus.": _run(
+                    _rule(sign=-1), history
+                ),
                 "The third power is missing: (2ρ − 1)³.": _run(_rule(power=1), history),
                 "ν has to go back to 2 after a success.": _run(_rule(reset=False), history),
                 "ν has to double at each failure in a row.": _run(_rule(growth=1), history),
-                "μ is multiplied by the old ν; ν doubles afterwards.":
-                    _run(_rule(early=True), history),
-                "After a failure μ grows by the factor ν, it does not shrink.":
-                    _run(_rule(shrink=True), history),
-                "ρ = 0 is no success: the first case is ρ > 0 only.":
-                    _run(_rule(zero=True), history),
-                "Those are Martens' factors, 3/2 and 2/3; equation (6) is wanted.":
-                    _run(_martens, history),
+                "μ is multiplied by the old ν; ν doubles afterwards.": _run(
+                    _rule(early=True), history
+                ),
+                "After a failure μ grows by the factor ν, it does not shrink.": _run(
+                    _rule(shrink=True), history
+                ),
+                "ρ = 0 is no success: the first case is ρ > 0 only.": _run(
+                    _rule(zero=True), history
+                ),
+                "Those are Martens' factors, 3/2 and 2/3; equation (6) is wanted.": _run(
+                    _martens, history
+                ),
             },
             f"The history was ρ = {', '.join(f'{rho:g}' for rho in history)}, from μ = 1 and ν = "
             "2; the rows are (μ, ν) after each.",
@@ -164,19 +170,26 @@ def radius(answer):
             call(answer, B, g, length),
             wanted,
             {
-                "The undamped step is inside this radius: nothing binds, so μ = 0.":
-                    _beyond(B, g, length) if wanted == 0 else None,
-                "The step with that μ has the wrong length: |g| / radius is only an upper end.":
-                    g.norm() / length,
-                "That is μ for large μ, where B no longer counts: subtract nothing, search.":
-                    g.norm() / length - torch.linalg.eigvalsh(B).mean(),
+                "The undamped step is inside this radius: nothing binds, so μ = 0.": _beyond(
+                    B, g, length
+                )
+                if wanted == 0
+                else None,
+                "The step with that μ has the wrong length: |g| / radius is only an upper end.": g.norm()
+                / length,
+                "That is μ for large μ, where B no longer counts: subtract nothing, search.": g.norm()
+                / length
+                - torch.linalg.eigvalsh(B).mean(),
                 "That is how long the step is; wanted is the μ that makes it so.": length,
                 "μ multiplies the identity once: (B + μI), not (B + μ²I).": wanted**0.5,
-                "The damped matrix is B + μI; with μ times B the step would not turn.":
-                    full / length - 1,
+                "The damped matrix is B + μI; with μ times B the step would not turn.": full
+                / length
+                - 1,
             },
             f"The radius is {length:.4g}; the undamped step is {float(full):.4g} long.",
-            what="μ", rtol=1e-5, atol=1e-7,
+            what="μ",
+            rtol=1e-5,
+            atol=1e-7,
         )
     return correct("Every radius has its μ: a trust region is damping, told as a length.")
 

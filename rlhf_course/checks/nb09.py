@@ -64,18 +64,19 @@ def promise(answer):
             torch.dot(b, d) - 0.5 * torch.dot(d, torch.mv(B, d)),
             {
                 "That is the promise of the damped model: take ½ μ|d|² out of q.": -q,
-                "That is what the undamped model rises by: the promise is a decrease.":
-                    q - 0.5 * mu * length2,
-                "μ has the wrong sign: q has ½ μ|d|² too much, so −q has it too little.":
-                    -q - 0.5 * mu * length2,
+                "That is what the undamped model rises by: the promise is a decrease.": q
+                - 0.5 * mu * length2,
+                "μ has the wrong sign: q has ½ μ|d|² too much, so −q has it too little.": -q
+                - 0.5 * mu * length2,
                 "The ½ before μ|d|² is missing.": -q + mu * length2,
                 "|d|² is wanted, the square of the length.": -q + 0.5 * mu * length2**0.5,
-                "q keeps its sign here, but it is negative where the model falls: −q.":
-                    q + 0.5 * mu * length2,
+                "q keeps its sign here, but it is negative where the model falls: −q.": q
+                + 0.5 * mu * length2,
                 "μ is missing: ½ μ|d|², not ½ |d|².": -q + 0.5 * length2,
             },
             "Write out q with A = B + μI and compare it with the promise, term by term.",
-            what="promised decrease", rtol=1e-8,
+            what="promised decrease",
+            rtol=1e-8,
         )
     return correct("CG has computed all that the promise needs: ρ costs one forward pass.")
 
@@ -169,21 +170,21 @@ def cost(answer):
             bill,
             {
                 "The gradient over all samples is missing, the 1 in front.": bill - 1,
-                "A trial point is a forward pass only: a third of a gradient.":
-                    bill + 2 / 3 * evaluations,
+                "A trial point is a forward pass only: a third of a gradient.": bill
+                + 2 / 3 * evaluations,
                 "The trial points are missing.": bill - evaluations / 3,
-                "The curvature batch needs a graph of its own, one gradient's worth of it.":
-                    bill - share,
-                "The products are taken on the curvature batch: multiply them by the share.":
-                    bill + (1 - share) * (1 + 4 / 3 * products),
-                "A product with G costs 4/3; 2 is the price of one with the Hessian.":
-                    bill + share * 2 / 3 * products,
+                "The curvature batch needs a graph of its own, one gradient's worth of it.": bill
+                - share,
+                "The products are taken on the curvature batch: multiply them by the share.": bill
+                + (1 - share) * (1 + 4 / 3 * products),
+                "A product with G costs 4/3; 2 is the price of one with the Hessian.": bill
+                + share * 2 / 3 * products,
                 "A product with G costs 4/3 gradients, not 1.": bill - share / 3 * products,
-                "The share multiplies the products, too, not only the graph.":
-                    bill + (1 - share) * 4 / 3 * products,
+                "The share multiplies the products, too, not only the graph.": bill
+                + (1 - share) * 4 / 3 * products,
                 "The share multiplies the graph, too, not only the products.": bill + 1 - share,
-                "The trial points are evaluated on all samples, not on the share.":
-                    bill - (1 - share) * evaluations / 3,
+                "The trial points are evaluated on all samples, not on the share.": bill
+                - (1 - share) * evaluations / 3,
             },
             "See equation (3).",
             what="cost",

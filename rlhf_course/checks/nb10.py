@@ -112,8 +112,10 @@ def finite_difference(answer):
             "Divide by 2ε: the two points are 2ε apart along v.": 2 * exact,
             "The difference has yet to be divided by 2ε.": 2 * eps * exact,
             "Divide by 2ε, do not multiply by ε.": eps * exact,
-            "Close, but one-sided, so of order ε: use θ + εv and θ − εv.":
-                (gradient(theta + eps * v) - gradient(theta)) / eps,
+            "Close, but one-sided, so of order ε: use θ + εv and θ − εv.": (
+                gradient(theta + eps * v) - gradient(theta)
+            )
+            / eps,
         },
         "Use [gradient(θ + εv) − gradient(θ − εv)] / (2ε).",
         rtol=1e-9,

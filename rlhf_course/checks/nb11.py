@@ -51,26 +51,31 @@ def one_se(answer):
         own = lambdas[means - errors <= means[best]]
         first = lambdas[means <= means[0] + errors[0]]
         mistakes = {
-            "That is the λ of the least mean itself; the rule goes on to larger ones.":
-                lambdas[best],
+            "That is the λ of the least mean itself; the rule goes on to larger ones.": lambdas[
+                best
+            ],
             "That is the smallest λ within the limit; the rule takes the largest.": within.min(),
-            "That is a place in the list; the λ at that place is asked for.":
-                float((lambdas == truth).nonzero()),
+            "That is a place in the list; the λ at that place is asked for.": float(
+                (lambdas == truth).nonzero()
+            ),
             "You took each λ's own standard error; only that of the least mean counts.": own.max(),
-            "You took the first λ of the list for the best one: they come in any order.":
-                first.max(),
+            "You took the first λ of the list for the best one: they come in any order.": first.max(),
             "That is half a standard error; the rule allows a whole one.": half.max(),
-        }  # fmt: skip
+        }
         if len({truth, *map(float, mistakes.values())}) <= len(mistakes):
             continue  # two answers are the same number here, and the hint would be a guess
         telling += 1
         if telling > 8:
             break
         expect(
-            call(answer, lambdas.tolist(), means.tolist(), errors.tolist()), truth, mistakes,
+            call(answer, lambdas.tolist(), means.tolist(), errors.tolist()),
+            truth,
+            mistakes,
             f"The limit is {float(limit):.3f}; the largest λ with a mean of at most that is asked "
-            "for.", what="λ", rtol=1e-9,
-        )  # fmt: skip
+            "for.",
+            what="λ",
+            rtol=1e-9,
+        )
     return correct("The data cannot tell this λ from the winner, and it is the simpler model.")
 
 
@@ -81,20 +86,19 @@ def _scores(X, y, train, validation, lambdas, *, select=None, scale=None, featur
     strength = ((A * c[:, None]).sum(0) / A.norm(dim=0)).abs()
     Z = (X - X[scale].mean(0)) / X[scale].std(0)
     Z = Z[:, strength.topk(features).indices]
-    return torch.tensor([
-        logistic_scores(Z[validation], y[validation], w, b)["loss"]
-        for w, b in logistic_path(Z[train], y[train], lambdas)
-    ])  # fmt: skip
+    return torch.tensor(
+        [
+            logistic_scores(Z[validation], y[validation], w, b)["loss"]
+            for w, b in logistic_path(Z[train], y[train], lambdas)
+        ]
+    )
 
 
 @exercise("11.leak")
 def leak(answer):
     """(letter of the line, generator (X, y, train, validation, lambdas) without the leak)."""
     attempted(answer)
-    require(
-        isinstance(answer, tuple) and len(answer) == 2,
-        "Expected the pair (line, mended).",
-    )
+    require(isinstance(answer, tuple) and len(answer) == 2, "Expected the pair (line, mended).")
     line, mended = answer
     about = {
         "A": "Line A takes mean and spread from the training rows alone: no leak.",
@@ -117,22 +121,28 @@ def leak(answer):
             "Yield what logistic_scores returns, as line E does.",
         )
         expect(
-            torch.tensor([s["loss"] for s in found]), _scores(*setting),
+            torch.tensor([s["loss"] for s in found]),
+            _scores(*setting),
             {
-                "The 20 features are still chosen on all samples, the validation rows too.":
-                    _scores(*setting, select=rows),
-                "Now the features are chosen on the validation rows, which is worse still.":
-                    _scores(*setting, select=validation),
-                "Mean and spread now come from all samples; line A had them right.":
-                    _scores(*setting, scale=rows),
-                "No feature is left out any more: keep the 20 best, by the training rows.":
-                    _scores(*setting, features=120),
-                "The scores are those of the training rows; the validation rows judge.":
-                    _scores(X, y, train, train, lambdas),
+                "The 20 features are still chosen on all samples, the validation rows too.": _scores(
+                    *setting, select=rows
+                ),
+                "Now the features are chosen on the validation rows, which is worse still.": _scores(
+                    *setting, select=validation
+                ),
+                "Mean and spread now come from all samples; line A had them right.": _scores(
+                    *setting, scale=rows
+                ),
+                "No feature is left out any more: keep the 20 best, by the training rows.": _scores(
+                    *setting, features=120
+                ),
+                "The scores are those of the training rows; the validation rows judge.": _scores(
+                    X, y, train, train, lambdas
+                ),
             },
             "Change line B alone: 20 features, chosen on the training rows.",
             what="losses",
-        )  # fmt: skip
+        )
     return correct("Whatever looks at labels belongs inside the folds.")
 
 
@@ -158,9 +168,7 @@ class _Spy:
     def best(self, rows, lambdas) -> tuple[float, float]:
         """(least mean, its lambda) of cross-validation within these rows, by plain loops."""
         dealt = stratified_folds(self.labels[rows], 4)
-        means = [
-            (sum(self.score(rows[a], rows[b], v) for a, b in dealt) / 4, v) for v in lambdas
-        ]
+        means = [(sum(self.score(rows[a], rows[b], v) for a, b in dealt) / 4, v) for v in lambdas]
         return min(means)
 
 
@@ -187,10 +195,11 @@ def nested(answer):
         mistakes = {
             "These are the means by which the inner searches chose. Train on `train` with the "
             "choice, and score on `judges`.": torch.tensor([mean for mean, _ in choices]),
-            "λ was chosen once, on all samples: those that judge have helped to choose.":
-                torch.tensor([spy.score(t, j, everywhere) for t, j in outer]),
+            "λ was chosen once, on all samples: those that judge have helped to choose.": torch.tensor(
+                [spy.score(t, j, everywhere) for t, j in outer]
+            ),
             "λ was chosen by the scores on the judges themselves.": torch.tensor(lucky),
-        }  # fmt: skip
+        }
         got = torch.tensor(found)
         for hint, wrong in mistakes.items():
             if not torch.allclose(wrong, torch.tensor(truth)):
@@ -203,7 +212,7 @@ def nested(answer):
                 "An inner search was shown other samples than its outer training set. Positions "
                 "within `train` are not indices of the whole data: translate by train[...].",
             )
-        expect(got, torch.tensor(truth), {}, "Four inner folds, rule \"min\".", what="scores")
+        expect(got, torch.tensor(truth), {}, 'Four inner folds, rule "min".', what="scores")
     return correct("No sample that judges has helped to choose: the score of the whole procedure.")
 
 

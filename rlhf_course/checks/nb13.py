@@ -27,16 +27,16 @@ def transfer(records, values):
         f"The training loss is down at {last.train_loss:.2f}, but validation ends at "
         f"{last.val_loss:.3f}: λ = {value:g} lets the weights go too far. Take a larger one.",
     )
-    return correct(
-        "A smaller λ than that of sentiment: each task has to be asked for its own."
-    )
+    return correct("A smaller λ than that of sentiment: each task has to be asked for its own.")
 
 
 def aligned(word_ids, tags):
     """The tag of each word at its first piece, -100 elsewhere."""
     before = [None, *word_ids[:-1]]
-    return [tags[w] if w is not None and w != b else IGNORED
-            for w, b in zip(word_ids, before, strict=True)]
+    return [
+        tags[w] if w is not None and w != b else IGNORED
+        for w, b in zip(word_ids, before, strict=True)
+    ]
 
 
 @exercise("13.align")
@@ -46,7 +46,7 @@ def align(answer):
         ([None, 0, 0, 1, 2, 2, 2, None], [3, 0, 5]),
         ([None, 0, 1, 1, 2, None, None, None], [0, 0, 7]),  # padded
         ([None, 2, 2, 3, 4, 4, None], [1, 2, 3, 0, 8]),  # a window that begins at the third word
-    ]  # fmt: skip
+    ]
     for word_ids, tags in cases:
         value = call(answer, list(word_ids), list(tags))
         if isinstance(value, list | tuple):
@@ -63,30 +63,39 @@ def align(answer):
                 "Every piece of a word has its label now, so long words count several times: only "
                 "a word's first piece is scored.": torch.tensor(every),
                 "[CLS], [SEP] and padding belong to no word. You gave them 0, which is the tag O: "
-                "the loss would count them.":
-                    torch.tensor([0 if w is None else f
-                                  for w, f in zip(word_ids, first, strict=True)]),
-                "Later pieces of a word got 0, the tag O: -100 is what the loss leaves out.":
-                    torch.tensor([0 if w is not None and f == IGNORED else f
-                                  for w, f in zip(word_ids, first, strict=True)]),
-                "That is the last piece of each word; the field scores the first.":
-                    torch.tensor([tags[w] if w is not None and w != a else IGNORED
-                                  for w, a in zip(word_ids, after, strict=True)]),
+                "the loss would count them.": torch.tensor(
+                    [0 if w is None else f for w, f in zip(word_ids, first, strict=True)]
+                ),
+                "Later pieces of a word got 0, the tag O: -100 is what the loss leaves out.": torch.tensor(
+                    [
+                        0 if w is not None and f == IGNORED else f
+                        for w, f in zip(word_ids, first, strict=True)
+                    ]
+                ),
+                "That is the last piece of each word; the field scores the first.": torch.tensor(
+                    [
+                        tags[w] if w is not None and w != a else IGNORED
+                        for w, a in zip(word_ids, after, strict=True)
+                    ]
+                ),
                 "The tags were dealt out in turn. In a long text a window may begin in the middle: "
-                "word_ids says which word, so look tags[word] up.":
-                    torch.tensor(_in_turn(word_ids, tags)),
+                "word_ids says which word, so look tags[word] up.": torch.tensor(
+                    _in_turn(word_ids, tags)
+                ),
                 "One label per piece is asked for, not one per word.": torch.tensor(tags),
             },
             "A label is tags[word] where the word differs from the one before, else -100.",
             what="labels",
-        )  # fmt: skip
+        )
     return correct("A loss over first pieces counts each word once, however it is spelled.")
 
 
 def _in_turn(word_ids, tags):
     rest = iter(tags)
-    return [IGNORED if label == IGNORED else next(rest)
-            for label in aligned(word_ids, [0] * (max(filter(None, word_ids)) + 1))]
+    return [
+        IGNORED if label == IGNORED else next(rest)
+        for label in aligned(word_ids, [0] * (max(filter(None, word_ids)) + 1))
+    ]
 
 
 @exercise("13.span")
@@ -115,12 +124,14 @@ def span(answer):
                 "Only the first tokens are counted.": cross_entropy(inner[0], first),
                 "Only the last tokens are counted.": cross_entropy(inner[1], last),
                 "First and last are exchanged.": loss(*inner, last, first),
-                "Setting logits to 0 hides nothing: softmax gives e⁰ to such a place. Use -inf.":
-                    loss(start * mask, end * mask),
-                "That is the cross-entropy of the pair, which is the sum; take the mean of both.":
-                    cross_entropy(joint, first * T + last),
+                "Setting logits to 0 hides nothing: softmax gives e⁰ to such a place. Use -inf.": loss(
+                    start * mask, end * mask
+                ),
+                "That is the cross-entropy of the pair, which is the sum; take the mean of both.": cross_entropy(
+                    joint, first * T + last
+                ),
             },
             "Two cross-entropies over the T places, -inf at padding, and their mean.",
             what="span loss",
-        )  # fmt: skip
+        )
     return correct("Two softmaxes over places: convex in the logits, so Gauss-Newton applies.")

@@ -43,21 +43,36 @@ def neurons(answer):
         W1, b1, W2 = randn(n, d, seed=seed), randn(n, seed=seed + 1), randn(o, n, seed=seed + 2)
         keep = torch.tensor([0, 2, 5])
         got = attempted(call(answer, W1, b1, W2, keep))
-        require(
-            isinstance(got, tuple) and len(got) == 3, "Return three tensors: W1, b1 and W2."
+        require(isinstance(got, tuple) and len(got) == 3, "Return three tensors: W1, b1 and W2.")
+        expect(
+            got[0],
+            W1[keep],
+            {
+                "That is W1 with rows set to zero: take them out, or nothing gets smaller.": torch.where(
+                    torch.isin(torch.arange(n), keep)[:, None], W1, 0.0
+                ),
+                "You dropped the neurons to keep.": W1[torch.tensor([1, 3, 4])],
+            },
+            "A neuron is a row of W1 (n, d).",
+            what="W1",
         )
-        expect(got[0], W1[keep], {
-            "That is W1 with rows set to zero: take them out, or nothing gets smaller.":
-                torch.where(torch.isin(torch.arange(n), keep)[:, None], W1, 0.0),
-            "You dropped the neurons to keep.": W1[torch.tensor([1, 3, 4])],
-        }, "A neuron is a row of W1 (n, d).", what="W1")
-        expect(got[1], b1[keep], {
-            "b1 is still whole: a neuron has an entry of it.": b1,
-        }, "A neuron has one entry of b1.", what="b1")
-        expect(got[2], W2[:, keep], {
-            "W2 is still whole: it reads every neuron by a column.": W2,
-            "Those are rows of W2, its outputs; neurons are its columns.": W2[:o],
-        }, "A neuron is a column of W2 (o, n).", what="W2")
+        expect(
+            got[1],
+            b1[keep],
+            {"b1 is still whole: a neuron has an entry of it.": b1},
+            "A neuron has one entry of b1.",
+            what="b1",
+        )
+        expect(
+            got[2],
+            W2[:, keep],
+            {
+                "W2 is still whole: it reads every neuron by a column.": W2,
+                "Those are rows of W2, its outputs; neurons are its columns.": W2[:o],
+            },
+            "A neuron is a column of W2 (o, n).",
+            what="W2",
+        )
         x = randn(5, d, seed=seed + 3)
         cut = torch.zeros(n, dtype=W1.dtype)
         cut[keep] = 1
@@ -90,25 +105,36 @@ def distillation(answer):
         def loss(soft, hard=hard, T=T, alpha=alpha):
             return alpha * T**2 * soft + (1 - alpha) * hard
 
-        expect(call(answer, student, teacher, labels, T, alpha), loss(soft), {
-            "T² is missing: without it the soft part's gradient shrinks as T grows.":
-                alpha * soft + (1 - alpha) * hard,
-            "T stands where T² belongs: one T for the logits, one for their gradient.":
-                alpha * T * soft + (1 - alpha) * hard,
-            "The divergence goes the other way round: KL(teacher ‖ student).":
-                loss(_soft(student, teacher, T, reverse=True)),
-            "The teacher's logits are to be divided by T, too.":
-                loss(_soft(student, teacher, T, teacher_T=1.0)),
-            "alpha and 1 - alpha are exchanged.": (1 - alpha) * T**2 * soft + alpha * hard,
-            "The mean goes over samples: reduction=\"mean\" also divides by the classes.":
-                loss(soft / C),
-            "The sum over samples was taken; take their mean.":
-                loss(soft * n),
-            "Labels are answered at T = 1: their cross-entropy takes the logits as they are.":
-                loss(soft, nn.functional.cross_entropy(student / T, labels)),
-            "The labels' part is missing.": alpha * T**2 * soft,
-        }, "α T² KL(softmax(teacher / T) ‖ softmax(student / T)) + (1 − α) cross-entropy.",
-            what="loss")  # fmt: skip
+        expect(
+            call(answer, student, teacher, labels, T, alpha),
+            loss(soft),
+            {
+                "T² is missing: without it the soft part's gradient shrinks as T grows.": alpha
+                * soft
+                + (1 - alpha) * hard,
+                "T stands where T² belongs: one T for the logits, one for their gradient.": alpha
+                * T
+                * soft
+                + (1 - alpha) * hard,
+                "The divergence goes the other way round: KL(teacher ‖ student).": loss(
+                    _soft(student, teacher, T, reverse=True)
+                ),
+                "The teacher's logits are to be divided by T, too.": loss(
+                    _soft(student, teacher, T, teacher_T=1.0)
+                ),
+                "alpha and 1 - alpha are exchanged.": (1 - alpha) * T**2 * soft + alpha * hard,
+                'The mean goes over samples: reduction="mean" also divides by the classes.': loss(
+                    soft / C
+                ),
+                "The sum over samples was taken; take their mean.": loss(soft * n),
+                "Labels are answered at T = 1: their cross-entropy takes the logits as they are.": loss(
+                    soft, nn.functional.cross_entropy(student / T, labels)
+                ),
+                "The labels' part is missing.": alpha * T**2 * soft,
+            },
+            "α T² KL(softmax(teacher / T) ‖ softmax(student / T)) + (1 − α) cross-entropy.",
+            what="loss",
+        )
     return correct("Two teachers at once: the labels, and a model that also says how sure it is.")
 
 
@@ -120,13 +146,21 @@ def limit(answer):
         C = z.shape[1]
         d = (z - z.mean(1, keepdim=True)) - (v - v.mean(1, keepdim=True))
         truth = d.square().sum(1).mean() / (2 * C)
-        expect(call(answer, z, v), truth, {
-            "Softmax does not see a constant added to all logits, so neither may the limit: take "
-            "each row's mean away first.": (z - v).square().sum(1).mean() / (2 * C),
-            "The factor ½ is missing.": d.square().sum(1).mean() / C,
-            "Divide by the number of classes: a softmax at high T is nearly 1/C everywhere.":
-                d.square().sum(1).mean() / 2,
-            "The mean goes over the samples.": d.square().sum() / (2 * C),
-            "That is the distance; the limit has its square.": d.norm(dim=1).mean() / (2 * C),
-        }, "Expand both softmaxes to first order in 1/T.", what="limit")
+        expect(
+            call(answer, z, v),
+            truth,
+            {
+                "Softmax does not see a constant added to all logits, so neither may the limit: take "
+                "each row's mean away first.": (z - v).square().sum(1).mean() / (2 * C),
+                "The factor ½ is missing.": d.square().sum(1).mean() / C,
+                "Divide by the number of classes: a softmax at high T is nearly 1/C everywhere.": d.square()
+                .sum(1)
+                .mean()
+                / 2,
+                "The mean goes over the samples.": d.square().sum() / (2 * C),
+                "That is the distance; the limit has its square.": d.norm(dim=1).mean() / (2 * C),
+            },
+            "Expand both softmaxes to first order in 1/T.",
+            what="limit",
+        )
     return correct("At high temperature a student fits logits by least squares.")

@@ -9,9 +9,7 @@ from ..checking.feedback import correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 
-SETTING = {
-    "shape": "BERT-base", "batch": 32, "tokens": 128, "products": 10, "network": "1 Gbit/s",
-}  # fmt: skip
+SETTING = {"shape": "BERT-base", "batch": 32, "tokens": 128, "products": 10, "network": "1 Gbit/s"}
 
 
 @goal("15.workers", **SETTING)
@@ -43,19 +41,27 @@ def shards(answer):
     for seed in range(3):
         products = [randn(6, seed=seed + 10 * k) for k in range(3)]
         for counts in ([8, 8, 4], [5, 1, 2], [7, 0, 3]):
-            mine = [p if c else torch.zeros(6, dtype=p.dtype) for p, c in zip(products, counts,
-                                                                              strict=True)]
+            mine = [
+                p if c else torch.zeros(6, dtype=p.dtype)
+                for p, c in zip(products, counts, strict=True)
+            ]
             stack, c = torch.stack(mine), torch.tensor(counts, dtype=mine[0].dtype)
-            expect(call(answer, mine, counts), (c[:, None] * stack).sum(0) / c.sum(), {
-                "Every rank has the same say, whether it holds eight samples or one: weight by "
-                "the counts.": stack.mean(0),
-                "That is the sum of the ranks' means.": stack.sum(0),
-                "The weighted sum is right; divide it by all samples.":
-                    (c[:, None] * stack).sum(0),
-                "Divide by the number of samples, not of ranks.":
-                    (c[:, None] * stack).sum(0) / len(counts),
-            }, "Rank k has the mean over its c_k samples: Σ c_k p_k / Σ c_k.",
-                what="product")  # fmt: skip
+            expect(
+                call(answer, mine, counts),
+                (c[:, None] * stack).sum(0) / c.sum(),
+                {
+                    "Every rank has the same say, whether it holds eight samples or one: weight by "
+                    "the counts.": stack.mean(0),
+                    "That is the sum of the ranks' means.": stack.sum(0),
+                    "The weighted sum is right; divide it by all samples.": (
+                        c[:, None] * stack
+                    ).sum(0),
+                    "Divide by the number of samples, not of ranks.": (c[:, None] * stack).sum(0)
+                    / len(counts),
+                },
+                "Rank k has the mean over its c_k samples: Σ c_k p_k / Σ c_k.",
+                what="product",
+            )
     return correct("One sum of vectors and one of counts: an all-reduce of n + 1 numbers.")
 
 
@@ -108,23 +114,28 @@ def lanczos(answer):
         got = call(answer, A, v.clone(), m)
         ritz = torch.linalg.eigvalsh(krylov(matrix, v, m))
         one_off = krylov(matrix, v, m).triu()
-        expect(got, ritz[-1], {
-            "That is power iteration: the same products, but only the last vector is used.":
-                x @ matrix @ x,
-            "That is the smallest Ritz value; the largest is asked for.": ritz[0],
-            "The new vector keeps a part of the one before: subtract β times it, too.":
-                torch.linalg.eigvalsh(krylov(matrix, v, m, subtract=False))[-1],
-            "T has α on the diagonal and β on *both* sides of it.":
-                torch.linalg.eigvals(one_off).real.max(),
-            "Every vector has to be brought to length 1 before the next product.":
-                torch.linalg.eigvalsh(krylov(matrix, v, m, normalize=False))[-1],
-            "All Ritz values came; only the largest is asked for.": ritz,
-        }, "The largest eigenvalue of the tridiagonal T of m steps.", what="eigenvalue",
-            rtol=1e-6)  # fmt: skip
-        require(
-            A.products == m,
-            f"You took {A.products} products; {m} Lanczos steps take {m}.",
+        expect(
+            got,
+            ritz[-1],
+            {
+                "That is power iteration: the same products, but only the last vector is used.": x
+                @ matrix
+                @ x,
+                "That is the smallest Ritz value; the largest is asked for.": ritz[0],
+                "The new vector keeps a part of the one before: subtract β times it, too.": torch.linalg.eigvalsh(
+                    krylov(matrix, v, m, subtract=False)
+                )[-1],
+                "T has α on the diagonal and β on *both* sides of it.": torch.linalg.eigvals(
+                    one_off
+                ).real.max(),
+                "Every vector has to be brought to length 1 before the next product.": torch.linalg.eigvalsh(
+                    krylov(matrix, v, m, normalize=False)
+                )[-1],
+                "All Ritz values came; only the largest is asked for.": ritz,
+            },
+            "The largest eigenvalue of the tridiagonal T of m steps.",
+            what="eigenvalue",
+            rtol=1e-6,
         )
-    return correct(
-        "Nine products, and the top of the spectrum is known to three digits or more."
-    )
+        require(A.products == m, f"You took {A.products} products; {m} Lanczos steps take {m}.")
+    return correct("Nine products, and the top of the spectrum is known to three digits or more.")

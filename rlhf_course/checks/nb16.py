@@ -29,10 +29,7 @@ def untuned(records, values):
         f"Against the tuned Adam the interval goes from {low:+.3f} to {high:+.3f} decades. What "
         "might a careless author have done to the baseline?",
     )
-    require(
-        low > 0,
-        f"The interval goes from {low:+.3f} to {high:+.3f} and holds 0: more seeds.",
-    )
+    require(low > 0, f"The interval goes from {low:+.3f} to {high:+.3f} and holds 0: more seeds.")
     return correct(
         f"From {low:+.2f} to {high:+.2f} decades for second order, all of it beyond chance, and "
         "all of it from one learning rate that nobody looked for."
@@ -59,17 +56,25 @@ def paired_interval(answer):
         def around(middle, half):
             return torch.stack([middle - half, middle + half])
 
-        expect(got, around(mean, half), {
-            "That is the interval of two unpaired groups: both methods saw the same draws, so take "
-            "the difference seed by seed first.": around(mean, both),
-            "The sign is turned round: a gain is theirs less ours.": around(-mean, half),
-            "Divide the standard deviation by √n: it is the mean's interval that is asked for.":
-                around(mean, half * math.sqrt(n)),
-            "Divide by n - 1, not by n, in the variance.":
-                around(mean, half * math.sqrt((n - 1) / n)),
-            "The factor t is missing.": around(mean, half / t),
-            "High comes first; return low, then high.": around(mean, -half),
-        }, "mean ± t · s / √n of the n differences.", what="interval")  # fmt: skip
+        expect(
+            got,
+            around(mean, half),
+            {
+                "That is the interval of two unpaired groups: both methods saw the same draws, so take "
+                "the difference seed by seed first.": around(mean, both),
+                "The sign is turned round: a gain is theirs less ours.": around(-mean, half),
+                "Divide the standard deviation by √n: it is the mean's interval that is asked for.": around(
+                    mean, half * math.sqrt(n)
+                ),
+                "Divide by n - 1, not by n, in the variance.": around(
+                    mean, half * math.sqrt((n - 1) / n)
+                ),
+                "The factor t is missing.": around(mean, half / t),
+                "High comes first; return low, then high.": around(mean, -half),
+            },
+            "mean ± t · s / √n of the n differences.",
+            what="interval",
+        )
     return correct("What two methods have in common, the hard draws, is gone from the difference.")
 
 
@@ -77,33 +82,40 @@ def paired_interval(answer):
 def word(answer):
     """A function of a list of intervals (low, high) -> the verdict."""
     cases = {
-        ((0.1, 0.3), (0.2, 0.5)): "supported", ((-0.3, -0.1),): "not supported",
-        ((-0.3, -0.1), (-0.2, 0.4)): "not supported", ((-0.1, 0.2),): "undecided",
-        ((0.1, 0.3), (-0.1, 0.2)): "undecided", ((0.1, 0.3), (-0.4, -0.2)): "depends",
-        ((0.1, 0.3), (-0.4, -0.2), (-0.1, 0.2)): "depends", (): "not tested",
-    }  # fmt: skip
+        ((0.1, 0.3), (0.2, 0.5)): "supported",
+        ((-0.3, -0.1),): "not supported",
+        ((-0.3, -0.1), (-0.2, 0.4)): "not supported",
+        ((-0.1, 0.2),): "undecided",
+        ((0.1, 0.3), (-0.1, 0.2)): "undecided",
+        ((0.1, 0.3), (-0.4, -0.2)): "depends",
+        ((0.1, 0.3), (-0.4, -0.2), (-0.1, 0.2)): "depends",
+        (): "not tested",
+    }
     hints = {
-        (): "No comparison at all is no evidence, in either direction: \"not tested\".",
-        ((-0.3, -0.1), (-0.2, 0.4)):
-            "One comparison against and none for: \"not supported\", whatever is open.",
-        ((0.1, 0.3), (-0.1, 0.2)):
-            "An interval around 0 is open, and with something open a claim is not supported yet: "
-            "it is \"undecided\".",
-        ((0.1, 0.3), (-0.4, -0.2)): "For here and against there: it \"depends\".",
-        ((-0.1, 0.2),): "An interval that holds 0 says nothing: it is \"undecided\".",
-    }  # fmt: skip
+        (): 'No comparison at all is no evidence, in either direction: "not tested".',
+        (
+            (-0.3, -0.1),
+            (-0.2, 0.4),
+        ): 'One comparison against and none for: "not supported", whatever is open.',
+        (
+            (0.1, 0.3),
+            (-0.1, 0.2),
+        ): "An interval around 0 is open, and with something open a claim is not supported yet: "
+        'it is "undecided".',
+        ((0.1, 0.3), (-0.4, -0.2)): 'For here and against there: it "depends".',
+        ((-0.1, 0.2),): 'An interval that holds 0 says nothing: it is "undecided".',
+    }
     for intervals, truth in cases.items():
         # The same rule as the ledger's, on benefits that have these intervals.
         exact = [_Comparison("", _with_interval(*pair), "") for pair in intervals]
         assert verdict(exact) == truth
         got = call(answer, [list(pair) for pair in intervals])
         require(
-            isinstance(got, str),
-            f"Return one of the five words as text, not {type(got).__name__}.",
+            isinstance(got, str), f"Return one of the five words as text, not {type(got).__name__}."
         )
         require(
             got.strip().lower() == truth,
-            hints.get(intervals, f"For the intervals {list(intervals)} the word is \"{truth}\".")
+            hints.get(intervals, f'For the intervals {list(intervals)} the word is "{truth}".')
             + f" You answered {got!r}.",
         )
     return correct("The rule is stated before the numbers are seen; then nobody can bend it.")

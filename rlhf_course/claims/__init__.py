@@ -26,14 +26,32 @@ from .rule import Comparison, interval, student, verdict
 from .sketch import THE_CODE
 
 CLAIMS = (
-    FASTER_THAN_GRADIENT_DESCENT, FASTER_THAN_ADAM, LESS_OVERFITTING_BY_SECOND_ORDER,
-    LESS_OVERFITTING_BY_L1, EVERY_MODEL, FOUR_APPLICATIONS, LAMBDA_BY_CROSS_VALIDATION,
-    COST_IS_THE_OBSTACLE, DROPOUT_AND_L2_HELP_LITTLE, CHEAPER_SECOND_ORDER, PENALTY_AT_THE_START,
-    COMPRESSION, DISTILLATION, THE_CODE,
-)  # fmt: skip
+    FASTER_THAN_GRADIENT_DESCENT,
+    FASTER_THAN_ADAM,
+    LESS_OVERFITTING_BY_SECOND_ORDER,
+    LESS_OVERFITTING_BY_L1,
+    EVERY_MODEL,
+    FOUR_APPLICATIONS,
+    LAMBDA_BY_CROSS_VALIDATION,
+    COST_IS_THE_OBSTACLE,
+    DROPOUT_AND_L2_HELP_LITTLE,
+    CHEAPER_SECOND_ORDER,
+    PENALTY_AT_THE_START,
+    COMPRESSION,
+    DISTILLATION,
+    THE_CODE,
+)
 __all__ = [
-    "CLAIMS", "Claim", "Comparison", "Judged", "interval", "judge", "ledger", "student", "verdict",
-]  # fmt: skip
+    "CLAIMS",
+    "Claim",
+    "Comparison",
+    "Judged",
+    "interval",
+    "judge",
+    "ledger",
+    "student",
+    "verdict",
+]
 
 
 def ledger(documents: dict | None = None) -> list[Judged]:

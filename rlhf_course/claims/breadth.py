@@ -15,9 +15,7 @@ def runs_on(family: str):
     """Whether RLHF steps lower the training loss of this family: document -> comparisons."""
 
     def compare(document: dict) -> list[Comparison]:
-        found = results(
-            document, [{"family": family, "seed": seed} for seed in nb16_models.SEEDS]
-        )
+        found = results(document, [{"family": family, "seed": seed} for seed in nb16_models.SEEDS])
         if all("error" in result for result in found):
             about = f"{family}: {found[0]['error']}"
             return [Comparison(about, (-1.0,), "refused", exact=True)]
@@ -74,7 +72,7 @@ EVERY_MODEL = Claim(
     ),
     note="A model whose operations have no second derivative is refused; the same weights with "
     "attn_implementation='eager' are not.",
-)  # fmt: skip
+)
 FOUR_APPLICATIONS = Claim(
     name="classification, entities, questions",
     words="It serves text classification, sentiment, named entities and question answering.",
@@ -85,6 +83,7 @@ FOUR_APPLICATIONS = Claim(
     shown_in=("13_tasks_and_models",),
     sources=tuple(
         Source(TASKS, learns(task, against))
-        for task in nb13_tasks.TASKS for against in (None, "adamw")
+        for task in nb13_tasks.TASKS
+        for against in (None, "adamw")
     ),
-)  # fmt: skip
+)

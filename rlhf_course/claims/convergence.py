@@ -66,9 +66,10 @@ def at_equal_cost(document: dict, theirs: str) -> list[Comparison]:
             found.append(
                 Comparison(
                     f"{task}, {OURS} against {theirs}, training loss at equal {equal}",
-                    tuple(values), "decades",
+                    tuple(values),
+                    "decades",
                 )
-            )  # fmt: skip
+            )
     return found
 
 
@@ -85,9 +86,10 @@ def on_one_objective(document: dict, theirs: str, value: float | None = None) ->
     return [
         Comparison(
             f"digits with an L2 penalty, RLHF against {theirs}, objective at equal gradients",
-            tuple(math.log10(b / a) for a, b in zip(*ends.values(), strict=True)), "decades",
+            tuple(math.log10(b / a) for a, b in zip(*ends.values(), strict=True)),
+            "decades",
         )
-    ]  # fmt: skip
+    ]
 
 
 def at_the_end(document: dict, method: str, value: float | None = None) -> list[float]:
@@ -102,25 +104,32 @@ def _faster(short: str, theirs: str, by: list[str], baseline: str, note: str) ->
         name=f"faster than {short}",
         words=f"Using the Hessian, training converges faster than with {short}.",
         test="At one budget of gradients, and at one of CPU seconds, the training loss is lower.",
-        data=DATA, baselines=f"{baseline}; {TUNED}",
+        data=DATA,
+        baselines=f"{baseline}; {TUNED}",
         shown_in=("09_rlhf_optimizer", "16_reading_the_article"),
         sources=(
             Source(TRAINING, lambda document: at_equal_cost(document, theirs)),
-            Source(DIGITS, lambda document: [
-                c for method in by for c in on_one_objective(document, method)
-            ]),
+            Source(
+                DIGITS,
+                lambda document: [c for method in by for c in on_one_objective(document, method)],
+            ),
         ),
         note=note,
-    )  # fmt: skip
+    )
 
 
 FASTER_THAN_GRADIENT_DESCENT = _faster(
-    "gradient descent", "SGD, momentum 0.9", ["gradient descent", "SGD"],
+    "gradient descent",
+    "SGD, momentum 0.9",
+    ["gradient descent", "SGD"],
     "gradient descent on all samples and mini-batch SGD with momentum 0.9",
     "Steps are not compared: one of Newton's costs many gradients.",
-)  # fmt: skip
+)
 FASTER_THAN_ADAM = _faster(
-    "Adam", "AdamW", ["Adam"], "mini-batch Adam, and AdamW with weight decay 0.01",
+    "Adam",
+    "AdamW",
+    ["Adam"],
+    "mini-batch Adam, and AdamW with weight decay 0.01",
     "On CPU seconds large batches gain: small ones keep a processor less busy. What is equal "
     "decides what comes out.",
-)  # fmt: skip
+)

@@ -20,9 +20,11 @@ def dense_hessian(document) -> list[Comparison]:
     return [
         Comparison(
             f"BERT-base's dense Hessian, {needed / 1e15:.0f} PB, against 1 TiB of memory",
-            (math.log10(needed / MACHINE_BYTES),), "decades", exact=True,
+            (math.log10(needed / MACHINE_BYTES),),
+            "decades",
+            exact=True,
         )
-    ]  # fmt: skip
+    ]
 
 
 def product_is_dear(document: dict) -> list[Comparison]:
@@ -31,9 +33,11 @@ def product_is_dear(document: dict) -> list[Comparison]:
     return [
         Comparison(
             f"a Hessian product of a 22.7-million-weight BERT against {AFFORDABLE:g} gradients",
-            tuple(math.log10(cost / AFFORDABLE) for cost in rounds), "decades", of="rounds",
+            tuple(math.log10(cost / AFFORDABLE) for cost in rounds),
+            "decades",
+            of="rounds",
         )
-    ]  # fmt: skip
+    ]
 
 
 def cheaper_solve(document: dict) -> list[Comparison]:
@@ -45,10 +49,11 @@ def cheaper_solve(document: dict) -> list[Comparison]:
         found.append(
             Comparison(
                 f"{title}, one solve in sample space against CG, gradients",
-                tuple(math.log10(b / a) for a, b in zip(fast, slow, strict=True)), "decades",
+                tuple(math.log10(b / a) for a, b in zip(fast, slow, strict=True)),
+                "decades",
                 of="rounds",
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -63,9 +68,10 @@ def cheaper_training(document: dict) -> list[Comparison]:
         found.append(
             Comparison(
                 f"{task}, RLHF in sample space against CG, training loss at equal gradients",
-                tuple(math.log10(b / a) for a, b in zip(*ends, strict=True)), "decades",
+                tuple(math.log10(b / a) for a, b in zip(*ends, strict=True)),
+                "decades",
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -90,7 +96,7 @@ COST_IS_THE_OBSTACLE = Claim(
     shown_in=("05_hessian_vector_products", "15_cost_and_scale"),
     sources=(Source(LIVE, dense_hessian), Source(PRODUCTS, product_is_dear)),
     note="True of the matrix, false of its products: a step still takes many of them.",
-)  # fmt: skip
+)
 CHEAPER_SECOND_ORDER = Claim(
     name="cheaper second-order methods",
     words="As future work: cheaper second-order methods should be found.",
@@ -104,4 +110,4 @@ CHEAPER_SECOND_ORDER = Claim(
     sources=(Source(PRODUCTS, cheaper_solve), Source(TRAINING, cheaper_training)),
     note="Its memory and work grow with the square of samples times classes, which solver='auto' "
     "counts first.",
-)  # fmt: skip
+)

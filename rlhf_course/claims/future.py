@@ -23,9 +23,10 @@ def nearly_as_good(method: str, value, about: str):
         return [
             Comparison(
                 f"{about}, {share:.0%} of the bytes, accuracy above the whole model's less {LOST}",
-                gains, "accuracy",
+                gains,
+                "accuracy",
             )
-        ]  # fmt: skip
+        ]
 
     return compare
 
@@ -66,7 +67,7 @@ COMPRESSION = Claim(
         Source(SMALLER, nearly_as_good("neurons", 0.5, "half of the neurons gone")),
     ),
     note="Zeros save bytes on disk, and no time; taking neurons out saves both.",
-)  # fmt: skip
+)
 DISTILLATION = Claim(
     name="distillation",
     words="As future work: a small model may learn from the fine-tuned large one.",
@@ -78,4 +79,4 @@ DISTILLATION = Claim(
         Source(SMALLER, listens("loss", -1.0, "nats")),
         Source(SMALLER, listens("accuracy", 1.0, "accuracy")),
     ),
-)  # fmt: skip
+)

@@ -35,4 +35,4 @@ LAMBDA_BY_CROSS_VALIDATION = Claim(
     shown_in=("11_choosing_lambda", "16_reading_the_article"),
     sources=(Source(CHOICES, against("none")), Source(CHOICES, against("one split"))),
     note="Five folds cost five fits for each λ; one split costs one.",
-)  # fmt: skip
+)

@@ -36,9 +36,10 @@ def without_a_penalty(document: dict) -> list[Comparison]:
         found.append(
             Comparison(
                 f"{task}, {OURS}, no penalty, against AdamW, validation loss at the end",
-                _differences(theirs, ours), "nats",
+                _differences(theirs, ours),
+                "nats",
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -55,9 +56,7 @@ def on_sst2(ours: str, *, article: bool = False, than: str = "adamw") -> Callabl
             (ours, nb10_sst2.ARTICLE if article else nb10_sst2.CHOSEN.get(ours)),
             (than, nb10_sst2.CHOSEN.get(than)),
         ):
-            wanted = [
-                {"method": method, "value": value, "seed": seed} for seed in nb10_sst2.SEEDS
-            ]
+            wanted = [{"method": method, "value": value, "seed": seed} for seed in nb10_sst2.SEEDS]
             ends.append([r["steps"][-1]["test_loss"] for r in results(document, wanted)])
         strength = f"λ = {nb10_sst2.ARTICLE:g}" if article else "λ tuned"
         about = f"SST-2, RLHF with {ours}, {strength}, against {than}, test loss at the end"
@@ -132,7 +131,7 @@ LESS_OVERFITTING_BY_SECOND_ORDER = Claim(
     shown_in=("09_rlhf_optimizer", "16_reading_the_article"),
     sources=(Source(TRAINING, without_a_penalty),),
     note="The penalty is left out on purpose: this is about what curvature does alone.",
-)  # fmt: skip
+)
 LESS_OVERFITTING_BY_L1 = Claim(
     name="less overfitting by L1",
     words="The L1 penalty on all weights keeps a fine-tuned BERT from overfitting.",
@@ -144,16 +143,23 @@ LESS_OVERFITTING_BY_L1 = Claim(
     sources=(
         Source(SST2, on_sst2("l1")),
         Source(SST2, on_sst2("l1", article=True)),
-        Source(REGULARIZERS, on_noisy_labels(
-            "rlhf l1", "adamw none", "RLHF with L1 at zero against AdamW, test loss at the end"
-        )),
-        Source(REGULARIZERS, on_noisy_labels(
-            "rlhf l1", "rlhf none", "RLHF with L1 at zero against RLHF without a penalty, test "
-            "loss at the end"
-        )),
+        Source(
+            REGULARIZERS,
+            on_noisy_labels(
+                "rlhf l1", "adamw none", "RLHF with L1 at zero against AdamW, test loss at the end"
+            ),
+        ),
+        Source(
+            REGULARIZERS,
+            on_noisy_labels(
+                "rlhf l1",
+                "rlhf none",
+                "RLHF with L1 at zero against RLHF without a penalty, test loss at the end",
+            ),
+        ),
     ),
     note="A loss near 0.69 is that of a coin: a penalty that forbids learning does not overfit.",
-)  # fmt: skip
+)
 PENALTY_AT_THE_START = Claim(
     name="other regularizers do better",
     words="As future work: other regularizers may serve better than L1.",
@@ -164,11 +170,14 @@ PENALTY_AT_THE_START = Claim(
     sources=(
         Source(SST2, on_sst2("l2sp", than="l1")),
         Source(SST2, on_sst2("l1sp", than="l1")),
-        Source(REGULARIZERS, on_noisy_labels(
-            "rlhf l2sp", "rlhf l1", "RLHF, L2-SP against L1 at zero, test loss at the end"
-        )),
+        Source(
+            REGULARIZERS,
+            on_noisy_labels(
+                "rlhf l2sp", "rlhf l1", "RLHF, L2-SP against L1 at zero, test loss at the end"
+            ),
+        ),
     ),
-)  # fmt: skip
+)
 DROPOUT_AND_L2_HELP_LITTLE = Claim(
     name="dropout and L2 help little",
     words="For large pre-trained models dropout and L2 penalties have a limited effect.",
@@ -183,4 +192,4 @@ DROPOUT_AND_L2_HELP_LITTLE = Claim(
     ),
     note="22.7 million weights are few beside today's models, and only the top layer is trained. "
     "Decoupled decay stands in for an L2 penalty.",
-)  # fmt: skip
+)

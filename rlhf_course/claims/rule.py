@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def says(self) -> str:
-        """"for", "against" or "open", by the interval alone."""
+        """ "for", "against" or "open", by the interval alone."""
         low, high = self.interval
         return FOR if low > 0 else AGAINST if high < 0 else OPEN
 

@@ -26,10 +26,12 @@ def curvature_of_l1(document) -> list[Comparison]:
     benefit = largest if largest > 0 else -1.0
     return [
         Comparison(
-            f"the largest second derivative of Σ|θ| is {largest:g}", (benefit,), "of needed",
+            f"the largest second derivative of Σ|θ| is {largest:g}",
+            (benefit,),
+            "of needed",
             exact=True,
         )
-    ]  # fmt: skip
+    ]
 
 
 def step_of_each_matrix(document) -> list[Comparison]:
@@ -37,10 +39,11 @@ def step_of_each_matrix(document) -> list[Comparison]:
     gains = tuple(math.log10(CLOSE / apart(seed)) for seed in SEEDS)
     return [
         Comparison(
-            f"a step by one inverse for each matrix, within {CLOSE:.0%} of Newton's", gains,
+            f"a step by one inverse for each matrix, within {CLOSE:.0%} of Newton's",
+            gains,
             "decades",
         )
-    ]  # fmt: skip
+    ]
 
 
 @cache
@@ -54,9 +57,7 @@ def apart(seed: int, damping: float = 1.0) -> float:
         first, last = (nn.Linear(*size, dtype=torch.float64) for size in ((4, 5), (5, 3)))
         net = nn.Sequential(first, nn.Tanh(), last)
     params = list(net.parameters())
-    operator = HessianOperator(
-        lambda: nn.functional.cross_entropy(3 * net(inputs), labels), params
-    )
+    operator = HessianOperator(lambda: nn.functional.cross_entropy(3 * net(inputs), labels), params)
     H, g = operator.dense(), operator.gradient
 
     def step(matrix, vector):
@@ -81,4 +82,4 @@ THE_CODE = Claim(
     shown_in=("04_l1_corners", "16_reading_the_article"),
     sources=(Source(LIVE, curvature_of_l1), Source(LIVE, step_of_each_matrix)),
     note="In the article the Hessian itself is left as an ellipsis.",
-)  # fmt: skip
+)

@@ -3,6 +3,4 @@
 from .calibration import Machine
 from .model import Transformer, all_reduce_seconds, dense_hessian_bytes, vector_bytes
 
-__all__ = [
-    "Machine", "Transformer", "all_reduce_seconds", "dense_hessian_bytes", "vector_bytes",
-]  # fmt: skip
+__all__ = ["Machine", "Transformer", "all_reduce_seconds", "dense_hessian_bytes", "vector_bytes"]

@@ -63,7 +63,8 @@ class Machine:
 
     @classmethod
     def fit(
-        cls, runs: Iterable[tuple[Work, float]],
+        cls,
+        runs: Iterable[tuple[Work, float]],
         peaks: Iterable[tuple[Mapping[str, int], float]] = (),
     ) -> Machine:
         """The constants with the least sum of squared relative errors, none below 0.

@@ -34,11 +34,16 @@ class Bench:
 
     def __init__(self, shape: Transformer, batch: int, tokens: int, seed: int = 0):
         config = BertConfig(
-            vocab_size=shape.vocabulary, hidden_size=shape.hidden, num_labels=shape.classes,
-            num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-            intermediate_size=shape.feed_forward, max_position_embeddings=shape.positions,
-            type_vocab_size=shape.kinds, attn_implementation="eager",
-        )  # fmt: skip
+            vocab_size=shape.vocabulary,
+            hidden_size=shape.hidden,
+            num_labels=shape.classes,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            intermediate_size=shape.feed_forward,
+            max_position_embeddings=shape.positions,
+            type_vocab_size=shape.kinds,
+            attn_implementation="eager",
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = BertForSequenceClassification(config).eval()

@@ -24,14 +24,20 @@ PRODUCTS: Mapping[str, int] = MappingProxyType(
 
 # Numbers read and written outside matrix products: multiples of L N H, L N F, L B h T^2 and N H.
 _ELEMENTS = {
-    "forward": (18, 2, 4, 7), "gradient": (49, 6, 9, 13), "set-up": (49, 6, 9, 13),
-    "Hv": (342, 43, 39, 114), "Gv": (310, 13, 13, 133),
-}  # fmt: skip
+    "forward": (18, 2, 4, 7),
+    "gradient": (49, 6, 9, 13),
+    "set-up": (49, 6, 9, 13),
+    "Hv": (342, 43, 39, 114),
+    "Gv": (310, 13, 13, 133),
+}
 # Operations called: for each layer, and outside the layers.
 _CALLS = {
-    "forward": (56, 21), "gradient": (154, 51), "set-up": (170, 66), "Hv": (523, 218),
+    "forward": (56, 21),
+    "gradient": (154, 51),
+    "set-up": (170, 66),
+    "Hv": (523, 218),
     "Gv": (441, 198),
-}  # fmt: skip
+}
 # Vectors as long as the parameters: gradients and products are written, and then flattened or
 # copied; a Hessian product meets every weight matrix twice and adds.
 _VECTORS = {"forward": 0, "gradient": 1, "set-up": 3, "Hv": 3, "Gv": 2}
@@ -97,13 +103,14 @@ class Transformer:
         N = self._tokens(batch, tokens)
         H, L, F, C = self.hidden, self.layers, self.feed_forward, self.classes
         scores = batch * self.heads * tokens**2
-        multiplications = (
-            L * (N * self.layer_weights + 2 * H * batch * tokens**2) + batch * H * (H + C)
+        multiplications = L * (N * self.layer_weights + 2 * H * batch * tokens**2) + batch * H * (
+            H + C
         )
         operands = (
             L * (N * (14 * H + 2 * F) + self.layer_weights + 2 * scores)
-            + H * (H + C) + batch * (3 * H + C)
-        )  # fmt: skip
+            + H * (H + C)
+            + batch * (3 * H + C)
+        )
         per_layer, outside = _CALLS[what]
         return Work(
             flops=2 * PRODUCTS[what] * multiplications,
@@ -157,7 +164,8 @@ class Transformer:
             on_its_way = {
                 "set-up": 0,
                 "Gv": 2 * inside + 3 * N * self.hidden,
-                "Hv": self._activations(_KEPT["between"], batch, tokens) + 4 * inside
+                "Hv": self._activations(_KEPT["between"], batch, tokens)
+                + 4 * inside
                 + self.layers * self.layer_weights,
             }[kind]
             vectors = 1 + _CG_VECTORS if what != kind else 1 if kind == "set-up" else 3
@@ -179,9 +187,11 @@ class Transformer:
         """Multiples of L N H, L N F, L B h T^2 and N H."""
         N, L = batch * tokens, self.layers
         sizes = (
-            L * N * self.hidden, L * N * self.feed_forward, L * batch * self.heads * tokens**2,
+            L * N * self.hidden,
+            L * N * self.feed_forward,
+            L * batch * self.heads * tokens**2,
             N * self.hidden,
-        )  # fmt: skip
+        )
         return sum(a * b for a, b in zip(multiples, sizes, strict=True))
 
 
@@ -211,9 +221,7 @@ def all_reduce_seconds(size: int, workers: int, bandwidth: float, latency: float
     _positive("size", size)
     _positive("workers", workers)
     if not bandwidth > 0 or not latency >= 0:
-        raise ValueError(
-            f"expected bandwidth > 0 and latency >= 0, got {bandwidth} and {latency}"
-        )
+        raise ValueError(f"expected bandwidth > 0 and latency >= 0, got {bandwidth} and {latency}")
     return 2 * (workers - 1) * (size / workers / bandwidth + latency)
 
 

@@ -51,8 +51,9 @@ def side_by_side(
         ValueError: x and y do not have the same batch shape and number of samples.
     """
     if x.shape[:-1] != y.shape[: x.ndim - 1]:
-        raise ValueError(f"expected one target for each sample of {tuple(x.shape)}, got "
-                         f"{tuple(y.shape)}")
+        raise ValueError(
+            f"expected one target for each sample of {tuple(x.shape)}, got {tuple(y.shape)}"
+        )
     *batch, _, d = x.shape
     classes = y.ndim < x.ndim
     outputs = int(y.max()) + 1 if classes else y.shape[-1]

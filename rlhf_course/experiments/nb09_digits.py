@@ -87,15 +87,23 @@ class Digits:
             return loss + penalty(model, WEIGHT), outputs
 
         records = train(
-            objective, make(model.parameters()), batches(), evaluate=self.evaluate(model),
+            objective,
+            make(model.parameters()),
+            batches(),
+            evaluate=self.evaluate(model),
             evaluate_every=SAMPLES // size,
-        )  # fmt: skip
+        )
         return [r for r in within(records, budget) if r.train_loss is not None]
 
     def rlhf(
-        self, seed: int, curvature_size: int, *, lambda_reg: float = WEIGHT,
-        budget: float = BUDGET, **settings,
-    ) -> Iterator[Record]:  # fmt: skip
+        self,
+        seed: int,
+        curvature_size: int,
+        *,
+        lambda_reg: float = WEIGHT,
+        budget: float = BUDGET,
+        **settings,
+    ) -> Iterator[Record]:
         """A run of RLHFOptimizer: gradient on all images, curvature on a new batch each step."""
         model, draw = self.network(seed), torch.Generator().manual_seed(seed)
         optimizer = RLHFOptimizer(
@@ -103,13 +111,18 @@ class Digits:
         )
         part = None
         if curvature_size < SAMPLES:
+
             def part(step):
                 return [self.draw(curvature_size, draw)]
 
         records = train(
-            loss_of(model), optimizer, [self.train], epochs=10**6, curvature_batches=part,
+            loss_of(model),
+            optimizer,
+            [self.train],
+            epochs=10**6,
+            curvature_batches=part,
             evaluate=self.evaluate(model, lambda_reg),
-        )  # fmt: skip
+        )
         yield from within(records, budget)
 
 

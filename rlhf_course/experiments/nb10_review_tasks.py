@@ -46,8 +46,7 @@ class ReviewTasks:
                 # A model for each number of layers: what one trains is frozen in another.
                 model, tokenizer = text.load_model("classification", self.name, seed=self.seed)
                 task = text.ClassificationTask(
-                    model, tokenizer, data, self.validation, top_layers=layers,
-                    max_length=LENGTH,
+                    model, tokenizer, data, self.validation, top_layers=layers, max_length=LENGTH
                 )
             else:
                 task = copy.copy(like)
@@ -69,7 +68,8 @@ def with_weights(task: text.Task, records: Iterable[Record]) -> Iterator[Record]
     for record in records:
         now = [p.detach() for _, p in task.trained()]
         counts = {
-            "weights before": before, "weights now": size_counts(now),
+            "weights before": before,
+            "weights now": size_counts(now),
             "change": size_counts(p - s for p, s in zip(now, start, strict=True)),
-        }  # fmt: skip
+        }
         yield record.with_(extra=record.extra | counts)

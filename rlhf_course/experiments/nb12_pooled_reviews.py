@@ -32,8 +32,9 @@ class PooledReviews(text.ClassificationTask):
     noise: share of wrong training labels; `wrong_labels` changes it.
     """
 
-    def __init__(self, sentences: int = 200, noise: float = 0.2, *, name: str = "minilm",
-                 seed: int = 0):
+    def __init__(
+        self, sentences: int = 200, noise: float = 0.2, *, name: str = "minilm", seed: int = 0
+    ):
         whole = text.load_dataset("course-reviews")
         self.clean, self.seed, self.label_smoothing = whole.train.subset(sentences, seed), seed, 0.0
         model, tokenizer = text.load_model("classification", name, seed=seed)
@@ -46,8 +47,9 @@ class PooledReviews(text.ClassificationTask):
         @torch.no_grad()
         def tensors(data: text.TextDataset) -> dict[str, Tensor]:
             encoded = text.encode(tokenizer, data.texts, max_length=24)
-            parts = [model.bert(**part).last_hidden_state[:, 0]
-                     for part in text.batches(encoded, 64)]
+            parts = [
+                model.bert(**part).last_hidden_state[:, 0] for part in text.batches(encoded, 64)
+            ]
             return {"first": torch.cat(parts), "labels": torch.tensor(data.labels)}
 
         Task.__init__(self, model, head, tensors(self.clean), tensors(whole.validation))

@@ -29,9 +29,14 @@ class Shrinking:
     """
 
     def __init__(
-        self, sentences: int = 200, held_out: int = 160, *, epochs: int = 3, name: str = "minilm",
+        self,
+        sentences: int = 200,
+        held_out: int = 160,
+        *,
+        epochs: int = 3,
+        name: str = "minilm",
         seed: int = 0,
-    ):  # fmt: skip
+    ):
         data = text.load_dataset("course-reviews")
         self.data = data.train.subset(sentences, seed), data.validation.subset(held_out, seed)
         self.seed = seed
@@ -48,7 +53,12 @@ class Shrinking:
         return {**encoded, "labels": torch.tensor(part.labels)}
 
     def smaller(
-        self, way: str, *, fraction: float = 0.5, bits: int = 8, tables: bool = True,
+        self,
+        way: str,
+        *,
+        fraction: float = 0.5,
+        bits: int = 8,
+        tables: bool = True,
         temperature: float = 2.0,
     ) -> Iterator[nn.Module]:
         """Yield a small version, or for "teacher" a student after each of three epochs.
@@ -69,10 +79,13 @@ class Shrinking:
         small = copy.deepcopy(self.model)
         few = {key: value[:LOOKED_AT] for key, value in self.training.items()}
         compress.prune(
-            small, fraction, structured=way if way in ("heads", "neurons") else None,
+            small,
+            fraction,
+            structured=way if way in ("heads", "neurons") else None,
             by={"by size": "magnitude", "by surgeon": "obs"}.get(way, "obd"),
-            loss_fn=lambda batch: _loss(small, batch), batches=[few],
-        )  # fmt: skip
+            loss_fn=lambda batch: _loss(small, batch),
+            batches=[few],
+        )
         yield compress.make_permanent(small)
 
     def _students(self, temperature: float) -> Iterator[nn.Module]:
@@ -89,8 +102,11 @@ class Shrinking:
             Distillation(
                 task.module, teacher, task.training, few, temperature=temperature, alpha=0.5
             ),
-            "adamw", steps=3, lr=3e-4, seed=self.seed,
-        ):  # fmt: skip
+            "adamw",
+            steps=3,
+            lr=3e-4,
+            seed=self.seed,
+        ):
             if record.step:
                 yield student
 
@@ -107,16 +123,20 @@ class Shrinking:
         n = len(self.validation["labels"])
         inputs = {k: v[:16] for k, v in self.validation.items() if k != "labels"}
         seen = compress.latency(
-            {"this": lambda: model(**inputs), "whole": lambda: self.model(**inputs)}, repeats=3,
+            {"this": lambda: model(**inputs), "whole": lambda: self.model(**inputs)},
+            repeats=3,
             warmup=1,
-        )  # fmt: skip
+        )
         with tempfile.TemporaryDirectory() as folder:
             size = compress.save(model, Path(folder) / "model.safetensors")
         return {
-            "loss": total["loss"] / n, "accuracy": total["correct"] / n, "bytes": size,
-            "zeros": compress.sparsity(model).share, "ms": 1000 * seen["this"].cpu,
+            "loss": total["loss"] / n,
+            "accuracy": total["correct"] / n,
+            "bytes": size,
+            "zeros": compress.sparsity(model).share,
+            "ms": 1000 * seen["this"].cpu,
             "ms_whole": 1000 * seen["whole"].cpu,
-        }  # fmt: skip
+        }
 
 
 def _loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -66,9 +66,15 @@ class TwoProcesses:
 
 
 def two_processes(
-    *, processes: int = 2, sentences: int = 24, products: int = 5, model: str = "tiny-random",
-    dtype: str = "float64", max_length: int = 32, timeout: float = 120.0,
-) -> TwoProcesses:  # fmt: skip
+    *,
+    processes: int = 2,
+    sentences: int = 24,
+    products: int = 5,
+    model: str = "tiny-random",
+    dtype: str = "float64",
+    max_length: int = 32,
+    timeout: float = 120.0,
+) -> TwoProcesses:
     """Start the processes on loopback, let them share a BERT's sentences, and gather the result.
 
     Args:
@@ -85,16 +91,27 @@ def two_processes(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "found.json"
         settings = {
-            "sentences": sentences, "products": products, "model": model, "dtype": dtype,
-            "max_length": max_length, "path": str(path), "timeout": timeout,
-        }  # fmt: skip
+            "sentences": sentences,
+            "products": products,
+            "model": model,
+            "dtype": dtype,
+            "max_length": max_length,
+            "path": str(path),
+            "timeout": timeout,
+        }
         # They import what this process does, wherever it has found it.
         places = os.pathsep.join(map(os.path.abspath, sys.path))
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
         command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone",
-            f"--nproc-per-node={processes}", "-m", MODULE, json.dumps(settings),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            "-m",
+            MODULE,
+            json.dumps(settings),
+        ]
         try:
             done = subprocess.run(
                 command, env=environment, timeout=timeout, capture_output=True, text=True
@@ -135,17 +152,23 @@ def _measure(ranks: Ranks, settings: dict) -> None:
         hessian = HessianOperator(loss_fn, params, batches, process_group=group)
         gauss_newton = GaussNewtonOperator(loss_fn, params, batches, process_group=group)
         found = {
-            "loss": torch.tensor([hessian.loss]), "gradient": hessian.gradient,
-            "Hv": hessian @ v, "Gv": gauss_newton @ v,
-        }  # fmt: skip
+            "loss": torch.tensor([hessian.loss]),
+            "gradient": hessian.gradient,
+            "Hv": hessian @ v,
+            "Gv": gauss_newton @ v,
+        }
         before = ranks.all_reduces
         seconds = _seconds(lambda: gauss_newton @ v, settings["products"])
         made = (ranks.all_reduces - before) / (settings["products"] + 1)
         assign(params, start)
         optimizer = RLHFOptimizer(
-            params, regularizer="l2sp", lambda_reg=0.01, damping=1.0, max_iter=5,
+            params,
+            regularizer="l2sp",
+            lambda_reg=0.01,
+            damping=1.0,
+            max_iter=5,
             process_group=group,
-        )  # fmt: skip
+        )
         began = time.perf_counter()
         for _ in range(3):
             optimizer.step(loss_fn, batches=batches)
@@ -169,17 +192,22 @@ def _measure(ranks: Ranks, settings: dict) -> None:
     alone, seconds_one, *_ = findings([batch], None)
     each, reduce, steps = slowest.tolist()
     result = {
-        "parameters": len(start), "processes": ranks.size, "sentences": len(data.texts),
+        "parameters": len(start),
+        "processes": ranks.size,
+        "sentences": len(data.texts),
         "shares": shares,
         "differences": {
             name: float((together[name] - x).abs().max() / x.abs().max())
             for name, x in alone.items()
         },
         "same_on_all": all(torch.equal(end, other) for other in ends),
-        "all_reduces_per_product": round(made), "bytes_per_product": _bytes(ranks, start),
-        "seconds_one": seconds_one, "seconds_each": each, "seconds_reduce": reduce,
+        "all_reduces_per_product": round(made),
+        "bytes_per_product": _bytes(ranks, start),
+        "seconds_one": seconds_one,
+        "seconds_each": each,
+        "seconds_reduce": reduce,
         "seconds_steps": steps,
-    }  # fmt: skip
+    }
     Path(settings["path"]).write_text(json.dumps(result))
 
 

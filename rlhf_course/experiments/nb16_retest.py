@@ -51,17 +51,23 @@ def by_matrix(seed: int, baseline: str) -> float:
 RETESTS: dict[str, tuple[Callable[[int, str], float], str, str]] = {
     ADAM: (
         against("Adam"),
-        f"digits, objective after {BUDGET} gradients, RLHF against Adam", "decades",
+        f"digits, objective after {BUDGET} gradients, RLHF against Adam",
+        "decades",
     ),
     DESCENT: (
         against("gradient descent"),
-        f"digits, objective after {BUDGET} gradients, RLHF against gradient descent", "decades",
+        f"digits, objective after {BUDGET} gradients, RLHF against gradient descent",
+        "decades",
     ),
     CROSS_VALIDATION: (
-        chosen_by_cross_validation, "test loss, λ by cross-validation against next to none", "nats",
+        chosen_by_cross_validation,
+        "test loss, λ by cross-validation against next to none",
+        "nats",
     ),
     EVERY_MODEL: (tiny_bert, "a tiny random BERT, training loss before less after", "nats"),
     SKETCH: (
-        by_matrix, f"one inverse for each matrix, within {CLOSE:.0%} of Newton's step", "decades",
+        by_matrix,
+        f"one inverse for each matrix, within {CLOSE:.0%} of Newton's step",
+        "decades",
     ),
-}  # fmt: skip
+}

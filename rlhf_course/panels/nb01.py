@@ -22,45 +22,92 @@ from .sketch import Sketch
 
 # The validation errors of panel 1's first state over its λ; a claim computes them again.
 VALLEY = [
-    3.5596, 3.5589, 3.5579, 3.5564, 3.5541, 3.5509, 3.5461, 3.5390, 3.5288, 3.5138,
-    3.4921, 3.4607, 3.4156, 3.3513, 3.2609, 3.1362, 2.9683, 2.7497, 2.4770, 2.1546,
-    1.7980, 1.4332, 1.0918, 0.8008, 0.5746, 0.4130, 0.3051, 0.2367, 0.1950, 0.1709,
-    0.1589, 0.1565, 0.1640, 0.1835, 0.2183, 0.2717, 0.3444, 0.4332, 0.5308, 0.6280,
-    0.7167, 0.7922, 0.8526,
-]  # fmt: skip
+    3.5596,
+    3.5589,
+    3.5579,
+    3.5564,
+    3.5541,
+    3.5509,
+    3.5461,
+    3.5390,
+    3.5288,
+    3.5138,
+    3.4921,
+    3.4607,
+    3.4156,
+    3.3513,
+    3.2609,
+    3.1362,
+    2.9683,
+    2.7497,
+    2.4770,
+    2.1546,
+    1.7980,
+    1.4332,
+    1.0918,
+    0.8008,
+    0.5746,
+    0.4130,
+    0.3051,
+    0.2367,
+    0.1950,
+    0.1709,
+    0.1589,
+    0.1565,
+    0.1640,
+    0.1835,
+    0.2183,
+    0.2717,
+    0.3444,
+    0.4332,
+    0.5308,
+    0.6280,
+    0.7167,
+    0.7922,
+    0.8526,
+]
 
 curve(
     "01.validation",
     "13 coefficients, 20 measurements, noise 0.3: sketch the validation error as λ grows. (Without "
     "a penalty it is 3.6.)",
     truth=VALLEY,
-    axes={"x_range": ["0.000001", "10"], "y_range": [0, 4], "x_title": "λ (logarithmic axis)",
-          "y_title": "validation error"},
+    axes={
+        "x_range": ["0.000001", "10"],
+        "y_range": [0, 4],
+        "x_title": "λ (logarithmic axis)",
+        "y_title": "validation error",
+    },
     why="It falls as long as what the penalty takes away was fitted to noise, and rises when it "
-        "takes away the curve itself.",
-)  # fmt: skip
+    "takes away the curve itself.",
+)
 choice(
     "01.moves",
     "You measure at 80 places instead of 20. In another laboratory there are 20, with twice the "
     "noise. How does the best λ move, on average?",
-    ["up with more measurements, up with more noise",
-     "up with more measurements, down with more noise",
-     "down with more measurements, up with more noise",
-     "down with more measurements, down with more noise"],
+    [
+        "up with more measurements, up with more noise",
+        "up with more measurements, down with more noise",
+        "down with more measurements, up with more noise",
+        "down with more measurements, down with more noise",
+    ],
     truth=2,
     why="Many or exact measurements need little holding back.",
-)  # fmt: skip
+)
 choice(
     "01.peak",
     "100 digits to learn from, and no penalty. What does the validation error do as the number of "
     "features p grows from 60 over 100 to 2000?",
-    ["it falls all the way", "it rises all the way",
-     "it rises up to p = 100 and stays high from there on",
-     "it rises up to p = 100 and then falls below where it began"],
+    [
+        "it falls all the way",
+        "it rises all the way",
+        "it rises up to p = 100 and stays high from there on",
+        "it rises up to p = 100 and then falls below where it began",
+    ],
     truth=3,
     why="At p = 100 there is one way to fit the digits, with huge weights; beyond there are many, "
-        "and the shortest gets shorter.",
-)  # fmt: skip
+    "and the shortest gets shorter.",
+)
 
 Runs = Callable[..., Iterable[Record]]
 LEAST_LAMBDA, MOST_LAMBDA = 1e-6, 10.0
@@ -86,15 +133,23 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
 
     def fit(records: Sequence[Record], values: Mapping[str, Any]) -> dict[str, Any]:
         chosen = records[0].extra
-        return {"measurements": chosen["data"], "fit": (places, chosen["fit"]),
-                "truth": (places, truth)}  # fmt: skip
+        return {
+            "measurements": chosen["data"],
+            "fit": (places, chosen["fit"]),
+            "truth": (places, truth),
+        }
 
     right = Named(
-        _errors, {"training": "line", "validation": "line", "yours": "mark", "yours ": "mark"},
-        ghosts=["training", "validation"], title="Errors at every λ, and at yours",
-        y_title="mean squared error", y_range=[0.01, 10], y_log=True,
-        goal={"y": 0.17}, **LAMBDA_AXIS,
-    )  # fmt: skip
+        _errors,
+        {"training": "line", "validation": "line", "yours": "mark", "yours ": "mark"},
+        ghosts=["training", "validation"],
+        title="Errors at every λ, and at yours",
+        y_title="mean squared error",
+        y_range=[0.01, 10],
+        y_log=True,
+        goal={"y": 0.17},
+        **LAMBDA_AXIS,
+    )
     return Panel(
         errors,
         controls=[
@@ -105,9 +160,14 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
         ],
         figures=[
             Named(
-                fit, {"measurements": "points", "fit": "line", "truth": "line"}, ghosts=["fit"],
-                title="The measurements and the fit", x_title="x", y_title="y",
-                x_range=[-1, 1], y_range=[-3, 3],
+                fit,
+                {"measurements": "points", "fit": "line", "truth": "line"},
+                ghosts=["fit"],
+                title="The measurements and the fit",
+                x_title="x",
+                y_title="y",
+                x_range=[-1, 1],
+                y_range=[-3, 3],
             ),
             right,
         ],
@@ -117,16 +177,18 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
         goal="degree 12, n = 20, noise 0.3: a validation error below 0.17 by λ alone",
         keep=2,
         reached=reached("01.target"),
-    )  # fmt: skip
+    )
 
 
 def _errors(records: Sequence[Record], values: Mapping[str, Any]) -> dict[str, Any]:
     where = [r.extra["lambda"] for r in records]
     train, new = [r.train_loss for r in records], [r.val_loss for r in records]
     return {
-        "training": (where[1:], train[1:]), "validation": (where[1:], new[1:]),
-        "yours": (where[:1], new[:1]), "yours ": (where[:1], train[:1]),
-    }  # fmt: skip
+        "training": (where[1:], train[1:]),
+        "validation": (where[1:], new[1:]),
+        "yours": (where[:1], new[:1]),
+        "yours ": (where[:1], train[:1]),
+    }
 
 
 def _read_errors(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -181,16 +243,26 @@ def bias_and_variance(
         figures=[
             Bands(
                 {"mean": _scatter(places), "truth": lambda r: (places[::8], *[truth[::8]] * 3)},
-                title="Mean ± one standard deviation, your λ", x_title="x", y_title="y",
-                x_range=[-1, 1], y_range=[-3, 3],
+                title="Mean ± one standard deviation, your λ",
+                x_title="x",
+                y_title="y",
+                x_range=[-1, 1],
+                y_range=[-3, 3],
             ),
             figures.Curves(
-                {"bias²": lambda r: r.extra["split"][0], "variance": lambda r: r.extra["split"][1],
-                 "sum": lambda r: sum(r.extra["split"])},
-                x=lambda r: r.extra["lambda"], marker_at_min="sum",
+                {
+                    "bias²": lambda r: r.extra["split"][0],
+                    "variance": lambda r: r.extra["split"][1],
+                    "sum": lambda r: sum(r.extra["split"]),
+                },
+                x=lambda r: r.extra["lambda"],
+                marker_at_min="sum",
                 reference={"your λ": lambda v: ([v["lambda_reg"]] * 2, [0.001, 10])},
-                title="Their error on the true curve, split", y_title="mean squared error",
-                y_range=[0.001, 10], y_log=True, **LAMBDA_AXIS,
+                title="Their error on the true curve, split",
+                y_title="mean squared error",
+                y_range=[0.001, 10],
+                y_log=True,
+                **LAMBDA_AXIS,
             ),
         ],
         readout=_read_split,
@@ -198,7 +270,7 @@ def bias_and_variance(
         goal="the MLP's λ, at noise 0.3, at which bias² and variance are equal",
         reached=equal_parts,
         keep=1,
-    )  # fmt: skip
+    )
 
 
 def nearest(records: Sequence[Record], lambda_reg: float) -> Record:
@@ -285,9 +357,14 @@ def more_features(widths: Runs, sizes: Sequence[int]) -> Panel:
             Bands(
                 {"training": _training, "validation": _validation},
                 title="Mean, least and most of five seeds",
-                x_title="number of features p, for 100 digits", y_title="squared error",
-                x_range=[5, 2000], x_log=True, y_range=[0.1, 300], y_log=True, goal={"y": 0.3},
-            ),
+                x_title="number of features p, for 100 digits",
+                y_title="squared error",
+                x_range=[5, 2000],
+                x_log=True,
+                y_range=[0.1, 300],
+                y_log=True,
+                goal={"y": 0.3},
+            )
         ],
         readout=_read_sizes,
         total=len(sizes),
@@ -295,7 +372,7 @@ def more_features(widths: Runs, sizes: Sequence[int]) -> Panel:
         goal="all labels right: no peak at p = 100, and an error below 0.3 at p = 2000",
         reached=no_peak_and_low,
         keep=1,
-    )  # fmt: skip
+    )
 
 
 def no_peak(records: Sequence[Record]) -> bool:
@@ -335,18 +412,21 @@ def learning(learn: Runs, steps: int) -> Panel:
                 {"training": _training, "validation": _validation},
                 marks={"least": _least_loss},
                 title="An MLP learns digits: mean of five seeds",
-                x_title="step of Adam, one gradient each", y_title="cross-entropy (nats)",
-                x_range=[0, steps], y_range=[0, 2.6], goal={"x": (240, steps), "y": (0, 0.9)},
-            ),
+                x_title="step of Adam, one gradient each",
+                y_title="cross-entropy (nats)",
+                x_range=[0, steps],
+                y_range=[0, 2.6],
+                goal={"x": (240, steps), "y": (0, 0.9)},
+            )
         ],
         readout=_read_learning,
         total=steps // 10 + 1,
         title="Training and validation loss, live",
         goal="20 % wrong labels, n = 150: a validation loss that does not turn up and ends below "
-             "0.9",
+        "0.9",
         reached=stays_down,
         keep=1,
-    )  # fmt: skip
+    )
 
 
 def _least_loss(record: Record) -> tuple[float, float]:

@@ -95,17 +95,27 @@ def touching(f: Callable[[Tensor], Tensor], records: Sequence[Record], **axes: A
         figure.place(
             _line(xs, least + curvature * (xs - after) ** 2 / 2, top, f"model at x{_sub(k)}", line),
             go.Scatter(
-                x=[after, after], y=[least, records[k + 1].loss], mode="lines+markers",
-                showlegend=False, line={"color": PALETTE[k], "width": 1, "dash": "dot"},
+                x=[after, after],
+                y=[least, records[k + 1].loss],
+                mode="lines+markers",
+                showlegend=False,
+                line={"color": PALETTE[k], "width": 1, "dash": "dot"},
                 marker={"symbol": ["star", "circle"], "size": [11, 1], "color": PALETTE[k]},
                 hovertemplate="(%{x:.3g}, %{y:.3g})<extra></extra>",
             ),
-        )  # fmt: skip
-    figure.place(go.Scatter(
-        x=points, y=[r.loss for r in records], mode="markers+text", showlegend=False,
-        marker={"size": 9, "color": INK}, text=[f"x{_sub(k)}" for k in range(len(points))],
-        textposition="top left", textfont={"size": 13},
-    ))  # fmt: skip
+        )
+    figure.place(
+        go.Scatter(
+            x=points,
+            y=[r.loss for r in records],
+            mode="markers+text",
+            showlegend=False,
+            marker={"size": 9, "color": INK},
+            text=[f"x{_sub(k)}" for k in range(len(points))],
+            textposition="top left",
+            textfont={"size": 13},
+        )
+    )
     return figure.done()
 
 
@@ -151,20 +161,40 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
         figures=[
             Named(
                 lambda records, values: _from_above(records, values["kappa"], floor, wall),
-                {"equal f": "ground", "path": "path", "later": "points", "start": "mark",
-                 "now": "mark", "minimum": "mark"},
-                ghosts=["path"], title="The valley from above", x_title="x", y_title="y",
-                x_range=[-5.4, 5.4], y_range=[-3.2, 3.2], equal=True,
+                {
+                    "equal f": "ground",
+                    "path": "path",
+                    "later": "points",
+                    "start": "mark",
+                    "now": "mark",
+                    "minimum": "mark",
+                },
+                ghosts=["path"],
+                title="The valley from above",
+                x_title="x",
+                y_title="y",
+                x_range=[-5.4, 5.4],
+                y_range=[-3.2, 3.2],
+                equal=True,
             ),
             figures.Curves(
-                {"distance": lambda r: _drawn(distance(r))}, x="cost",
-                title="Distance to the minimum", x_title="cost (gradients)",
-                y_title="|θ − θ*| (10⁻⁶ or less)", x_range=[0, 100], y_range=[FAR, 100], y_log=True,
+                {"distance": lambda r: _drawn(distance(r))},
+                x="cost",
+                title="Distance to the minimum",
+                x_title="cost (gradients)",
+                y_title="|θ − θ*| (10⁻⁶ or less)",
+                x_range=[0, 100],
+                y_range=[FAR, 100],
+                y_log=True,
             ),
             figures.Curves(
                 {"along the floor": along(floor), "across it": along(wall)},
-                title="The two parts of the distance", x_title="step",
-                y_title="|a| and |b|", x_range=[0, 100], y_range=[FAR, 100], y_log=True,
+                title="The two parts of the distance",
+                x_title="step",
+                y_title="|a| and |b|",
+                x_range=[0, 100],
+                y_range=[FAR, 100],
+                y_log=True,
             ),
         ],
         readout=_read_walk,
@@ -173,7 +203,7 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
         goal="with κ = 25, reach the minimum in one step: with Newton, then with gradient descent",
         reached=reached("02.one_step"),
         keep=2,
-    )  # fmt: skip
+    )
 
 
 def _from_above(
@@ -197,9 +227,13 @@ def _from_above(
         return [p[0] for p in some], [p[1] for p in some]
 
     return {
-        "equal f": (xs, ys), "path": columns(path), "later": columns(later),
-        "start": columns(points[:1]), "now": columns(now), "minimum": ([0], [0]),
-    }  # fmt: skip
+        "equal f": (xs, ys),
+        "path": columns(path),
+        "later": columns(later),
+        "start": columns(points[:1]),
+        "now": columns(now),
+        "minimum": ([0], [0]),
+    }
 
 
 def _read_walk(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -223,17 +257,27 @@ def over_contours(
 ) -> Figure:
     """Several paths over the contours of one function, named over the plot."""
     figure = figures.ContourPath(
-        lambda x, y: torch.vmap(f)(torch.tensor(np.stack([x, y], -1)).reshape(-1, 2))
-        .reshape(x.shape).numpy(),
-        equal=True, legend=True, **axes,
-    )  # fmt: skip
+        lambda x, y: (
+            torch.vmap(f)(torch.tensor(np.stack([x, y], -1)).reshape(-1, 2))
+            .reshape(x.shape)
+            .numpy()
+        ),
+        equal=True,
+        legend=True,
+        **axes,
+    )
     for k, (name, points) in enumerate(paths.items()):
         xs, ys = ([float(p[i]) for p in points] for i in (0, 1))
-        figure.fix(go.Scatter(
-            x=xs, y=ys, name=name, mode="lines+markers",
-            line={"color": PALETTE[k], "dash": DASHES[k], "width": 2.5},
-            marker={"symbol": charts.SYMBOLS[k], "size": 7, "color": PALETTE[k]},
-        ))  # fmt: skip
+        figure.fix(
+            go.Scatter(
+                x=xs,
+                y=ys,
+                name=name,
+                mode="lines+markers",
+                line={"color": PALETTE[k], "dash": DASHES[k], "width": 2.5},
+                marker={"symbol": charts.SYMBOLS[k], "size": 7, "color": PALETTE[k]},
+            )
+        )
     return figure.show()
 
 
@@ -277,15 +321,28 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
         figures=[
             Named(
                 show,
-                {"f": "line", "model at x₀": "line", "model at x₁": "line",
-                 "steps": "points", "start": "mark"},
-                legend=True, title="The function and its models", x_title="x", y_title="f(x)",
-                x_range=[-4, 4], y_range=[-1, 6],
+                {
+                    "f": "line",
+                    "model at x₀": "line",
+                    "model at x₁": "line",
+                    "steps": "points",
+                    "start": "mark",
+                },
+                legend=True,
+                title="The function and its models",
+                x_title="x",
+                y_title="f(x)",
+                x_range=[-4, 4],
+                y_range=[-1, 6],
             ),
             figures.Curves(
                 {"error": lambda r: min(max(error(r), 1e-16), 1e4)},
-                title="Distance to the minimum", x_title="step (3 gradients each)",
-                y_title="|x|", x_range=[0, 25], y_range=[1e-16, 1e4], y_log=True,
+                title="Distance to the minimum",
+                x_title="step (3 gradients each)",
+                y_title="|x|",
+                x_range=[0, 25],
+                y_range=[1e-16, 1e4],
+                y_log=True,
             ),
         ],
         readout=_read_roll,
@@ -294,7 +351,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
         goal="the largest start, to 0.01, from which Newton's method arrives on log cosh",
         reached=reached("02.edge"),
         keep=3,
-    )  # fmt: skip
+    )
 
 
 def _read_roll(records: Sequence[Record], values: Mapping[str, Any]) -> str:

@@ -53,25 +53,32 @@ def saddle(descend: Path, steps: int) -> Panel:
         figures=[
             figures.ContourPath(
                 lambda x, y: 0.5 * x**2 + 0.25 * y**4 - 0.5 * y**2,
-                x_range=[-2, 2], y_range=[-2.6, 2.6], equal=True,
+                x_range=[-2, 2],
+                y_range=[-2.6, 2.6],
+                equal=True,
                 levels=[*np.arange(-0.25, 1.01, 0.125), 1.5, 2, 3, 4],
                 marks={"saddle": (0, 0), "minimum ": (0, 1), "minimum": (0, -1)},
-                title="The path over the contours of f", x_title="x", y_title="y",
+                title="The path over the contours of f",
+                x_title="x",
+                y_title="y",
             ),
             figures.Curves(
                 {"smaller": lambda r: shifted(r)[0], "larger": lambda r: shifted(r)[1]},
                 reference={"0": ([0, 12], [0.0, 0.0])},
-                title="Eigenvalues of H + μI at each step", x_title="step",
-                y_title="eigenvalue", x_range=[0, 12], y_range=[-1.5, 5],
+                title="Eigenvalues of H + μI at each step",
+                x_title="step",
+                y_title="eigenvalue",
+                x_range=[0, 12],
+                y_range=[-1.5, 5],
             ),
         ],
         readout=_read,
         total=steps + 1,
         title="Newton's method on a landscape with a saddle",
         goal="from (1.5, 0.2), reach a minimum with the least μ that keeps all eigenvalues of "
-             "H + μI positive",
+        "H + μI positive",
         reached=reached("03.escape"),
-    )  # fmt: skip
+    )
 
 
 def _read(records: Sequence[Record], values: dict[str, Any]) -> str:

@@ -20,8 +20,40 @@ from ..checking.goals import reached
 from ..checking.predictions import choice, curve, number
 
 # How many of the 30 weights are not zero on the path, as λ falls (a claim compares).
-COUNTS = [0, 2, 2, 3, 4, 4, 4, 4, 4, 4, 4, 7, 8, 8, 8, 9, 9, 9, 9, 11, 11, 11, 11, 12, 13, 15, 15,
-          16, 16, 17, 18, 17]  # fmt: skip
+COUNTS = [
+    0,
+    2,
+    2,
+    3,
+    4,
+    4,
+    4,
+    4,
+    4,
+    4,
+    4,
+    7,
+    8,
+    8,
+    8,
+    9,
+    9,
+    9,
+    9,
+    11,
+    11,
+    11,
+    11,
+    12,
+    13,
+    15,
+    15,
+    16,
+    16,
+    17,
+    18,
+    17,
+]
 
 choice(
     "04.zeros",
@@ -46,17 +78,19 @@ curve(
     "04.path",
     "How many of the 30 weights are not zero, as λ falls?",
     truth=COUNTS,
-    axes={"x_range": [0.38, 0.001], "y_range": [0, 30], "x_title": "λ (falls to the right)",
-          "y_title": "weights not zero"},
+    axes={
+        "x_range": [0.38, 0.001],
+        "y_range": [0, 30],
+        "x_title": "λ (falls to the right)",
+        "y_title": "weights not zero",
+    },
     why="They come alive a few at a time, with long pauses; near the end one goes back to zero.",
-)  # fmt: skip
+)
 
 Run = Callable[..., Iterable[Record]]
 
 
-def level_sets(
-    f: Callable[[Tensor], Tensor], by_l1: Tensor, by_l2: Tensor, **axes: Any
-) -> Figure:
+def level_sets(f: Callable[[Tensor], Tensor], by_l1: Tensor, by_l2: Tensor, **axes: Any) -> Figure:
     """The contours of f, and for two minima the contour through each and the set of equal penalty
     that it touches: a square of |θ₁| + |θ₂|, a circle of θ₁² + θ₂²."""
 
@@ -78,23 +112,45 @@ def level_sets(
         "equal θ₁² + θ₂²": (radius * np.cos(around), radius * np.sin(around)),
     }
     for k, ((name, (xs, ys)), point) in enumerate(zip(sets.items(), (by_l1, by_l2), strict=True)):
-        figure.fix(go.Scatter(
-            x=xs.tolist(), y=ys.tolist(), name=name, mode="lines",
-            line={"color": PALETTE[k], "dash": DASHES[k], "width": 2.5},
-        ))  # fmt: skip
+        figure.fix(
+            go.Scatter(
+                x=xs.tolist(),
+                y=ys.tolist(),
+                name=name,
+                mode="lines",
+                line={"color": PALETTE[k], "dash": DASHES[k], "width": 2.5},
+            )
+        )
         touched = float(f(point))
-        figure.fix(go.Contour(
-            x=grid.tolist(), y=grid.tolist(), z=heights, showscale=False, hoverinfo="skip",
-            contours={"start": touched, "end": touched, "size": 1, "coloring": "none"},
-            line={"color": PALETTE[k], "width": 1.5, "dash": "dot"}, showlegend=False,
-        ))  # fmt: skip
-        figure.fix(go.Scatter(
-            x=[float(point[0])], y=[float(point[1])], mode="markers+text", showlegend=False,
-            marker={"symbol": ["star", "diamond"][k], "size": 12, "color": PALETTE[k],
-                    "line": {"width": 1}},
-            text=[["with L1 ", "with L2"][k]], textfont={"size": 12, "color": PALETTE[k]},
-            textposition=["middle left", "top right"][k],
-        ))  # fmt: skip
+        figure.fix(
+            go.Contour(
+                x=grid.tolist(),
+                y=grid.tolist(),
+                z=heights,
+                showscale=False,
+                hoverinfo="skip",
+                contours={"start": touched, "end": touched, "size": 1, "coloring": "none"},
+                line={"color": PALETTE[k], "width": 1.5, "dash": "dot"},
+                showlegend=False,
+            )
+        )
+        figure.fix(
+            go.Scatter(
+                x=[float(point[0])],
+                y=[float(point[1])],
+                mode="markers+text",
+                showlegend=False,
+                marker={
+                    "symbol": ["star", "diamond"][k],
+                    "size": 12,
+                    "color": PALETTE[k],
+                    "line": {"width": 1},
+                },
+                text=[["with L1 ", "with L2"][k]],
+                textfont={"size": 12, "color": PALETTE[k]},
+                textposition=["middle left", "top right"][k],
+            )
+        )
     return figure.show()
 
 
@@ -125,19 +181,31 @@ def corners(minimize: Run, methods: Sequence[str], names: Sequence[str], steps: 
         figures=[
             figures.Curves(
                 {"residual": lambda r: max(r.extra["kkt"], 1e-10)},
-                title="How far from a minimum?", x_title="step", y_title="KKT residual",
-                x_range=[0, steps], y_range=[1e-10, 10], y_log=True,
+                title="How far from a minimum?",
+                x_title="step",
+                y_title="KKT residual",
+                x_range=[0, steps],
+                y_range=[1e-10, 10],
+                y_log=True,
             ),
             Sizes(
-                lambda r: r.theta, title="The weights, by size", x_title="rank",
-                y_title="|weight|", x_range=[0, len(names) + 1],
+                lambda r: r.theta,
+                title="The weights, by size",
+                x_title="rank",
+                y_title="|weight|",
+                x_range=[0, len(names) + 1],
             ),
             figures.Curves(
-                {name: lambda r, j=j: r.theta[j] if r.step <= 20 else None
-                 for name, j in place.items()},
+                {
+                    name: lambda r, j=j: r.theta[j] if r.step <= 20 else None
+                    for name, j in place.items()
+                },
                 reference={"corner": ([0, 20], [0.0, 0.0])},
-                title="Two of the weights, step by step", x_title="step", y_title="weight",
-                x_range=[0, 20], y_range=[-1.5, 1.5],
+                title="Two of the weights, step by step",
+                x_title="step",
+                y_title="weight",
+                x_range=[0, 20],
+                y_range=[-1.5, 1.5],
             ),
         ],
         readout=read,
@@ -145,7 +213,7 @@ def corners(minimize: Run, methods: Sequence[str], names: Sequence[str], steps: 
         title="L1 logistic regression on 569 tumours",
         goal="proximal Newton, exactly eight weights that are not zero",
         reached=reached("04.eight"),
-    )  # fmt: skip
+    )
 
 
 # -- panel 2: the path -------------------------------------------------------------------------
@@ -157,9 +225,12 @@ def alive(theta: Tensor) -> int:
 
 
 def path(
-    walk: Run, methods: Sequence[str], names: Sequence[str], grid: Sequence[float],
+    walk: Run,
+    methods: Sequence[str],
+    names: Sequence[str],
+    grid: Sequence[float],
     theirs: Sequence[Tensor],
-) -> Panel:  # fmt: skip
+) -> Panel:
     """`walk(method, least)` yields a record for each λ of `grid` down to `least`, with theta and
     `extra["lambda"]`; `theirs` are scikit-learn's weights for the whole grid."""
     shown = theirs[20].abs().argsort(descending=True)[:6].tolist()
@@ -185,15 +256,25 @@ def path(
         ],
         figures=[
             figures.Curves(
-                {names[j]: lambda r, j=j: r.theta[j] for j in shown}, x=lam,
-                reference={"scikit-learn": weights}, title="Six of the weights",
-                y_title="weight", y_range=[-4, 1], **across,
+                {names[j]: lambda r, j=j: r.theta[j] for j in shown},
+                x=lam,
+                reference={"scikit-learn": weights},
+                title="Six of the weights",
+                y_title="weight",
+                y_range=[-4, 1],
+                **across,
             ).falling(),
             figures.Curves(
-                {"not zero": lambda r: alive(r.theta),
-                 "above 0.001": lambda r: int((r.theta.abs() > 1e-3).sum())}, x=lam,
+                {
+                    "not zero": lambda r: alive(r.theta),
+                    "above 0.001": lambda r: int((r.theta.abs() > 1e-3).sum()),
+                },
+                x=lam,
                 reference={"scikit-learn": (list(grid), [alive(t) for t in theirs])},
-                title="How many", y_title="number of weights", y_range=[0, 31], **across,
+                title="How many",
+                y_title="number of weights",
+                y_range=[0, 31],
+                **across,
             ).falling(),
         ],
         readout=read,
@@ -201,4 +282,4 @@ def path(
         title="The path of the weights",
         goal="which measurement comes first, and can a weight go back to zero?",
         keep=1,
-    )  # fmt: skip
+    )

@@ -26,13 +26,46 @@ SIZES = [m * 10**k for k in range(1, 6) for m in (1, 2, 5)] + [10**6]
 curve(
     "05.digits",
     "ε shrinks from 1 to 10⁻¹⁴. How many digits of the one-sided quotient are right? Sketch it.",
-    truth=[0.11, 0.32, 0.69, 1.16, 1.66, 2.16, 2.66, 3.16, 3.66, 4.16, 4.66, 5.16, 5.66, 6.16, 6.66,
-           7.14, 7.41, 7.03, 6.52, 6.02, 5.45, 4.94, 4.51, 3.99, 3.51, 2.97, 2.52, 1.98, 1.59],
-    axes={"x_range": [0, 14], "y_range": [0, 16], "x_title": "x of ε = 10⁻ˣ",
-          "y_title": "right digits"},
+    truth=[
+        0.11,
+        0.32,
+        0.69,
+        1.16,
+        1.66,
+        2.16,
+        2.66,
+        3.16,
+        3.66,
+        4.16,
+        4.66,
+        5.16,
+        5.66,
+        6.16,
+        6.66,
+        7.14,
+        7.41,
+        7.03,
+        6.52,
+        6.02,
+        5.45,
+        4.94,
+        4.51,
+        3.99,
+        3.51,
+        2.97,
+        2.52,
+        1.98,
+        1.59,
+    ],
+    axes={
+        "x_range": [0, 14],
+        "y_range": [0, 16],
+        "x_title": "x of ε = 10⁻ˣ",
+        "y_title": "right digits",
+    },
     why="The digits come one by one while ε shrinks, and go again one by one: from ε near 10⁻⁸ on, "
-        "rounding eats what a smaller step gains.",
-)  # fmt: skip
+    "rounding eats what a smaller step gains.",
+)
 choice(
     "05.valley",
     "Where is the best ε of the central quotient, beside that of the one-sided one (float64)? And "
@@ -50,11 +83,15 @@ choice(
     "05.block",
     "Words and positions hold over a third of the weights, the classifier 18 numbers. Which "
     "weights will curve the most?",
-    ["words and positions", "queries and keys", "the feed-forward networks",
-     "pooler and classifier"],
+    [
+        "words and positions",
+        "queries and keys",
+        "the feed-forward networks",
+        "pooler and classifier",
+    ],
     truth=3,
     why="They are under 5 % of the weights, and every score goes through them.",
-)  # fmt: skip
+)
 
 Product = Callable[[str, str, float], Tensor]
 
@@ -65,7 +102,7 @@ def relative_error(product: Tensor, truth: Tensor) -> float:
 
 def walk(
     product: Product, truth: Tensor, method: str, numbers: str, eps: float
-) -> Iterator[Record]:  # fmt: skip
+) -> Iterator[Record]:
     """One record for each ε on the way from 1 down to `eps`, two to the decade."""
     for step, e in enumerate([e for e in EPSILONS if e > eps * 1.001] + [eps]):
         made = product(method, numbers, e)
@@ -85,8 +122,14 @@ class Shrinking(Roomy):
     """Curves over ε on a logarithmic axis that runs from large to small, as a run does."""
 
     def __init__(self, series: Mapping[str, Any], **axes: Any):
-        super().__init__(series, x=lambda r: r.extra["eps"], x_log=True, x_range=[1e-14, 1.0],
-                         x_title="ε (shrinks to the right)", **axes)  # fmt: skip
+        super().__init__(
+            series,
+            x=lambda r: r.extra["eps"],
+            x_log=True,
+            x_range=[1e-14, 1.0],
+            x_title="ε (shrinks to the right)",
+            **axes,
+        )
         self.falling()
 
 
@@ -105,13 +148,17 @@ def error(product: Product, truth: Tensor) -> Panel:
             Shrinking(
                 {"error": lambda r: max(r.extra["error"], 1e-17)},
                 reference={"∝ ε": ([1, 1e-14], [1, 1e-14]), "∝ ε²": ([1, 1e-8], [1, 1e-16])},
-                title="How wrong is the product?", y_title="|product − Hv| / |Hv|",
-                y_range=[1e-17, 1e1], y_log=True, goal={"y": 1e-4},
+                title="How wrong is the product?",
+                y_title="|product − Hv| / |Hv|",
+                y_range=[1e-17, 1e1],
+                y_log=True,
+                goal={"y": 1e-4},
             ),
             Shrinking(
                 {"quotient": lambda r: float(r.extra["product"][entry])},
                 reference={"the truth": ([1, 1e-14], [true, true])},
-                title=f"Entry {entry} of the product", y_title="its value",
+                title=f"Entry {entry} of the product",
+                y_title="its value",
                 y_range=sorted([0.0, 1.6 * true]),
             ),
         ],
@@ -119,7 +166,7 @@ def error(product: Product, truth: Tensor) -> Panel:
         title="A Hessian-vector product from two gradients",
         goal="central, float32: end the run with a relative error below 1e-4",
         reached=reached("05.epsilon"),
-    )  # fmt: skip
+    )
 
 
 def _read_error(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -135,10 +182,17 @@ def _read_error(records: Sequence[Record], values: Mapping[str, Any]) -> str:
 def valleys(errors: Mapping[str, Sequence[float]], readout: str) -> Any:
     """A chart of error against ε, one curve of as many errors as `EPSILONS` for each name."""
     return charts.chart(
-        {name: (EPSILONS, ys) for name, ys in errors.items()}, title="Error against ε",
-        x_title="ε (shrinks to the right)", y_title="relative error", x_range=[1e-14, 1.0],
-        y_range=[1e-12, 10], x_log=True, y_log=True, height=340, readout=readout,
-    ).falling()  # fmt: skip
+        {name: (EPSILONS, ys) for name, ys in errors.items()},
+        title="Error against ε",
+        x_title="ε (shrinks to the right)",
+        y_title="relative error",
+        x_range=[1e-14, 1.0],
+        y_range=[1e-12, 10],
+        x_log=True,
+        y_log=True,
+        height=340,
+        readout=readout,
+    ).falling()
 
 
 # -- memory ---------------------------------------------------------------------------------------
@@ -166,8 +220,13 @@ def memory(jobs: Mapping[str, Job], problem: Problem, limit: float) -> Panel:
                 return
 
     ends = [10.0, 1e6]
-    axes = {"x": lambda r: r.extra["p"], "x_log": True, "x_range": [10, 1e6], "y_log": True,
-            "x_title": "p, number of weights"}  # fmt: skip
+    axes = {
+        "x": lambda r: r.extra["p"],
+        "x_log": True,
+        "x_range": [10, 1e6],
+        "y_log": True,
+        "x_title": "p, number of weights",
+    }
     return Panel(
         grow,
         controls=[
@@ -182,20 +241,25 @@ def memory(jobs: Mapping[str, Job], problem: Problem, limit: float) -> Panel:
                     "vector, 8p": (ends, [8 * p for p in ends]),
                     "limit here": (ends, [limit, limit]),
                 },
-                title="Memory for one product Hv", y_title="bytes", y_range=[10, 1e13], **axes,
+                title="Memory for one product Hv",
+                y_title="bytes",
+                y_range=[10, 1e13],
+                **axes,
             ),
             Roomy(
                 {"peak": lambda r: r.extra["bytes"] / (8 * r.extra["p"])},
                 reference={"matrix": (ends, ends)},
-                title="The same, in vectors of length p", y_title="vectors", y_range=[1, 1e6],
+                title="The same, in vectors of length p",
+                y_title="vectors",
+                y_range=[1, 1e6],
                 **axes,
             ),
         ],
         readout=_read_memory,
         title="Memory against the number of weights",
         goal="the first p at which the dense matrix is refused, and what double backward takes "
-             "there",
-    )  # fmt: skip
+        "there",
+    )
 
 
 def _read_memory(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -215,8 +279,9 @@ def places(model: torch.nn.Module) -> tuple[list[str], list[Tensor]]:
     """The groups of a BERT's weights in the order of the text, and each one's places in θ."""
     where = [_place(name) for name, w in model.named_parameters() for _ in range(w.numel())]
     groups = list(dict.fromkeys(where))
-    return groups, [torch.tensor([i for i, g in enumerate(where) if g == group])
-                    for group in groups]  # fmt: skip
+    return groups, [
+        torch.tensor([i for i, g in enumerate(where) if g == group]) for group in groups
+    ]
 
 
 def _place(name: str) -> str:
@@ -231,9 +296,10 @@ def _place(name: str) -> str:
 
 
 def painting(
-    paint: Callable[[int, int], Iterable[tuple[Tensor, float]]], groups: Sequence[str],
+    paint: Callable[[int, int], Iterable[tuple[Tensor, float]]],
+    groups: Sequence[str],
     blocks: Tensor,
-) -> Panel:  # fmt: skip
+) -> Panel:
     """`paint(products, seed)` yields the painted blocks and their median error after each one."""
 
     def records(products: int, seed: int) -> Iterator[Record]:
@@ -252,9 +318,16 @@ def painting(
 
     def block_map(title: str, values: Callable[[Any], Tensor]) -> HeatMap:
         figure = HeatMap(
-            groups, values, low=0.01, high=2, title=title, unit="‖block‖", height=370,
-            x_title="column group j", y_title="row group i",
-        )  # fmt: skip
+            groups,
+            values,
+            low=0.01,
+            high=2,
+            title=title,
+            unit="‖block‖",
+            height=370,
+            x_title="column group j",
+            y_title="row group i",
+        )
         figure.margin = figure.margin | {"l": 92, "b": 84}
         return figure
 

@@ -37,18 +37,50 @@ number(
 ITERATIONS, SEEDS = 30, range(1, 6)
 # Held by a claim: the mean over five draws at noise 0.3 with 26 measurements.
 U_SHAPE = [
-    2.23, 0.617, 0.408, 0.274, 0.202, 0.156, 0.129, 0.142, 0.143, 0.148, 0.148,
-    0.147, 0.158, 0.196, 0.225, 0.239, 0.25, 0.26, 0.261, 0.346, 0.347, 0.446,
-    0.452, 0.487, 0.491, 0.498, 0.513, 0.515, 0.516, 0.516, 0.516,
-]  # fmt: skip
+    2.23,
+    0.617,
+    0.408,
+    0.274,
+    0.202,
+    0.156,
+    0.129,
+    0.142,
+    0.143,
+    0.148,
+    0.148,
+    0.147,
+    0.158,
+    0.196,
+    0.225,
+    0.239,
+    0.25,
+    0.26,
+    0.261,
+    0.346,
+    0.347,
+    0.446,
+    0.452,
+    0.487,
+    0.491,
+    0.498,
+    0.513,
+    0.515,
+    0.516,
+    0.516,
+    0.516,
+]
 curve(
     "06.early",
     "How does the error on new data go with the iterations of CG, at noise 0.3?",
     truth=U_SHAPE,
-    axes={"x_range": [0, ITERATIONS], "y_range": [0, 2.4], "x_title": "CG iterations",
-          "y_title": "mean squared error"},
+    axes={
+        "x_range": [0, ITERATIONS],
+        "y_range": [0, 2.4],
+        "x_title": "CG iterations",
+        "y_title": "mean squared error",
+    },
     why="It falls fast, stays low for a while and rises as the noise is fitted.",
-)  # fmt: skip
+)
 
 # -- a bowl in two dimensions -----------------------------------------------------------------
 
@@ -71,8 +103,13 @@ def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Pane
     """`walk(start, method)` yields the points of a path on x'Ax/2 from the contour 4.5, at
     `start` degrees; `root` @ `root` is A."""
     a, b, c = float(A[0, 0]), float(A[0, 1]), float(A[1, 1])
-    drawn = {"x_range": [-3.4, 3.4], "y_range": [-3.4, 3.4], "levels": LEVELS, "equal": True,
-             "marks": {"solution": (0, 0)}}
+    drawn = {
+        "x_range": [-3.4, 3.4],
+        "y_range": [-3.4, 3.4],
+        "levels": LEVELS,
+        "equal": True,
+        "marks": {"solution": (0, 0)},
+    }
 
     def read(records: Sequence[Record], values: dict[str, Any]) -> str:
         said = f"Step {records[-1].step}: q = {records[-1].loss:.2g}."
@@ -90,11 +127,18 @@ def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Pane
         figures=[
             figures.ContourPath(
                 lambda x, y: 0.5 * (a * x * x + 2 * b * x * y + c * y * y),
-                title="The bowl as it is", x_title="x₁", y_title="x₂", **drawn,
+                title="The bowl as it is",
+                x_title="x₁",
+                y_title="x₂",
+                **drawn,
             ),
             figures.ContourPath(
-                lambda x, y: 0.5 * (x * x + y * y), path=lambda record: root @ record.theta,
-                title="The same, stretched until it is round", x_title="s₁", y_title="s₂", **drawn,
+                lambda x, y: 0.5 * (x * x + y * y),
+                path=lambda record: root @ record.theta,
+                title="The same, stretched until it is round",
+                x_title="s₁",
+                y_title="s₂",
+                **drawn,
             ),
         ],
         readout=read,
@@ -102,16 +146,19 @@ def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Pane
         goal="a start from which steepest descent arrives in one step",
         reached=reached("06.one_step"),
         keep=1,
-    )  # fmt: skip
+    )
 
 
 # -- sixty unknowns ---------------------------------------------------------------------------
 
 N, MOST = 60, 250
 EVEN, SCALES, CLUSTERS, OUTLIERS, UNITS = SPECTRA = [
-    "evenly spread", "over all scales", "three clusters", "bulk and outliers",
+    "evenly spread",
+    "over all scales",
+    "three clusters",
+    "bulk and outliers",
     "badly scaled variables",
-]  # fmt: skip
+]
 NONE, DIAGONAL, ESTIMATED = PRECONDITIONERS = ["none", "diagonal", "estimated diagonal"]
 
 
@@ -161,15 +208,21 @@ def what_is_left(
     for k, x in enumerate(points):
         error = vectors.T @ ((solution - x) / root)
         yield Record(
-            step=k, loss=float(0.5 * x @ A @ x - b @ x), products=spent + k,
+            step=k,
+            loss=float(0.5 * x @ A @ x - b @ x),
+            products=spent + k,
             reason=reason if k == len(points) - 1 else "",
             extra={
                 "residual": float((b - A @ x).norm() / b.norm()),
                 "error": float((eigenvalues * error.square()).sum().sqrt() / length),
-                "bound": 2 * rate**k, "rate": rate, "kappa": kappa, "eigenvalues": eigenvalues,
-                "left": error / along, "lanczos": krylov,
+                "bound": 2 * rate**k,
+                "rate": rate,
+                "kappa": kappa,
+                "eigenvalues": eigenvalues,
+                "left": error / along,
+                "lanczos": krylov,
             },
-        )  # fmt: skip
+        )
 
 
 def tridiagonal(krylov: LanczosResult, k: int) -> Tensor:
@@ -208,14 +261,24 @@ def spectra(solve: Callable[..., Iterable[Record]]) -> Panel:
                     "error": lambda r: r.extra["error"],
                     "bound on error": lambda r: r.extra["bound"],
                 },
-                x="products", title="What is left", x_title="products",
-                y_title="relative to the start", x_range=[0, MOST], y_range=[1e-10, 100],
-                y_log=True, goal={"x": (0, 25), "y": (1e-10, 1e-8)},
+                x="products",
+                title="What is left",
+                x_title="products",
+                y_title="relative to the start",
+                x_range=[0, MOST],
+                y_range=[1e-10, 100],
+                y_log=True,
+                goal={"x": (0, 25), "y": (1e-10, 1e-8)},
             ),
             Sketch(
-                _factors, {"polynomial": "line", "eigenvalues": "points"},
-                title="What is left along each eigenvector", x_title="eigenvalue", y_title="factor",
-                x_range=[0.01, 2e5], x_log=True, y_range=[-1.5, 1.5],
+                _factors,
+                {"polynomial": "line", "eigenvalues": "points"},
+                title="What is left along each eigenvector",
+                x_title="eigenvalue",
+                y_title="factor",
+                x_range=[0.01, 2e5],
+                x_log=True,
+                y_range=[-1.5, 1.5],
             ),
         ],
         readout=_read_solve,
@@ -223,7 +286,7 @@ def spectra(solve: Callable[..., Iterable[Record]]) -> Panel:
         goal="κ = 30,000, relative residual 1e-8, at most 25 products in all",
         reached=reached("06.few_products"),
         keep=2,
-    )  # fmt: skip
+    )
 
 
 def _factors(records: Sequence[Record], values: dict[str, Any]) -> dict[str, Any]:
@@ -276,8 +339,12 @@ def early(stop_early: Callable[..., Iterable[Record]]) -> Panel:
             figures.Curves(
                 {"mean of five": "val_loss"}
                 | {f"draw {i + 1}": lambda r, i=i: r.extra["errors"][i] for i in range(5)},
-                marker_at_min="mean of five", title="Error on new data", x_title="CG iterations",
-                y_title="mean squared error", x_range=[0, ITERATIONS], y_range=[0.01, 10],
+                marker_at_min="mean of five",
+                title="Error on new data",
+                x_title="CG iterations",
+                y_title="mean squared error",
+                x_range=[0, ITERATIONS],
+                y_range=[0.01, 10],
                 y_log=True,
             )
         ],
@@ -287,7 +354,7 @@ def early(stop_early: Callable[..., Iterable[Record]]) -> Panel:
         goal="a noise at which stopping early gains less than 1 %",
         reached=gains_nothing,
         keep=0,
-    )  # fmt: skip
+    )
 
 
 def _read_early(records: Sequence[Record], values: dict[str, Any]) -> str:

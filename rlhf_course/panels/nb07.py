@@ -25,12 +25,14 @@ curve(
     "share of H?",
     truth=[0.893, 0.464, 0.293, 0.291, 0.297, 0.301, 0.305, 0.307, 0.309, 0.310, 0.312],
     axes={
-        "x_range": [0, 200], "y_range": [0, 1.2], "x_title": "training step",
+        "x_range": [0, 200],
+        "y_range": [0, 1.2],
+        "x_title": "training step",
         "y_title": "|(H − G)v| / |Hv|",
     },
     why="At the start G misses most of H. Later H, G and their difference fade together, and the "
     "share that G misses stays.",
-)  # fmt: skip
+)
 choice(
     "07.same",
     "After 200 steps of training, with which loss are H and G the same matrix, to about a percent?",
@@ -43,12 +45,16 @@ choice(
     "07.samples",
     "For which of these is the exact solve in the space of the samples cheaper than CG, at μ = 0.1 "
     "and at μ = 0.001?",
-    ["for both", "for the 64 images of 3s and 8s only", "for the 256 images of all digits only",
-     "for neither"],
+    [
+        "for both",
+        "for the 64 images of 3s and 8s only",
+        "for the 256 images of all digits only",
+        "for neither",
+    ],
     truth=1,
     why="It costs one backward pass for each class but one, and a matrix of n(C − 1) rows: 64 rows "
     "in the one case, 2,304 in the other.",
-)  # fmt: skip
+)
 
 LANCZOS, PROBES = 40, 2
 AXIS = torch.linspace(-0.6, 1.6, 441, dtype=torch.float64)
@@ -110,8 +116,10 @@ def gap(H: Any, G: Any) -> float:
 
 def photograph(step: int, H: Any, G: Any, E: Any) -> Record:
     """The three spectra from products alone, and how far G is from H."""
-    spectra = {name: spectral_density(A, LANCZOS, PROBES, generator=seeded(2))
-               for name, A in (("H", H), ("G", G), ("E", E))}  # fmt: skip
+    spectra = {
+        name: spectral_density(A, LANCZOS, PROBES, generator=seeded(2))
+        for name, A in (("H", H), ("G", G), ("E", E))
+    }
     return Record(step=step, loss=H.loss, extra={"gap": gap(H, G), **spectra})
 
 
@@ -152,10 +160,16 @@ def _density(name: str, title: str) -> Sketch:
         return {"density": (AXIS, torch.where(height > 2e-3, height, torch.nan))}
 
     return Sketch(
-        place, {"density": "line"}, ghosts=["density"], title=title,
-        x_title="eigenvalue / largest eigenvalue of H", y_title="density",
-        x_range=[-0.6, 1.6], y_range=[2e-3, 100], y_log=True,
-    )  # fmt: skip
+        place,
+        {"density": "line"},
+        ghosts=["density"],
+        title=title,
+        x_title="eigenvalue / largest eigenvalue of H",
+        y_title="density",
+        x_range=[-0.6, 1.6],
+        y_range=[2e-3, 100],
+        y_log=True,
+    )
 
 
 def _read(records: Sequence[Record], values: dict[str, Any]) -> str:
@@ -199,8 +213,9 @@ def directions(matrix: str, model: torch.nn.Module, x: Tensor, y: Tensor) -> lis
         S = torch.diag_embed(pi.sqrt()) - pi[:, :, None] * pi.sqrt()[:, None, :]
         rows = torch.einsum("ncd,ncp->ndp", S, J).flatten(0, 1)
     M, eye = rows.T @ rows / n, torch.eye(len(g), dtype=g.dtype)
-    return [-torch.cholesky_solve(g[:, None], torch.linalg.cholesky(M + mu * eye))[:, 0]
-            for mu in MUS]  # fmt: skip
+    return [
+        -torch.cholesky_solve(g[:, None], torch.linalg.cholesky(M + mu * eye))[:, 0] for mu in MUS
+    ]
 
 
 def searched(matrix: str, x: Tensor, y: Tensor, steps: int) -> list[float]:

@@ -25,11 +25,15 @@ choice(
     "08.end",
     "From the plateau, where the loss is 0.675, the undamped model promises a decrease of 0.085. "
     "Where will the loss be after its step?",
-    ["at about 0.59, as promised", "between 0.59 and 0.675", "above 0.675, but below 1",
-     "far above 1"],
+    [
+        "at about 0.59, as promised",
+        "between 0.59 and 0.675",
+        "above 0.675, but below 1",
+        "far above 1",
+    ],
     truth=3,
     why="It is 14.3. In one direction the model sees almost no curvature, and no reason to stop.",
-)  # fmt: skip
+)
 choice(
     "08.mend",
     "Which will mend it: making the step shorter, or making it turn?",
@@ -41,8 +45,23 @@ choice(
 curve(
     "08.rho",
     "From the plateau, how does ρ of the damped step depend on its length |d(μ)|?",
-    truth=[1.0, 1.075, 1.128, 1.166, 1.195, 1.22, 1.239, 1.227, 0.938, 0.325, -0.408, -1.237,
-           -2.157, -3.161, -4.244],
+    truth=[
+        1.0,
+        1.075,
+        1.128,
+        1.166,
+        1.195,
+        1.22,
+        1.239,
+        1.227,
+        0.938,
+        0.325,
+        -0.408,
+        -1.237,
+        -2.157,
+        -3.161,
+        -4.244,
+    ],
     axes={"x_range": [0, 2.8], "y_range": [-5, 2], "x_title": "length |d(μ)|", "y_title": "ρ"},
     why="Short steps are predicted exactly. Up to a length of about 1.5 the loss falls even more "
     "than promised; then the step leaves the region where the model holds, and ρ drops.",
@@ -88,21 +107,36 @@ def promise(G: Any, d: Tensor) -> float:
 
 
 def along(
-    G: Any, origin: Tensor, d: Tensor, loss: Callable[[Tensor], float], rho: float, length: float,
+    G: Any,
+    origin: Tensor,
+    d: Tensor,
+    loss: Callable[[Tensor], float],
+    rho: float,
+    length: float,
     c: float,
-) -> Iterator[Record]:  # fmt: skip
+) -> Iterator[Record]:
     """The records of a step d from t = 0 to 1; `length` is the t that Armijo's test accepts."""
     slope, promised, dense = float(G.gradient @ d), promise(G, d), G.dense()
     for k, t in enumerate(T):
         yield Record(
-            step=k, loss=loss(origin + t * d), theta=origin + t * d, rho=rho, step_length=length,
+            step=k,
+            loss=loss(origin + t * d),
+            theta=origin + t * d,
+            rho=rho,
+            step_length=length,
             extra={
-                "t": t, "length": float(d.norm()), "promised": promised, "true": rho * promised,
+                "t": t,
+                "length": float(d.norm()),
+                "promised": promised,
+                "true": rho * promised,
                 "model": G.loss + t * slope + t**2 * (-promised - slope),
-                "line": G.loss + c * t * slope, "turned": angle(d, -G.gradient),
-                "G": dense, "g": G.gradient, "origin": origin,
+                "line": G.loss + c * t * slope,
+                "turned": angle(d, -G.gradient),
+                "G": dense,
+                "g": G.gradient,
+                "origin": origin,
             },
-        )  # fmt: skip
+        )
 
 
 class _Landscape(figures.ContourPath):
@@ -110,14 +144,25 @@ class _Landscape(figures.ContourPath):
 
     def __init__(self, loss: Callable, path: Callable[[Record], Any]):
         super().__init__(
-            loss, x_range=[-3, 4.5], y_range=[-3, 4], levels=LEVELS, equal=True, path=path,
-            marks=MARKS, title="The step over the true loss", x_title="a, second layer",
-            y_title="b, first layer", height=WIDER,
-        )  # fmt: skip
+            loss,
+            x_range=[-3, 4.5],
+            y_range=[-3, 4],
+            levels=LEVELS,
+            equal=True,
+            path=path,
+            marks=MARKS,
+            title="The step over the true loss",
+            x_title="a, second layer",
+            y_title="b, first layer",
+            height=WIDER,
+        )
         self._model, self._circle = (
             self.follow(
                 go.Scatter(
-                    name=name, mode="lines+text", line=line, textposition="middle right",
+                    name=name,
+                    mode="lines+text",
+                    line=line,
+                    textposition="middle right",
                     textfont={"size": 12, "color": line["color"]},
                 )
             )
@@ -143,8 +188,11 @@ class _Landscape(figures.ContourPath):
 
 def _name(name: str, xs: Sequence, ys: Sequence) -> list[str]:
     """The name at the rightmost point that is well inside the picture."""
-    inside = [(x, i) for i, (x, y) in enumerate(zip(xs, ys, strict=True))
-              if x is not None and abs(x) < 4 and -2.6 < y < 3.6]  # fmt: skip
+    inside = [
+        (x, i)
+        for i, (x, y) in enumerate(zip(xs, ys, strict=True))
+        if x is not None and abs(x) < 4 and -2.6 < y < 3.6
+    ]
     place = max(inside, default=(0.0, -1))[1]
     return [name if i == place else "" for i in range(len(xs))]
 
@@ -172,9 +220,13 @@ def microscope(
     mus = np.logspace(-5, 1, 61)
     losses = figures.Curves(
         {"true loss": "loss", "model": _of("model"), "Armijo": _of("line")},
-        x=_of("t"), title="The loss along the step", x_title="t, fraction of the full step",
-        y_title="loss (nats)", x_range=[0, 1], y_range=[0.3, 1.5],
-    )  # fmt: skip
+        x=_of("t"),
+        title="The loss along the step",
+        x_title="t, fraction of the full step",
+        y_title="loss (nats)",
+        x_range=[0, 1],
+        y_range=[0.3, 1.5],
+    )
     losses.room(["plateau, Δ = 2"])  # the name of a former run
     return Panel(
         one_step,
@@ -188,11 +240,16 @@ def microscope(
             _Landscape(surface(closure), _quarters),
             losses,
             figures.Curves(
-                {"your step": _of("length")}, x=lambda r: 10 ** (6 * r.extra["t"] - 5),
+                {"your step": _of("length")},
+                x=lambda r: 10 ** (6 * r.extra["t"] - 5),
                 reference={name: (mus, _lengths(G, mus)) for name, G in models.items()},
-                title="Length of the damped step, for every μ", x_title="damping μ",
-                y_title="length |d(μ)|", x_log=True, x_range=[1e-5, 10],
-                y_log=True, y_range=[0.01, 100],
+                title="Length of the damped step, for every μ",
+                x_title="damping μ",
+                y_title="length |d(μ)|",
+                x_log=True,
+                x_range=[1e-5, 10],
+                y_log=True,
+                y_range=[0.01, 100],
             ),
         ],
         readout=_read,
@@ -200,7 +257,7 @@ def microscope(
         title="One step: what the model promises, and what comes true",
         goal="from the wall, a step longer than 1.9 with ρ of at least ¾",
         reached=reached("08.longest"),
-    )  # fmt: skip
+    )
 
 
 def _of(name: str) -> Callable[[Record], float]:
@@ -221,9 +278,14 @@ def _lengths(G: Any, mus: np.ndarray) -> list[float]:
 def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     r, e = records[-1], records[-1].extra
     verdict = (
-        "the loss rises" if r.rho <= 0 else "it decreases, if less than promised" if r.rho < 0.75
-        else "the model is right" if r.rho <= 1.25 else "it decreases more than promised"
-    )  # fmt: skip
+        "the loss rises"
+        if r.rho <= 0
+        else "it decreases, if less than promised"
+        if r.rho < 0.75
+        else "the model is right"
+        if r.rho <= 1.25
+        else "it decreases more than promised"
+    )
     return (
         f"The full step is {e['length']:.3g} long, {e['turned']:.0f}° away from −g. Promised "
         f"decrease {e['promised']:.4f}, true {e['true']:.4f}: ρ = {r.rho:.2f}, {verdict}. "
@@ -245,10 +307,14 @@ def unguarded(
         with torch.no_grad():
             theta += d
         yield Record(
-            step=step, loss=G.loss, damping=0.0, step_length=1.0, products=2,
+            step=step,
+            loss=G.loss,
+            damping=0.0,
+            step_length=1.0,
+            products=2,
             rho=reduction_ratio(G.loss - loss(theta), promised),
             cost=step * PATIENTS * (1 + 2 * G.product_cost + 1 / 3),
-        )  # fmt: skip
+        )
 
 
 def gradients(record: Record) -> float:
@@ -262,9 +328,12 @@ def arrival(records: Iterable[Record]) -> Record | None:
 
 
 def walking(
-    walk: Callable[..., Iterable[Record]], closure: Closure, starts: Sequence[str],
-    guards: Sequence[str], steps: int,
-) -> Panel:  # fmt: skip
+    walk: Callable[..., Iterable[Record]],
+    closure: Closure,
+    starts: Sequence[str],
+    guards: Sequence[str],
+    steps: int,
+) -> Panel:
     """`walk(start, guard, damping, radius)` yields the state before the first step and `steps`
     records with `theta` and `train_loss` after each step."""
     return Panel(
@@ -277,24 +346,36 @@ def walking(
         ],
         figures=[
             figures.ContourPath(
-                surface(closure), x_range=[-3, 4.5], y_range=[-3, 4], levels=LEVELS, equal=True,
-                marks=MARKS, title="The path over the true loss", x_title="a, second layer",
-                y_title="b, first layer", height=WIDER,
+                surface(closure),
+                x_range=[-3, 4.5],
+                y_range=[-3, 4],
+                levels=LEVELS,
+                equal=True,
+                marks=MARKS,
+                title="The path over the true loss",
+                x_title="a, second layer",
+                y_title="b, first layer",
+                height=WIDER,
             ),
             figures.Curves(
-                {"loss": lambda r: max(r.train_loss - LEAST, 1e-8)}, x=gradients,
-                title="Loss above its least value", x_title="cost in gradients of all patients",
-                y_title="nats", x_range=[0, 80], y_range=[1e-8, 1e3],
-                y_log=True, goal={"y": HOME, "label": "home"},
+                {"loss": lambda r: max(r.train_loss - LEAST, 1e-8)},
+                x=gradients,
+                title="Loss above its least value",
+                x_title="cost in gradients of all patients",
+                y_title="nats",
+                x_range=[0, 80],
+                y_range=[1e-8, 1e3],
+                y_log=True,
+                goal={"y": HOME, "label": "home"},
             ),
         ],
         readout=_tell,
         total=steps + 1,
         title="Twenty steps under guard",
         goal="find a guard and a first μ or Δ that bring both starts home, and a guard that does "
-             "not",
+        "not",
         reached=_both_ways(),
-    )  # fmt: skip
+    )
 
 
 def _both_ways() -> Callable[[Sequence[Record], Mapping[str, Any]], bool]:
@@ -318,9 +399,10 @@ def _tell(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     r, arrived = records[-1], arrival(records)
     rejected = sum(not q.accepted for q in records)
     where = (
-        f"at step {arrived.step}, after {gradients(arrived):.0f} gradients" if arrived
+        f"at step {arrived.step}, after {gradients(arrived):.0f} gradients"
+        if arrived
         else "not yet"
-    )  # fmt: skip
+    )
     return (
         f"Step {r.step}: loss {r.train_loss:.4g}, cost {gradients(r):.0f} gradients, {rejected} "
         f"steps rejected. Home (within 0.0001 of the least loss): {where}."

@@ -42,7 +42,7 @@ choice(
     ["in the gradient", "in the products of CG", "in the trial points"],
     truth=1,
     why="Of the 48 gradients of its four steps, the 32 products take 43.",
-)  # fmt: skip
+)
 
 Run = Callable[[int], Sequence[Record]]
 
@@ -127,25 +127,39 @@ def budget(
             figures.Curves(
                 {"RLHF": "train_loss"},
                 reference={"Adam": step_by_step(runs["Adam"], BUDGET)},
-                title="Objective, step by step", x_title="step", y_title="objective (nats)",
-                x_range=[0, BUDGET], y_range=[0.1, 3], y_log=True,
+                title="Objective, step by step",
+                x_title="step",
+                y_title="objective (nats)",
+                x_range=[0, BUDGET],
+                y_range=[0.1, 3],
+                y_log=True,
             ),
             figures.Curves(
-                {"RLHF": "train_loss"}, x=gradients, reference=others("train_loss"),
-                title="The same objective against cost", y_title="objective (nats)",
-                y_range=[0.1, 3], goal={"y": CLOSE * adam}, **money,
+                {"RLHF": "train_loss"},
+                x=gradients,
+                reference=others("train_loss"),
+                title="The same objective against cost",
+                y_title="objective (nats)",
+                y_range=[0.1, 3],
+                goal={"y": CLOSE * adam},
+                **money,
             ),
             figures.Curves(
-                {"RLHF": "val_loss"}, x=gradients, reference=others("val_loss"),
-                marker_at_min="RLHF", title="Validation loss against cost",
-                y_title="cross-entropy (nats)", y_range=[0.1, 3], **money,
+                {"RLHF": "val_loss"},
+                x=gradients,
+                reference=others("val_loss"),
+                marker_at_min="RLHF",
+                title="Validation loss against cost",
+                y_title="cross-entropy (nats)",
+                y_range=[0.1, 3],
+                **money,
             ),
         ],
         readout=_read,
         title="RLHF on handwritten digits, 60 gradient-equivalents",
         goal="with λ = 0.001, end within 5 % of the tuned Adam's objective",
         reached=reached("09.close_to_adam"),
-    )  # fmt: skip
+    )
 
 
 def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -167,12 +181,17 @@ def race(runs: Mapping[str, Sequence[Sequence[Record]]], target: float) -> Figur
     return charts.chart(
         {name: (spent, curve.mean) for name, curve in curves.items()},
         bands={name: (curve.low, curve.high) for name, curve in curves.items()},
-        title="Objective against cost, five seeds each", x_title="cost in gradient-equivalents",
-        y_title="objective (nats)", x_range=[0, BUDGET], y_range=[0.11, 2.5], y_log=True,
-        lines={f"target {target}": target}, height=360,
+        title="Objective against cost, five seeds each",
+        x_title="cost in gradient-equivalents",
+        y_title="objective (nats)",
+        x_range=[0, BUDGET],
+        y_range=[0.11, 2.5],
+        y_log=True,
+        lines={f"target {target}": target},
+        height=360,
         readout="Adam is ahead for the first 40 gradients; in the end four curves lie between "
-                "0.12 and 0.14, and L-BFGS is the lowest.",
-    )  # fmt: skip
+        "0.12 and 0.14, and L-BFGS is the lowest.",
+    )
 
 
 def search(grid: Mapping[str, Any]) -> list[tuple[dict, list[float]]]:
@@ -189,14 +208,18 @@ def best_of(ranking: Sequence[tuple[dict, list[float]]], adam: float) -> Figure:
     for settings, objectives in reversed(ranking):  # the best one comes last
         least[settings["curvature_size"], settings["max_iter"]] = statistics.fmean(objectives)
     return charts.cells(
-        caps, [f"{size:,}" for size in sizes],
+        caps,
+        [f"{size:,}" for size in sizes],
         [[100 * (least[size, cap] / adam - 1) for cap in caps] for size in sizes],
-        log=True, unit="% above Adam",
-        title="Objective at the end, in % above Adam's", x_title="cap: products a step",
-        y_title="curvature batch", height=270,
+        log=True,
+        unit="% above Adam",
+        title="Objective at the end, in % above Adam's",
+        x_title="cap: products a step",
+        y_title="curvature batch",
+        height=270,
         readout="The least lies at 5 products from 200 images; with all 1,000 images no setting "
-                "comes near.",
-    )  # fmt: skip
+        "comes near.",
+    )
 
 
 def ends(rows: Mapping[str, Sequence[float]], **axes: Any) -> Figure:
@@ -204,8 +227,10 @@ def ends(rows: Mapping[str, Sequence[float]], **axes: Any) -> Figure:
     adam = statistics.fmean(rows["Adam"])
     return charts.ranking(
         {name: (statistics.fmean(v), min(v), max(v)) for name, v in rows.items()},
-        lines={"Adam's mean": adam}, marked=["Adam"], **axes,
-    )  # fmt: skip
+        lines={"Adam's mean": adam},
+        marked=["Adam"],
+        **axes,
+    )
 
 
 def stream(digits: Digits, seed: int, size: int = 50) -> Iterator[tuple[Tensor, Tensor]]:
@@ -219,7 +244,12 @@ def ratios(suspects: Mapping[str, Sequence[Record]]) -> Figure:
     """ρ of each step for each of some runs."""
     return charts.chart(
         {name: ([r.step for r in rs], [r.rho for r in rs]) for name, rs in suspects.items()},
-        kind="lines+markers", title="ρ at each of 25 steps", x_title="step", y_title="ρ",
-        x_range=[0.5, 25.5], y_range=[-9, 9], lines={"1: as promised": 1},
+        kind="lines+markers",
+        title="ρ at each of 25 steps",
+        x_title="step",
+        y_title="ρ",
+        x_range=[0.5, 25.5],
+        y_range=[-9, 9],
+        lines={"1: as promised": 1},
         readout="Two of the three stay near 1 or below it; the third leaves the picture.",
-    )  # fmt: skip
+    )

@@ -28,8 +28,12 @@ curve(
     "10.second",
     "Sketch the validation loss of RLHF without a penalty (λ = 0) over its first five steps.",
     truth=[0.691, 0.684, 0.651, 0.616, 0.733, 0.790],
-    axes={"x_range": [0, 5], "y_range": [0.4, 1.1], "x_title": "step",
-          "y_title": "validation loss in nats"},
+    axes={
+        "x_range": [0, 5],
+        "y_range": [0.4, 1.1],
+        "x_title": "step",
+        "y_title": "validation loss in nats",
+    },
     why="It falls and rises again: second order by itself is no cure.",
 )
 choice(
@@ -93,14 +97,16 @@ def fine_tuning(
     """
     runs = {(1, 0.2): list(adamw_records)}  # AdamW's, by trained layers and wrong labels
 
-    def generate(
-        lambda_reg, damping, max_iter, penalty, labels, frozen, curvature, solver, method
-    ):
+    def generate(lambda_reg, damping, max_iter, penalty, labels, frozen, curvature, solver, method):
         which = FROZEN[frozen], NOISE[labels]
         if method != "AdamW":
             yield from rlhf(
-                *which, lambda_reg=lambda_reg, damping=damping, max_iter=max_iter,
-                regularizer=PENALTIES[penalty], curvature=CURVATURE[curvature],
+                *which,
+                lambda_reg=lambda_reg,
+                damping=damping,
+                max_iter=max_iter,
+                regularizer=PENALTIES[penalty],
+                curvature=CURVATURE[curvature],
                 solver=SOLVERS[solver],
             )
             return
@@ -140,35 +146,60 @@ def fine_tuning(
         figures=[
             figures.Curves(
                 {"validation loss": "val_loss", "training loss": "train_loss"},
-                reference=beside(lambda r: r.step), marker_at_min="validation loss",
-                title="Step by step", goal={"y": 0.62},
-                **step | {"x_title": "step (AdamW: epoch)"}, **losses,
+                reference=beside(lambda r: r.step),
+                marker_at_min="validation loss",
+                title="Step by step",
+                goal={"y": 0.62},
+                **step | {"x_title": "step (AdamW: epoch)"},
+                **losses,
             ),
             figures.Curves(
-                {"validation loss": "val_loss"}, x=cost, reference=beside(cost),
+                {"validation loss": "val_loss"},
+                x=cost,
+                reference=beside(cost),
                 title="Validation loss against cost",
-                x_title="cost in gradients of the training set", x_range=[0, 50], **losses,
+                x_title="cost in gradients of the training set",
+                x_range=[0, 50],
+                **losses,
             ),
             figures.Curves(
-                {"validation loss": "val_loss"}, x="seconds",
-                reference=beside(lambda r: r.seconds), title="Validation loss against seconds",
-                x_title="seconds on this machine", x_range=[0, 40], **losses,
+                {"validation loss": "val_loss"},
+                x="seconds",
+                reference=beside(lambda r: r.seconds),
+                title="Validation loss against seconds",
+                x_title="seconds on this machine",
+                x_range=[0, 40],
+                **losses,
             ),
             figures.Curves(
-                {"ρ": "rho"}, reference={"as promised": ([0, STEPS], [1, 1])},
-                title="How far the quadratic model was right", y_title="ρ", y_range=[-3, 3],
-                **step, **size,
+                {"ρ": "rho"},
+                reference={"as promised": ([0, STEPS], [1, 1])},
+                title="How far the quadratic model was right",
+                y_title="ρ",
+                y_range=[-3, 3],
+                **step,
+                **size,
             ),
             LastStep(
-                _residuals, title="What CG leaves of the last system", x_title="CG iteration",
-                x_range=[0, 16.2], y_title="relative residual", y_log=True, y_range=[1e-4, 10],
+                _residuals,
+                title="What CG leaves of the last system",
+                x_title="CG iteration",
+                x_range=[0, 16.2],
+                y_title="relative residual",
+                y_log=True,
+                y_range=[1e-4, 10],
                 **size,
             ),
             Histogram(
-                {"before": partial(_extra, "weights before"),
-                 "now": partial(_extra, "weights now"), "change": partial(_extra, "change")},
+                {
+                    "before": partial(_extra, "weights before"),
+                    "now": partial(_extra, "weights now"),
+                    "change": partial(_extra, "change"),
+                },
                 title="Weights by size, in thirds of a decade",
-                x_title="modulus of a weight, or of its change", y_title="how many", **size,
+                x_title="modulus of a weight, or of its change",
+                y_title="how many",
+                **size,
             ),
         ],
         readout=_read,
@@ -178,7 +209,7 @@ def fine_tuning(
         keep=3,
         reached=reached("10.hold"),
         first=lambda values: first,
-    )  # fmt: skip
+    )
     panel.figures[3].keep = 0  # ρ is read for one run at a time
     return panel
 
@@ -194,14 +225,19 @@ def whole_model(rlhf: Run, past: Mapping[str, Any]) -> Panel:
         figures=[
             figures.Curves(
                 {"validation loss": "val_loss", "training loss": "train_loss"},
-                title="All 22.7 million weights", x_title="step",
-                y_title="cross-entropy in nats", x_range=[0, STEPS + 0.2], y_range=[0, 1.3],
+                title="All 22.7 million weights",
+                x_title="step",
+                y_title="cross-entropy in nats",
+                x_range=[0, STEPS + 0.2],
+                y_range=[0, 1.3],
             )
         ],
-        readout=_read, total=STEPS + 1, title="Fine-tuning all of BERT with RLHF",
+        readout=_read,
+        total=STEPS + 1,
+        title="Fine-tuning all of BERT with RLHF",
         on_release=False,
         first=lambda values: [Record(loss=row["train_loss"], **row) for row in past["records"]],
-    )  # fmt: skip
+    )
 
 
 def _extra(name: str, record: Record) -> Any:
@@ -237,27 +273,39 @@ def overfitting(records: Sequence[Record]) -> Figure:
     """Training and validation loss of a run over its epochs."""
     best, end = least(records), records[-1]
     return charts.chart(
-        {"validation loss": ([r.step for r in records], [r.val_loss for r in records]),
-         "training loss": ([r.step for r in records], [r.train_loss for r in records])},
-        kind="lines+markers", lines={"a coin": COIN}, title="AdamW, epoch by epoch",
-        x_title="epoch", x_range=[0, STEPS], y_title="cross-entropy in nats", y_range=[0, 1.2],
+        {
+            "validation loss": ([r.step for r in records], [r.val_loss for r in records]),
+            "training loss": ([r.step for r in records], [r.train_loss for r in records]),
+        },
+        kind="lines+markers",
+        lines={"a coin": COIN},
+        title="AdamW, epoch by epoch",
+        x_title="epoch",
+        x_range=[0, STEPS],
+        y_title="cross-entropy in nats",
+        y_range=[0, 1.2],
         readout=f"Validation loss {best.val_loss:.2f} at epoch {best.step}, {end.val_loss:.2f} "
-                f"at the end; accuracy {best.val_accuracy:.2f} and {end.val_accuracy:.2f}. "
-                f"{end.train_accuracy:.0%} of the training labels are learnt.",
-    )  # fmt: skip
+        f"at the end; accuracy {best.val_accuracy:.2f} and {end.val_accuracy:.2f}. "
+        f"{end.train_accuracy:.0%} of the training labels are learnt.",
+    )
 
 
 def against_cost(runs: Mapping[str, Sequence[Record]]) -> Figure:
     """The validation losses of several runs over their cost."""
-    ends = "; ".join(f"{name} {least(run).val_loss:.2f} and {run[-1].val_loss:.2f}"
-                     for name, run in runs.items())
+    ends = "; ".join(
+        f"{name} {least(run).val_loss:.2f} and {run[-1].val_loss:.2f}" for name, run in runs.items()
+    )
     return charts.chart(
         {name: ([cost(r) for r in run], [r.val_loss for r in run]) for name, run in runs.items()},
-        kind="lines+markers", lines={"a coin": COIN}, title="Validation loss against cost",
-        x_title="cost in gradients of the training set", x_range=[0, 30],
-        y_title="cross-entropy in nats", y_range=[0.45, 1.05],
+        kind="lines+markers",
+        lines={"a coin": COIN},
+        title="Validation loss against cost",
+        x_title="cost in gradients of the training set",
+        x_range=[0, 30],
+        y_title="cross-entropy in nats",
+        y_range=[0.45, 1.05],
         readout=f"Least value and end: {ends}.",
-    )  # fmt: skip
+    )
 
 
 def promises(records: Sequence[Record]) -> Figure:
@@ -266,12 +314,16 @@ def promises(records: Sequence[Record]) -> Figure:
     at = [r.step for r in steps]
     return charts.chart(
         {"ρ": (at, [r.rho for r in steps]), "damping μ": (at, [r.damping for r in steps])},
-        kind="lines+markers", lines={"as promised": 1, "uphill below": 0},
-        title="ρ and μ of the run that is held", x_title="step", x_range=[0.8, STEPS + 0.2],
-        y_title="ρ, and μ", y_range=[-1.2, 2],
+        kind="lines+markers",
+        lines={"as promised": 1, "uphill below": 0},
+        title="ρ and μ of the run that is held",
+        x_title="step",
+        x_range=[0.8, STEPS + 0.2],
+        y_title="ρ, and μ",
+        y_range=[-1.2, 2],
         readout=f"ρ begins at {steps[0].rho:.2f} and 1 is a kept promise; "
-                f"{sum(r.rho < 0 for r in steps)} of {len(steps)} full steps went uphill.",
-    )  # fmt: skip
+        f"{sum(r.rho < 0 for r in steps)} of {len(steps)} full steps went uphill.",
+    )
 
 
 def whole_recorded(past: Mapping[str, Any]) -> Figure:
@@ -284,21 +336,29 @@ def whole_recorded(past: Mapping[str, Any]) -> Figure:
         for name, rows in runs.items()
     )
     return charts.chart(
-        {name: ([r["cost"] / GRADIENT for r in rows], [r["val_loss"] for r in rows])
-         for name, rows in runs.items()},
-        kind="lines+markers", lines={"a coin": COIN}, title="All 22.7 million weights (recorded)",
-        x_title="cost in gradients of the training set", x_range=[0, 28],
-        y_title="validation loss in nats", y_range=[0.3, 1],
+        {
+            name: ([r["cost"] / GRADIENT for r in rows], [r["val_loss"] for r in rows])
+            for name, rows in runs.items()
+        },
+        kind="lines+markers",
+        lines={"a coin": COIN},
+        title="All 22.7 million weights (recorded)",
+        x_title="cost in gradients of the training set",
+        x_range=[0, 28],
+        y_title="validation loss in nats",
+        y_range=[0.3, 1],
         readout=f"{said}.",
-    )  # fmt: skip
+    )
 
 
 TUNING_SEED, EARLY = 100, "AdamW, stopped early"
 KNOBS = {"adamw": "learning rate", "l2sp": "λ", "l1sp": "λ", "l1": "λ"}
 NAMES = {
-    "adamw": "AdamW", "l2sp": "RLHF, L2 to the start", "l1sp": "RLHF, L1 to the start",
+    "adamw": "AdamW",
+    "l2sp": "RLHF, L2 to the start",
+    "l1sp": "RLHF, L1 to the start",
     "l1": "RLHF, L1 to zero",
-}  # fmt: skip
+}
 
 
 class Sst2:
@@ -343,8 +403,12 @@ class Sst2:
 
     def runs(self, method: str, value: float) -> list[Any]:
         """The runs of the seeds that judge."""
-        return [r for r in self.document["runs"] if r["settings"]["seed"] != TUNING_SEED
-                and (r["settings"]["method"], r["settings"]["value"]) == (method, value)]
+        return [
+            r
+            for r in self.document["runs"]
+            if r["settings"]["seed"] != TUNING_SEED
+            and (r["settings"]["method"], r["settings"]["value"]) == (method, value)
+        ]
 
     def values(self, name: str, measure: str) -> list[float]:
         """A measure of a contender, one for each seed."""
@@ -352,8 +416,10 @@ class Sst2:
 
     def past_least(self, name: str) -> list[float]:
         """How far its test loss lies above the least that the same run ever had."""
-        return [row["test_loss"] - min(s["test_loss"] for s in run["result"]["steps"])
-                for row, run in self.contenders[name]]
+        return [
+            row["test_loss"] - min(s["test_loss"] for s in run["result"]["steps"])
+            for row, run in self.contenders[name]
+        ]
 
     def gaps(self, name: str) -> list[float]:
         """Test loss above that of AdamW stopped early, seed by seed."""
@@ -368,14 +434,20 @@ class Sst2:
 
     def tuning(self) -> Table:
         return Table(
-            [{"method": NAMES[m], "knob": knob,
-              "tried, with the selection loss": ", ".join(
-                  f"{value:g}: {loss:.3f}" for value, loss in sorted(self.tried(m).items())),
-              "chosen": f"{self.chosen[m]:g}",
-              "at the edge": "yes" if self.at_edge(m) else "no"}
-             for m, knob in KNOBS.items()],
+            [
+                {
+                    "method": NAMES[m],
+                    "knob": knob,
+                    "tried, with the selection loss": ", ".join(
+                        f"{value:g}: {loss:.3f}" for value, loss in sorted(self.tried(m).items())
+                    ),
+                    "chosen": f"{self.chosen[m]:g}",
+                    "at the edge": "yes" if self.at_edge(m) else "no",
+                }
+                for m, knob in KNOBS.items()
+            ],
             caption="What the tuning seed chose (recorded)",
-        )  # fmt: skip
+        )
 
     def ranking(self) -> Figure:
         """Test losses, the mean of the seeds and from the least to the largest."""
@@ -383,11 +455,14 @@ class Sst2:
         best, worst = (f(rows, key=lambda name: mean(rows[name])) for f in (min, max))
         return charts.ranking(
             {name: (mean(v), min(v), max(v)) for name, v in rows.items()},
-            lines={"a coin": COIN}, marked=[EARLY], title="Test loss on SST-2 (recorded)",
-            x_title="nats: mean and range of three seeds", x_range=[0.45, 1],
+            lines={"a coin": COIN},
+            marked=[EARLY],
+            title="Test loss on SST-2 (recorded)",
+            x_title="nats: mean and range of three seeds",
+            x_range=[0.45, 1],
             readout=f"Lowest: {best}, {mean(rows[best]):.3f}; highest: {worst}, "
-                    f"{mean(rows[worst]):.3f}.",
-        )  # fmt: skip
+            f"{mean(rows[worst]):.3f}.",
+        )
 
     def pairs(self) -> Figure:
         """The gaps to AdamW stopped early."""
@@ -396,11 +471,13 @@ class Sst2:
         lower = sum(gap < 0 for row in rows.values() for gap in row)
         return charts.ranking(
             {name: (mean(v), min(v), max(v)) for name, v in rows.items()},
-            lines={EARLY: 0}, title="Above AdamW stopped early",
-            x_title="difference of test losses in nats, by seed", x_range=[-0.05, 0.45],
+            lines={EARLY: 0},
+            title="Above AdamW stopped early",
+            x_title="difference of test losses in nats, by seed",
+            x_range=[-0.05, 0.45],
             readout=f"In {lower} of {len(rows) * seeds} places is the loss below that of AdamW "
-                    "stopped early.",
-        )  # fmt: skip
+            "stopped early.",
+        )
 
     def table(self) -> Table:
         def both(name: str, measure: str) -> str:
@@ -408,15 +485,24 @@ class Sst2:
             return f"{mean(found):.3f} ± {stdev(found):.3f}"
 
         return Table(
-            [{"": name, "test loss": both(name, "test_loss"),
-              "above its own least": mean(self.past_least(name)),
-              "accuracy": both(name, "test_accuracy"),
-              "training labels learnt": mean(self.values(name, "train_accuracy")),
-              "cost in gradients": mean(self.values(name, "cost"))} for name in self.contenders],
+            [
+                {
+                    "": name,
+                    "test loss": both(name, "test_loss"),
+                    "above its own least": mean(self.past_least(name)),
+                    "accuracy": both(name, "test_accuracy"),
+                    "training labels learnt": mean(self.values(name, "train_accuracy")),
+                    "cost in gradients": mean(self.values(name, "cost")),
+                }
+                for name in self.contenders
+            ],
             caption="Three seeds, mean ± standard deviation (recorded)",
-            formats={"above its own least": ".3f", "training labels learnt": ".3f",
-                     "cost in gradients": ".1f"},
-        )  # fmt: skip
+            formats={
+                "above its own least": ".3f",
+                "training labels learnt": ".3f",
+                "cost in gradients": ".1f",
+            },
+        )
 
 
 def _last(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,9 +106,10 @@ def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float
         for step, (found, unseen) in enumerate(search(n, sample, folds, first, seeds, rule), 1):
             cost = cost_of(found.chosen, unseen, found.lambdas)
             yield Record(
-                step=step, loss=found.chosen_row.mean,
+                step=step,
+                loss=found.chosen_row.mean,
                 extra={"found": found, "unseen": unseen, "cost": cost},
-            )  # fmt: skip
+            )
 
     return Panel(
         generate,
@@ -124,29 +125,38 @@ def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float
             Marked(
                 {"cross-validation": _mean, "unseen reviews": _unseen},
                 marks={"least mean": _least, "rule's choice": _rule, "what it gets": _gets},
-                title="Loss at each λ", y_title="cross-entropy (nats)", y_range=[0.2, 1.2],
+                title="Loss at each λ",
+                y_title="cross-entropy (nats)",
+                y_range=[0.2, 1.2],
                 **TICKS,
             ),
             figures.Curves(
                 {"cost": lambda record: record.extra["cost"]},
-                title="What the choice costs, path by path", x_title="finished paths",
-                y_title="nats above the best λ", x_range=[1, 200], x_log=True,
-                y_range=[-0.005, 0.3], goal={"y": (FOOLED, 0.3)},
+                title="What the choice costs, path by path",
+                x_title="finished paths",
+                y_title="nats above the best λ",
+                x_range=[1, 200],
+                x_log=True,
+                y_range=[-0.005, 0.3],
+                goal={"y": (FOOLED, 0.3)},
             ),
             Shares(
-                _shares, {"single folds": "path", "seeds": "path"},
-                title="Who wins: share at each λ", y_title="share of winners",
-                y_range=[0, 1.05], **TICKS,
+                _shares,
+                {"single folds": "path", "seeds": "path"},
+                title="Who wins: share at each λ",
+                y_title="share of winners",
+                y_range=[0, 1.05],
+                **TICKS,
             ),
         ],
         readout=_read,
         total=lambda values: values["folds"] * values["seeds"],
         title="Cross-validation on few reviews",
         goal="n = 60, sample 3, K = 5, one seed, rule min: a seed whose winner costs 0.1 nats or "
-             "more",
+        "more",
         keep=3,
         reached=reached("11.fooled"),
-    )  # fmt: skip
+    )
 
 
 def _mean(record):
@@ -222,9 +232,14 @@ def curve(
         labels["1se"] = ["the rule's choice"]
     kind = {name: "markers" if len(x) == 1 else "lines+markers" for name, (x, _) in series.items()}
     figure = charts.chart(
-        series, kind=kind, labels=labels, lines=lines, y_title="cross-entropy (nats)",
-        bands={"cross-validation": (columns["low"], columns["high"])}, **(TICKS | axes),
-    )  # fmt: skip
+        series,
+        kind=kind,
+        labels=labels,
+        lines=lines,
+        y_title="cross-entropy (nats)",
+        bands={"cross-validation": (columns["low"], columns["high"])},
+        **(TICKS | axes),
+    )
     # Above the marks lie the band and the line of the limit.
     places = {"least mean": "bottom center", "1se": "bottom right"}
     figure.widget.fixed = [
@@ -241,9 +256,11 @@ def votes(found: LambdaSelection, best: float, **axes: Any) -> Figure:
     return charts.chart(
         {"single folds": shares[0], "seeds": shares[1], "best unseen": ([best], [top + 0.08])},
         kind={"single folds": "lines+markers", "seeds": "lines+markers", "best unseen": "markers"},
-        labels={"best unseen": ["best for the unseen"]}, y_title="share of winners",
-        y_range=[0, top + 0.2], **(TICKS | axes),
-    )  # fmt: skip
+        labels={"best unseen": ["best for the unseen"]},
+        y_title="share of winners",
+        y_range=[0, top + 0.2],
+        **(TICKS | axes),
+    )
 
 
 def by_sample(rows: Sequence[Mapping[str, Any]], readout: str) -> Figure:
@@ -260,10 +277,15 @@ def by_sample(rows: Sequence[Mapping[str, Any]], readout: str) -> Figure:
             "ten seeds": (places, [row["found"].best for row in rows]),
             "best for the unseen": (places, [row["hindsight"] for row in rows]),
         },
-        kind="markers", title="Winners of ten samples of 60 reviews", x_title="sample",
-        y_title="λ", y_log=True, x_range=[-0.6, len(rows) - 0.4], y_range=[0.0007, 15],
+        kind="markers",
+        title="Winners of ten samples of 60 reviews",
+        x_title="sample",
+        y_title="λ",
+        y_log=True,
+        x_range=[-0.6, len(rows) - 0.4],
+        y_range=[0.0007, 15],
         readout=readout,
-    )  # fmt: skip
+    )
 
 
 def per_sample(values: Mapping[str, Sequence[float]], **axes: Any) -> Figure:
@@ -272,17 +294,22 @@ def per_sample(values: Mapping[str, Sequence[float]], **axes: Any) -> Figure:
     shift = {name: 0.16 * (k - (len(values) - 1) / 2) for k, name in enumerate(values)}
     return charts.chart(
         {name: ([i + shift[name] for i in range(count)], list(v)) for name, v in values.items()},
-        kind="markers", x_title="sample", x_range=[-0.6, count - 0.4], **axes,
-    )  # fmt: skip
+        kind="markers",
+        x_title="sample",
+        x_range=[-0.6, count - 0.4],
+        **axes,
+    )
 
 
 def accuracies(habits: Mapping[str, Sequence[float]], **axes: Any) -> Figure:
     """Mean, least and largest accuracy of each habit, and what a coin has."""
     return charts.ranking(
         {name: (statistics.fmean(some), min(some), max(some)) for name, some in habits.items()},
-        lines={"the truth: 0.5": 0.5}, x_title="accuracy on coin labels", x_range=[0.3, 1.0],
+        lines={"the truth: 0.5": 0.5},
+        x_title="accuracy on coin labels",
+        x_range=[0.3, 1.0],
         **axes,
-    )  # fmt: skip
+    )
 
 
 def of_study(study: Mapping[str, Any]) -> tuple[LambdaSelection, Scores]:

@@ -25,9 +25,14 @@ from ..table import Table
 COIN = 0.693
 NOISE = {"0 % wrong": 0.0, "20 % wrong": 0.2, "40 % wrong": 0.4}
 PENALTIES = {
-    "L1": "l1", "L2": "l2", "elastic net": "elastic-net", "pseudo-Huber": "pseudo-huber",
-    "group lasso": "group-lasso", "L2-SP": "l2sp", "L1-SP": "l1sp",
-}  # fmt: skip
+    "L1": "l1",
+    "L2": "l2",
+    "elastic net": "elastic-net",
+    "pseudo-Huber": "pseudo-huber",
+    "group lasso": "group-lasso",
+    "L2-SP": "l2sp",
+    "L1-SP": "l1sp",
+}
 OTHERS = ("dropout", "label smoothing", "decoupled decay")
 METHODS = {"RLHF": "rlhf", "AdamW": "adamw"}
 
@@ -38,8 +43,8 @@ number(
     truth=4,
     within=0,
     why="Those with a kink: L1 and elastic net make single zeros, the group lasso whole rows, and "
-        "L1-SP leaves weights where they began. L2, pseudo-Huber and L2-SP make nothing exact.",
-)  # fmt: skip
+    "L1-SP leaves weights where they began. L2, pseudo-Huber and L2-SP make nothing exact.",
+)
 choice(
     "12.list",
     "You send a fine-tuned model to somebody who has the pre-trained one, as a list of the weights "
@@ -108,34 +113,48 @@ def regularizers(train: Callable[..., Iterable[Record]], samples: int) -> Panel:
         figures=[
             figures.Curves(
                 {"validation loss": "val_loss", "training loss": "train_loss"},
-                marker_at_min="validation loss", title="Losses", goal={"y": 0.68},
-                y_title="cross-entropy in nats", y_range=[0, 1.6], **steps,
+                marker_at_min="validation loss",
+                title="Losses",
+                goal={"y": 0.68},
+                y_title="cross-entropy in nats",
+                y_range=[0, 1.6],
+                **steps,
             ),
             figures.Curves(
                 {"exactly 0": _extra("zeros"), "as they began": _extra("unmoved")},
-                title="What is exact", goal={"y": (0.95, 1.03)}, y_title="share of the weights",
-                y_range=[-0.03, 1.03], **steps,
+                title="What is exact",
+                goal={"y": (0.95, 1.03)},
+                y_title="share of the weights",
+                y_range=[-0.03, 1.03],
+                **steps,
             ),
             figures.Curves(
                 {"from the start": _extra("distance"), "from zero": _extra("weight_norm")},
-                title="How far, and how large", y_title="distance (2-norm)", y_range=[0, 10],
+                title="How far, and how large",
+                y_title="distance (2-norm)",
+                y_range=[0, 10],
                 **steps,
             ),
             Histogram(
-                {"before": _extra("weights before"), "now": _extra("weights now"),
-                 "change": _extra("change")},
-                most=1e6, title="Weights by size, in thirds of a decade",
-                x_title="modulus of a weight, or of its change", y_title="how many",
+                {
+                    "before": _extra("weights before"),
+                    "now": _extra("weights now"),
+                    "change": _extra("change"),
+                },
+                most=1e6,
+                title="Weights by size, in thirds of a decade",
+                x_title="modulus of a weight, or of its change",
+                y_title="how many",
             ),
         ],
         readout=read,
         total=9,
         title="Ten regularizers, two optimizers",
         goal="95 % of the weights exactly as they began, and a validation loss that ends below "
-             "0.68, within 0.05 of its least value",
+        "0.68, within 0.05 of its least value",
         keep=2,
         reached=reached("12.few_changes"),
-    )  # fmt: skip
+    )
 
 
 def _extra(name: str) -> Callable[[Record], Any]:
@@ -149,14 +168,19 @@ Runs = Mapping[str, Sequence[Record]]
 
 def exact(runs: Runs) -> Figure:
     """Which share of the weights is exact at the end of each run."""
-    rows = {kind: [run[-1].extra[name] for name in ("zeros", "unmoved")]
-            for kind, run in runs.items()}
+    rows = {
+        kind: [run[-1].extra[name] for name in ("zeros", "unmoved")] for kind, run in runs.items()
+    }
     made = [kind for kind, row in rows.items() if max(row) > 0.5]
     return charts.cells(
-        ["exactly 0", "exactly as they began"], list(rows), list(rows.values()), digits=2,
-        title="Share of the weights that is exact", height=300,
+        ["exactly 0", "exactly as they began"],
+        list(rows),
+        list(rows.values()),
+        digits=2,
+        title="Share of the weights that is exact",
+        height=300,
         readout=f"Most weights are exact with {', '.join(made)}.",
-    )  # fmt: skip
+    )
 
 
 def losses(runs: Runs) -> Figure:
@@ -166,53 +190,84 @@ def losses(runs: Runs) -> Figure:
         end, least = runs[kind][-1].val_loss, min(r.val_loss for r in runs[kind])
         rows[kind] = (end, least, end)
     return charts.ranking(
-        rows, lines={"a coin": COIN}, title="Validation loss: the end and the least",
-        x_title="nats: a dot at the end, its line back to the least", x_range=[0.5, 3],
+        rows,
+        lines={"a coin": COIN},
+        title="Validation loss: the end and the least",
+        x_title="nats: a dot at the end, its line back to the least",
+        x_range=[0.5, 3],
         readout=f"Without a penalty {rows['none'][0]:.2f} at the end and {rows['none'][1]:.2f} on "
-                f"the way; the lowest end is {next(iter(rows.values()))[0]:.2f}.",
-    )  # fmt: skip
+        f"the way; the lowest end is {next(iter(rows.values()))[0]:.2f}.",
+    )
 
 
 def table(runs: Runs, strengths: Mapping[str, float]) -> Table:
     rows = [
-        {"": kind, "strength": f"{strengths[kind]:g}", "calibration error": m["ece"],
-         "distance from the start": m["distance"], "norm": m["weight_norm"]}
+        {
+            "": kind,
+            "strength": f"{strengths[kind]:g}",
+            "calibration error": m["ece"],
+            "distance from the start": m["distance"],
+            "norm": m["weight_norm"],
+        }
         for kind, m in ((kind, run[-1].extra) for kind, run in runs.items())
-    ]  # fmt: skip
-    return Table(rows, caption="RLHF after eight steps, 20 % of the labels wrong", formats={
-        "calibration error": ".3f", "distance from the start": ".2f", "norm": ".2f"})
+    ]
+    return Table(
+        rows,
+        caption="RLHF after eight steps, 20 % of the labels wrong",
+        formats={"calibration error": ".3f", "distance from the start": ".2f", "norm": ".2f"},
+    )
 
 
 def shrinking(sizes: Sequence[float], rest: Mapping[str, Sequence[float]]) -> Figure:
     """What several optimizers leave of weights that began at 1, by the size of the gradients."""
     return charts.cells(
-        [f"{size:g}" for size in sizes], list(rest), list(rest.values()), digits=2,
-        title="What is left of 1 after 300 steps", x_title="size of the gradients", height=240,
+        [f"{size:g}" for size in sizes],
+        list(rest),
+        list(rest.values()),
+        digits=2,
+        title="What is left of 1 after 300 steps",
+        x_title="size of the gradients",
+        height=240,
         readout="Plain gradient descent and AdamW take the same share at every size; Adam with an "
-                "L2 penalty does not.",
-    )  # fmt: skip
+        "L2 penalty does not.",
+    )
 
 
 def residuals(left: Mapping[str, Sequence[float]]) -> Figure:
     """Relative residuals of conjugate gradients, product by product."""
-    said = "; ".join(f"{name}: {row[-1]:.2g} after {len(row) - 1} products"
-                     for name, row in left.items())
+    said = "; ".join(
+        f"{name}: {row[-1]:.2g} after {len(row) - 1} products" for name, row in left.items()
+    )
     return charts.chart(
         {name: (range(len(row)), row) for name, row in left.items()},
-        kind="lines+markers", title="What conjugate gradients leave", x_title="products",
-        x_range=[0, 41], y_title="|b − Ax| / |b|", y_log=True, y_range=[3e-4, 100],
+        kind="lines+markers",
+        title="What conjugate gradients leave",
+        x_title="products",
+        x_range=[0, 41],
+        y_title="|b − Ax| / |b|",
+        y_log=True,
+        y_range=[3e-4, 100],
         readout=f"{said}.",
-    )  # fmt: skip
+    )
 
 
 # -- the record ---------------------------------------------------------------------------------
 
 DATA = {
-    "reviews, 0 % wrong": "reviews-0", "reviews, 20 % wrong": "reviews-20",
-    "reviews, 40 % wrong": "reviews-40", "SST-2": "sst2",
-}  # fmt: skip
-PARTS = {"l1": "L1", "l2": "L2", "l2sp": "L2-SP", "l1sp": "L1-SP", "none": "alone",
-         "elastic-net": "elastic net", "group-lasso": "group lasso"}
+    "reviews, 0 % wrong": "reviews-0",
+    "reviews, 20 % wrong": "reviews-20",
+    "reviews, 40 % wrong": "reviews-40",
+    "SST-2": "sst2",
+}
+PARTS = {
+    "l1": "L1",
+    "l2": "L2",
+    "l2sp": "L2-SP",
+    "l1sp": "L1-SP",
+    "none": "alone",
+    "elastic-net": "elastic net",
+    "group-lasso": "group lasso",
+}
 VERSUS = {"rlhf none": "against RLHF alone", "adamw stopped": "against AdamW stopped"}
 SIGNS = {"for": "+", "against": "−", "open": "·"}
 
@@ -239,14 +294,16 @@ def ranking(record: RegularizerRecord, data: str) -> Figure:
     ahead = [named(m) for m in methods if record.mean(data, m, "test_loss") < stopped]
     title = next(name for name, key in DATA.items() if key == data)
     return charts.ranking(
-        rows, lines={"AdamW stopped early": stopped, "a coin": COIN},
+        rows,
+        lines={"AdamW stopped early": stopped, "a coin": COIN},
         marked=[name for name in rows if name.startswith("RLHF")],
-        title=f"Test loss, {title} (recorded)", x_range=[0.4, 1.2],
+        title=f"Test loss, {title} (recorded)",
+        x_range=[0.4, 1.2],
         x_title="nats: mean of five seeds, its 95 % interval",
         readout=f"Below AdamW stopped early: {', '.join(ahead)}; the highest: "
-                f"{named(methods[-1])}, {record.mean(data, methods[-1], 'test_loss'):.3f}. "
-                "Diamonds are RLHF.",
-    )  # fmt: skip
+        f"{named(methods[-1])}, {record.mean(data, methods[-1], 'test_loss'):.3f}. "
+        "Diamonds are RLHF.",
+    )
 
 
 def comparison(record: RegularizerRecord) -> Panel:
@@ -266,25 +323,48 @@ def comparison(record: RegularizerRecord) -> Panel:
         data = DATA[values["data"]]
         methods = ranked(record, data)
         mine = next(m for m in methods if m.startswith("rlhf"))
-        said = [f"{named(m)} {record.mean(data, m, 'test_loss'):.3f} (at {record.value(data, m)})"
-                for m in (methods[0], mine, methods[-1])]
-        return (f"{values['data']}, sorted by mean test loss. Lowest: {said[0]}; the best of RLHF: "
-                f"{said[1]}; highest: {said[2]}.")
+        said = [
+            f"{named(m)} {record.mean(data, m, 'test_loss'):.3f} (at {record.value(data, m)})"
+            for m in (methods[0], mine, methods[-1])
+        ]
+        return (
+            f"{values['data']}, sorted by mean test loss. Lowest: {said[0]}; the best of RLHF: "
+            f"{said[1]}; highest: {said[2]}."
+        )
 
     names = {"y_title": "method", "height": 400}
     both = [
-        Intervals(lambda r: r["test_loss"], len(study.METHODS), x_range=[0.4, 1.5],
-                  title="Test loss at the end", x_title="cross-entropy in nats", **names),
-        Intervals(lambda r: r["ece"], len(study.METHODS), x_range=[0, 0.45],
-                  title="Calibration error at the end", x_title="ECE", **names),
-    ]  # fmt: skip
+        Intervals(
+            lambda r: r["test_loss"],
+            len(study.METHODS),
+            x_range=[0.4, 1.5],
+            title="Test loss at the end",
+            x_title="cross-entropy in nats",
+            **names,
+        ),
+        Intervals(
+            lambda r: r["ece"],
+            len(study.METHODS),
+            x_range=[0, 0.45],
+            title="Calibration error at the end",
+            x_title="ECE",
+            **names,
+        ),
+    ]
     line = {"color": GREY, "width": 1.5, "dash": "dash"}
-    both[0].fix(go.Scatter(
-        x=[COIN] * 3, y=[-len(study.METHODS) + 0.5, 1.1 - len(study.METHODS), 0.5],
-        mode="lines+text", line=line, text=["", "a coin ", ""],
-        textposition="top left", textfont={"size": 11, "color": GREY}, showlegend=False,
-        hoverinfo="skip",
-    ))  # fmt: skip
+    both[0].fix(
+        go.Scatter(
+            x=[COIN] * 3,
+            y=[-len(study.METHODS) + 0.5, 1.1 - len(study.METHODS), 0.5],
+            mode="lines+text",
+            line=line,
+            text=["", "a coin ", ""],
+            textposition="top left",
+            textfont={"size": 11, "color": GREY},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    )
     return Panel(
         show,
         controls=[choices("data", "data", list(DATA), "SST-2")],
@@ -304,68 +384,113 @@ def signs_of(record: RegularizerRecord, method: str, other: str) -> list[str]:
 
 def signs(record: RegularizerRecord) -> Figure:
     """Seed by seed against two yardsticks, on four data sets."""
-    rows = {named(m): [*signs_of(record, m, "rlhf none"), *signs_of(record, m, "adamw stopped")]
-            for m in study.METHODS}
+    rows = {
+        named(m): [*signs_of(record, m, "rlhf none"), *signs_of(record, m, "adamw stopped")]
+        for m in study.METHODS
+    }
     level = {"−": 0, "·": 1, "=": 1, "+": 2}
     xs = [0, 1, 2, 3, 4.4, 5.4, 6.4, 7.4]
     figure = charts.Still(
-        title="Gain in test loss, beyond chance", height=92 + 20 * len(rows), x_range=[-0.5, 7.9],
+        title="Gain in test loss, beyond chance",
+        height=92 + 20 * len(rows),
+        x_range=[-0.5, 7.9],
         y_range=[len(rows) - 0.5, -0.5],
         readout="Against AdamW stopped early "
-                f"{sum(row[4:].count('+') for row in rows.values())} places are better and "
-                f"{sum(row[4:].count('−') for row in rows.values())} worse.",
-    )  # fmt: skip
+        f"{sum(row[4:].count('+') for row in rows.values())} places are better and "
+        f"{sum(row[4:].count('−') for row in rows.values())} worse.",
+    )
     for part in (slice(0, 4), slice(4, 8)):
-        figure.place(go.Heatmap(
-            x=xs[part], y=list(range(len(rows))), zmin=0, zmax=2, showscale=False,
-            z=[[level[sign] for sign in row[part]] for row in rows.values()],
-            colorscale=[[0, "#E69F00"], [0.5, "#e4e4e4"], [1, "#56B4E9"]],
-            text=[row[part] for row in rows.values()], texttemplate="%{text}",
-            textfont={"size": 14}, xgap=2, ygap=2, hoverinfo="skip",
-        ))  # fmt: skip
+        figure.place(
+            go.Heatmap(
+                x=xs[part],
+                y=list(range(len(rows))),
+                zmin=0,
+                zmax=2,
+                showscale=False,
+                z=[[level[sign] for sign in row[part]] for row in rows.values()],
+                colorscale=[[0, "#E69F00"], [0.5, "#e4e4e4"], [1, "#56B4E9"]],
+                text=[row[part] for row in rows.values()],
+                texttemplate="%{text}",
+                textfont={"size": 14},
+                xgap=2,
+                ygap=2,
+                hoverinfo="skip",
+            )
+        )
     columns = [name.removeprefix("reviews, ").removesuffix(" wrong") for name in DATA] * 2
     layout = figure.widget.axes
     figure.widget.axes = layout | {
         "xaxis": layout["xaxis"] | {"tickvals": xs, "ticktext": columns, "showgrid": False},
-        "yaxis": layout["yaxis"] | {"tickvals": list(range(len(rows))), "ticktext": list(rows),
-                                    "ticks": "", "showgrid": False},
+        "yaxis": layout["yaxis"]
+        | {
+            "tickvals": list(range(len(rows))),
+            "ticktext": list(rows),
+            "ticks": "",
+            "showgrid": False,
+        },
         "margin": layout["margin"] | {"l": 150, "t": 54},
         "annotations": [
-            {"text": text, "x": x, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom",
-             "showarrow": False, "font": {"size": 12}}
-            for text, x in zip(VERSUS.values(), (1.5, 5.9), strict=True)],
-    }  # fmt: skip
+            {
+                "text": text,
+                "x": x,
+                "xref": "x",
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 12},
+            }
+            for text, x in zip(VERSUS.values(), (1.5, 5.9), strict=True)
+        ],
+    }
     return figure.done()
 
 
 MEASURES = {
-    "train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "accuracy",
-    "ece": "ECE", "weight_norm": "norm", "distance": "distance", "zeros": "zeros",
-    "unmoved": "unmoved", "cost": "cost",
-}  # fmt: skip
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "accuracy",
+    "ece": "ECE",
+    "weight_norm": "norm",
+    "distance": "distance",
+    "zeros": "zeros",
+    "unmoved": "unmoved",
+    "cost": "cost",
+}
 
 
 def means(record: RegularizerRecord, data: str) -> Table:
     """All measures of all methods on a data set."""
     return Table(
-        [{"": named(method), "value": f"{record.value(data, method)}"}
-         | {name: record.mean(data, method, key) for key, name in MEASURES.items()}
-         for method in ranked(record, data)],
+        [
+            {"": named(method), "value": f"{record.value(data, method)}"}
+            | {name: record.mean(data, method, key) for key, name in MEASURES.items()}
+            for method in ranked(record, data)
+        ],
         caption="Reviews with 20 % wrong labels, means of five seeds (recorded)",
-        formats=dict.fromkeys(MEASURES.values(), ".3f") | {
-            "norm": ".1f", "distance": ".1f", "cost": ".1f"},
-    )  # fmt: skip
+        formats=dict.fromkeys(MEASURES.values(), ".3f")
+        | {"norm": ".1f", "distance": ".1f", "cost": ".1f"},
+    )
 
 
 def l2_and_decay(record: RegularizerRecord) -> Table:
     """The values that L2 and decay were given, and what L2 then gets right."""
     return Table(
-        [{"data": name, "λ of RLHF with L2": record.value(data, "rlhf l2"),
-          "what it gets right": record.mean(data, "rlhf l2", "test_accuracy"),
-          "decay of AdamW": record.value(data, "adamw decay"),
-          "what that gets right": record.mean(data, "adamw decay", "test_accuracy")}
-         for name, data in DATA.items()],
+        [
+            {
+                "data": name,
+                "λ of RLHF with L2": record.value(data, "rlhf l2"),
+                "what it gets right": record.mean(data, "rlhf l2", "test_accuracy"),
+                "decay of AdamW": record.value(data, "adamw decay"),
+                "what that gets right": record.mean(data, "adamw decay", "test_accuracy"),
+            }
+            for name, data in DATA.items()
+        ],
         caption="Two kinds of pull to zero, as chosen (recorded)",
-        formats={"λ of RLHF with L2": "g", "decay of AdamW": "g", "what it gets right": ".3f",
-                 "what that gets right": ".3f"},
-    )  # fmt: skip
+        formats={
+            "λ of RLHF with L2": "g",
+            "decay of AdamW": "g",
+            "what it gets right": ".3f",
+            "what that gets right": ".3f",
+        },
+    )

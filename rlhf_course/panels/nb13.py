@@ -25,7 +25,7 @@ choice(
     ["too small", "about right", "too large"],
     truth=2,
     why="In each of three seeds the entities end lower with λ = 0.03 or 0.1: their hundreds of "
-        "words are much data, so the weights may go far.",
+    "words are much data, so the weights may go far.",
 )
 choice(
     "13.questions",
@@ -33,7 +33,7 @@ choice(
     ["too small", "about right", "too large"],
     truth=0,
     why="In each of three seeds the largest λ of the grid, 3, ends lowest: sixteen questions are "
-        "learnt by heart.",
+    "learnt by heart.",
 )
 choice(
     "13.optimizer",
@@ -41,21 +41,29 @@ choice(
     ["the curvature matrix for each loss", "the damping for each architecture", "nothing"],
     truth=2,
     why="All three losses are a mean of cross-entropies. What an architecture needs is a matter of "
-        "loading it.",
-)  # fmt: skip
+    "loading it.",
+)
 
 # task: data set, kind of model, what makes the task, how many samples, how they are cut
 TASKS: dict[str, tuple] = {
-    "sentiment":
-        ("course-reviews", "classification", text.ClassificationTask, 48, {"max_length": 32}),
+    "sentiment": (
+        "course-reviews",
+        "classification",
+        text.ClassificationTask,
+        48,
+        {"max_length": 32},
+    ),
     "entities": ("course-entities", "ner", text.EntityTask, 40, {"max_length": 40}),
     "questions": ("course-questions", "qa", text.QuestionTask, 16, {"max_length": 192}),
 }
 TINY = {
-    "BERT": "tiny-random-bert", "DistilBERT": "tiny-random-distilbert",
-    "RoBERTa": "tiny-random-roberta", "GPT-2": "tiny-random-gpt2", "T5": "tiny-random-t5",
+    "BERT": "tiny-random-bert",
+    "DistilBERT": "tiny-random-distilbert",
+    "RoBERTa": "tiny-random-roberta",
+    "GPT-2": "tiny-random-gpt2",
+    "T5": "tiny-random-t5",
     "ModernBERT": "tiny-random-modernbert",
-}  # fmt: skip
+}
 PRETRAINED = "MiniLM (a BERT), its top layer"
 MODELS = {PRETRAINED: "minilm"} | {f"tiny random {name}": where for name, where in TINY.items()}
 GOAL = 0.478  # nats of validation loss, on the entities
@@ -88,10 +96,13 @@ def tasks(fine_tuning: Steps) -> Panel:
         start = None
         for record in fine_tuning(**values):
             start = start or record
-            yield record.with_(extra=record.extra | {
-                "training": record.train_loss / start.train_loss,
-                "validation": record.val_loss / start.val_loss,
-            })  # fmt: skip
+            yield record.with_(
+                extra=record.extra
+                | {
+                    "training": record.train_loss / start.train_loss,
+                    "validation": record.val_loss / start.val_loss,
+                }
+            )
 
     def goal(values: Mapping[str, Any]) -> tuple[list[float], list[float]]:
         there = values["task"] == "entities" and values["model"] == PRETRAINED
@@ -107,14 +118,23 @@ def tasks(fine_tuning: Steps) -> Panel:
         ],
         figures=[
             figures.Curves(
-                {"validation": lambda r: r.extra["validation"],
-                 "training": lambda r: r.extra["training"]},
-                reference={"goal": goal}, marker_at_min="validation", title="Both losses",
-                y_title="loss, relative to the start", y_range=[0, 1.6], **steps,
+                {
+                    "validation": lambda r: r.extra["validation"],
+                    "training": lambda r: r.extra["training"],
+                },
+                reference={"goal": goal},
+                marker_at_min="validation",
+                title="Both losses",
+                y_title="loss, relative to the start",
+                y_range=[0, 1.6],
+                **steps,
             ),
             figures.Curves(
-                {"score": score}, title="Score on validation data",
-                y_title="accuracy or F1", y_range=[0, 1], **steps,
+                {"score": score},
+                title="Score on validation data",
+                y_title="accuracy or F1",
+                y_range=[0, 1],
+                **steps,
             ),
         ],
         readout=_read,
@@ -122,7 +142,7 @@ def tasks(fine_tuning: Steps) -> Panel:
         title="Three tasks, seven models, one optimizer",
         goal="entities with MiniLM: a validation loss below 0.478 at the end",
         reached=reached("13.transfer"),
-    )  # fmt: skip
+    )
 
 
 def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -139,9 +159,15 @@ def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
 def by_model(title: str, values: Mapping[tuple[str, str], float], readout: str) -> Figure:
     """Cells tasks × tiny models of `values[task, name]`."""
     return charts.cells(
-        list(TINY), list(TASKS), [[values[task, name] for name in TINY] for task in TASKS],
-        digits=2, height=190, title=title, x_title="tiny random model", readout=readout,
-    )  # fmt: skip
+        list(TINY),
+        list(TASKS),
+        [[values[task, name] for name in TINY] for task in TASKS],
+        digits=2,
+        height=190,
+        title=title,
+        x_title="tiny random model",
+        readout=readout,
+    )
 
 
 @torch.no_grad()
@@ -160,8 +186,13 @@ def pointing(job: text.QuestionTask) -> dict[str, Any]:
         loss = torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="none")
         losses.append(loss.mean(1))
     found = torch.cat(losses)
-    return {"windows": len(empty), "empty": int(empty.sum()), "first": first,
-            "loss_empty": float(found[empty].mean()), "loss_answer": float(found[~empty].mean())}
+    return {
+        "windows": len(empty),
+        "empty": int(empty.sum()),
+        "first": first,
+        "loss_empty": float(found[empty].mean()),
+        "loss_answer": float(found[~empty].mean()),
+    }
 
 
 # -- the recorded runs ------------------------------------------------------------------------
@@ -192,8 +223,9 @@ class Study:
 
     def extra(self, task: str, other: str, method: str = "rlhf") -> Tensor:
         """What the λ of the other task costs this one, in nats, one for each seed."""
-        return (self.losses(task, method, self.best(other, method))
-                - self.losses(task, method, self.best(task, method)))
+        return self.losses(task, method, self.best(other, method)) - self.losses(
+            task, method, self.best(task, method)
+        )
 
     def mean(self, task: str, method: str, value: float, key: str, step: int) -> float:
         """A loss before (0) or after (-1) the run, mean over the seeds."""
@@ -207,18 +239,25 @@ def along_steps(study: Study, value: float) -> Figure:
     """The validation loss of RLHF along its steps, for one λ."""
     series, bands = {}, {}
     for task in TASKS:
-        shares = [[loss / r["val_loss"][0] for loss in r["val_loss"]]
-                  for r in study.runs[task, "rlhf", value]]
+        shares = [
+            [loss / r["val_loss"][0] for loss in r["val_loss"]]
+            for r in study.runs[task, "rlhf", value]
+        ]
         columns = list(zip(*shares, strict=True))
         series[task] = (range(len(columns)), [statistics.fmean(c) for c in columns])
         bands[task] = ([min(c) for c in columns], [max(c) for c in columns])
     return charts.chart(
-        series, bands=bands, kind="lines+markers", title=f"RLHF with λ = {value:g} (recorded)",
-        x_title="step", y_title="validation loss / at the start", x_range=[0, 5.1],
+        series,
+        bands=bands,
+        kind="lines+markers",
+        title=f"RLHF with λ = {value:g} (recorded)",
+        x_title="step",
+        y_title="validation loss / at the start",
+        x_range=[0, 5.1],
         y_range=[0, 1.3],
         readout="Means of three seeds, and from the least to the largest: the entities still fall "
-                "where sentiment has begun to rise; the questions gain next to nothing.",
-    )  # fmt: skip
+        "where sentiment has begun to rise; the questions gain next to nothing.",
+    )
 
 
 def along_lambda(study: Study) -> Panel:
@@ -227,15 +266,21 @@ def along_lambda(study: Study) -> Panel:
 
     def spread(task: str, method: str, of: Callable[[Mapping], float]) -> tuple:
         found = [[of(r) for r in study.runs[task, method, v]] for v in study.lambdas]
-        return (study.lambdas, [statistics.fmean(c) for c in found], [min(c) for c in found],
-                [max(c) for c in found])
+        return (
+            study.lambdas,
+            [statistics.fmean(c) for c in found],
+            [min(c) for c in found],
+            [max(c) for c in found],
+        )
 
     def show(method: str) -> Iterator[dict]:
         yield {
-            "loss": {t: spread(t, keys[method], lambda r: r["val_loss"][-1] / r["val_loss"][0])
-                     for t in TASKS},
+            "loss": {
+                t: spread(t, keys[method], lambda r: r["val_loss"][-1] / r["val_loss"][0])
+                for t in TASKS
+            },
             "score": {t: spread(t, keys[method], lambda r: r["val_f1"]) for t in TASKS},
-        }  # fmt: skip
+        }
 
     def read(records: Sequence[dict], values: Mapping[str, Any]) -> str:
         said = []
@@ -248,22 +293,33 @@ def along_lambda(study: Study) -> Panel:
     def bands(key: str, **axes: Any) -> Bands:
         return Bands(
             {task: lambda record, task=task: record[key][task] for task in TASKS},
-            x_title="λ", x_range=[0.008, 4], x_log=True, **axes,
-        )  # fmt: skip
+            x_title="λ",
+            x_range=[0.008, 4],
+            x_log=True,
+            **axes,
+        )
 
     return Panel(
         show,
         controls=[choose("method", "method", list(keys))],
         figures=[
-            bands("loss", title="Validation loss at the end (recorded)",
-                  y_title="loss, relative to the start", y_range=[0, 1.8]),
-            bands("score", title="Score at the end (recorded)", y_title="accuracy or F1",
-                  y_range=[0, 1]),
+            bands(
+                "loss",
+                title="Validation loss at the end (recorded)",
+                y_title="loss, relative to the start",
+                y_range=[0, 1.8],
+            ),
+            bands(
+                "score",
+                title="Score at the end (recorded)",
+                y_title="accuracy or F1",
+                y_range=[0, 1],
+            ),
         ],
         readout=read,
         title="Three tasks along λ",
         keep=0,
-    )  # fmt: skip
+    )
 
 
 def other_lambda(study: Study) -> Figure:
@@ -274,14 +330,18 @@ def other_lambda(study: Study) -> Figure:
             if other != task:
                 extra = study.extra(task, other)
                 rows[f"{task}, λ of {other}"] = tuple(
-                    float(x) for x in (extra.mean(), extra.min(), extra.max()))
+                    float(x) for x in (extra.mean(), extra.min(), extra.max())
+                )
     return charts.ranking(
-        rows, lines={"no cost": 0}, title="What another task's λ costs (RLHF)",
-        x_title="nats above the own best λ", x_range=[-0.3, 2.2],
+        rows,
+        lines={"no cost": 0},
+        title="What another task's λ costs (RLHF)",
+        x_title="nats above the own best λ",
+        x_range=[-0.3, 2.2],
         readout="The questions with the λ of the entities: "
-                f"{rows['questions, λ of entities'][0]:.2f} nats on the mean of three seeds; with "
-                f"that of sentiment: {rows['questions, λ of sentiment'][0]:.2f}.",
-    )  # fmt: skip
+        f"{rows['questions, λ of entities'][0]:.2f} nats on the mean of three seeds; with "
+        f"that of sentiment: {rows['questions, λ of sentiment'][0]:.2f}.",
+    )
 
 
 # -- the two tests ------------------------------------------------------------------------------

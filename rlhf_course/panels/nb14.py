@@ -23,11 +23,15 @@ from ..studies import nb14_smaller as plan
 choice(
     "14.zeros",
     "Half of the weights of all layers are set to zero. What becomes of the file and of the time?",
-    ["file and time are halved", "the file is halved, the time stays",
-     "the file shrinks by about a fifth, the time stays", "both stay"],
+    [
+        "file and time are halved",
+        "the file is halved, the time stays",
+        "the file shrinks by about a fifth, the time stays",
+        "both stay",
+    ],
     truth=2,
     why="Only the layers shrink, which hold less than half of the numbers, and a zero still takes "
-        "a bit. A matrix with zeros is multiplied in full.",
+    "a bit. A matrix with zeros is multiplied in full.",
 )
 choice(
     "14.half",
@@ -39,34 +43,55 @@ choice(
 choice(
     "14.road",
     "Take the file to a sixth, 15 MB, at hardly any loss of accuracy. Which road gets there?",
-    ["zeros, chosen well", "heads and neurons taken out", "fewer bits, in the layers",
-     "fewer bits, the tables too", "a student of two layers"],
+    [
+        "zeros, chosen well",
+        "heads and neurons taken out",
+        "fewer bits, in the layers",
+        "fewer bits, the tables too",
+        "a student of two layers",
+    ],
     truth=3,
     why="Half of the bytes are tables, so a road that leaves them in 32 bits cannot get there.",
-)  # fmt: skip
+)
 
-KINDS = {"by size": "zeros", "by curvature": "zeros", "by surgeon": "zeros",
-         "heads": "parts taken out", "neurons": "parts taken out",
-         "bits": "fewer bits", "teacher": "student of 2 layers"}
+KINDS = {
+    "by size": "zeros",
+    "by curvature": "zeros",
+    "by surgeon": "zeros",
+    "heads": "parts taken out",
+    "neurons": "parts taken out",
+    "bits": "fewer bits",
+    "teacher": "student of 2 layers",
+}
 ORDERS = {"magnitude": "by size", "magnitude layer": "size, each layer", "obd": "OBD", "obs": "OBS"}
 LABELS = {  # of what else is recorded
-    ("bits", "8 dynamic"): "8 bits dynamic", ("bits", "8"): "8 bits",
+    ("bits", "8 dynamic"): "8 bits dynamic",
+    ("bits", "8"): "8 bits",
     ("bits", "8 table"): "8 bits, table",
-    ("bits", "4 table"): "4 bits, table", ("bits", "4 groups table"): "4 bits, groups, table",
-    ("bits", "3 groups table"): "3 bits, groups, table", ("heads", 0.5): "half of the heads",
+    ("bits", "4 table"): "4 bits, table",
+    ("bits", "4 groups table"): "4 bits, groups, table",
+    ("bits", "3 groups table"): "3 bits, groups, table",
+    ("heads", 0.5): "half of the heads",
     ("neurons", 0.5): "half of the neurons",
     **{("teacher", T): f"student, teacher at T = {T}" for T in plan.TEMPERATURES},
     ("labels alone", 2): "student, labels alone",
-}  # fmt: skip
+}
 TIMED = {
-    "dense": "whole", "zeros 0.7": "70 % zeros", "zeros 0.9": "90 % zeros",
-    "heads 0.5": "half of the heads", "neurons 0.5": "half of the neurons",
+    "dense": "whole",
+    "zeros 0.7": "70 % zeros",
+    "zeros 0.9": "90 % zeros",
+    "heads 0.5": "half of the heads",
+    "neurons 0.5": "half of the neurons",
     "both 0.5": "half of both",
-    "2 layers": "student of 2 layers", "bits 8": "8 bits", "bits 8 table": "8 bits, table",
-    "bits 4 table": "4 bits, table", "bits 4 groups table": "4 bits, groups, table",
-    "bits 3 groups table": "3 bits, groups, table", "bits 8 dynamic": "8 bits dynamic (torchao)",
+    "2 layers": "student of 2 layers",
+    "bits 8": "8 bits",
+    "bits 8 table": "8 bits, table",
+    "bits 4 table": "4 bits, table",
+    "bits 4 groups table": "4 bits, groups, table",
+    "bits 3 groups table": "3 bits, groups, table",
+    "bits 8 dynamic": "8 bits dynamic (torchao)",
     "bits 8 torch.ao": "8 bits dynamic (torch.ao)",
-}  # fmt: skip
+}
 
 Shrink = Callable[..., Iterable[Mapping[str, Any]]]
 Measures = Mapping[str, Any]
@@ -94,17 +119,40 @@ class Labelled(Points):
                 at = (math.log10(x) if self._logs["x"] else x, y)
                 low, high = axes["xaxis"]["range"]
                 bottom, top = axes["yaxis"]["range"]
-                spots.append((at, label, self._width * (at[0] - low) / (high - low),
-                              height * (at[1] - bottom) / (top - bottom)))
+                spots.append(
+                    (
+                        at,
+                        label,
+                        self._width * (at[0] - low) / (high - low),
+                        height * (at[1] - bottom) / (top - bottom),
+                    )
+                )
         taken = [(x - 7, y - 7, x + 7, y + 7) for _, _, x, y in spots]
         made = []
         for at, name, x, y in sorted(spots, key=lambda spot: (-spot[3], spot[2])):
             near, (dx, dy) = _place_label(_half(name), x, y, taken, (self._width, height))
             taken += [_box(_half(name), x + dx, y + dy), *(() if near else _line(x, y, dx, dy))]
-            made.append({"x": at[0], "y": at[1], "text": name, "font": {"size": 11, "color": INK},
-                         **({"showarrow": False, "xshift": dx, "yshift": dy} if near else
-                            {"showarrow": True, "ax": dx, "ay": -dy, "arrowhead": 0,
-                             "arrowwidth": 1, "arrowcolor": GREY, "standoff": 6})})
+            made.append(
+                {
+                    "x": at[0],
+                    "y": at[1],
+                    "text": name,
+                    "font": {"size": 11, "color": INK},
+                    **(
+                        {"showarrow": False, "xshift": dx, "yshift": dy}
+                        if near
+                        else {
+                            "showarrow": True,
+                            "ax": dx,
+                            "ay": -dy,
+                            "arrowhead": 0,
+                            "arrowwidth": 1,
+                            "arrowcolor": GREY,
+                            "standoff": 6,
+                        }
+                    ),
+                }
+            )
         return made
 
 
@@ -123,8 +171,10 @@ def _box(half: float, x: float, y: float) -> Box:
 def _line(x: float, y: float, dx: float, dy: float) -> list[Box]:
     """Small boxes along the line from a point to its label."""
     n = max(int(math.hypot(dx, dy) // 5), 1)
-    return [(x + dx * k / n - 1, y + dy * k / n - 1, x + dx * k / n + 1, y + dy * k / n + 1)
-            for k in range(2, n)]
+    return [
+        (x + dx * k / n - 1, y + dy * k / n - 1, x + dx * k / n + 1, y + dy * k / n + 1)
+        for k in range(2, n)
+    ]
 
 
 def _place_label(
@@ -134,21 +184,35 @@ def _place_label(
     that is free, for the label and for the line to it."""
     others = [b for b in taken if not (b[0] < x < b[2] and b[1] < y < b[3])]
     beside = [(0.0, 18.0), (0.0, -18.0), (half + 12, 0.0), (-half - 12, 0.0)]
-    far = [(r * math.cos(a) + half * round(math.cos(a), 3), r * math.sin(a))
-           for r in range(22, 130, 8) for a in (k * math.pi / 12 for k in range(24))]
+    far = [
+        (r * math.cos(a) + half * round(math.cos(a), 3), r * math.sin(a))
+        for r in range(22, 130, 8)
+        for a in (k * math.pi / 12 for k in range(24))
+    ]
 
     def shared(a: Box, boxes: Sequence[Box]) -> float:
-        return sum(max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-                   * max(0.0, min(a[3], b[3]) - max(a[1], b[1])) for b in boxes)
+        return sum(
+            max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+            * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+            for b in boxes
+        )
 
     def cost(place: tuple[float, float]) -> float:
         box = _box(half, x + place[0], y + place[1])
-        outside = (max(0, -box[0]) + max(0, box[2] - area[0] - 14) + max(0, 7 - box[1])
-                   + max(0, box[3] - area[1]))
-        crossed = 0.0 if place in beside else sum(
-            shared(piece, others) for piece in _line(x, y, *place))
-        return 10 * (5 * outside + shared(box, taken) + 5 * crossed) + math.hypot(
-            place[0], place[1]) + 15 * (place not in beside)
+        outside = (
+            max(0, -box[0])
+            + max(0, box[2] - area[0] - 14)
+            + max(0, 7 - box[1])
+            + max(0, box[3] - area[1])
+        )
+        crossed = (
+            0.0 if place in beside else sum(shared(piece, others) for piece in _line(x, y, *place))
+        )
+        return (
+            10 * (5 * outside + shared(box, taken) + 5 * crossed)
+            + math.hypot(place[0], place[1])
+            + 15 * (place not in beside)
+        )
 
     best = min(beside + far, key=cost)
     return best in beside, best
@@ -173,10 +237,18 @@ def roads(shrink: Shrink, whole: Measures) -> Panel:
         for step, m in enumerate(shrink(**settings), 1):
             newest = (m["bytes"] / 1e6, m["accuracy"], m["ms"] / m["ms_whole"], name)
             points[:] = [*before, newest]  # a student's epochs are one point that moves
-            yield Record(step=step, loss=m["loss"], extra=dict(m) | {
-                "megabytes": newest[0], "megabytes_whole": size, "whole": accuracy,
-                "points": {kind: list(some) for kind, some in found.items()}, "newest": newest,
-            })  # fmt: skip
+            yield Record(
+                step=step,
+                loss=m["loss"],
+                extra=dict(m)
+                | {
+                    "megabytes": newest[0],
+                    "megabytes_whole": size,
+                    "whole": accuracy,
+                    "points": {kind: list(some) for kind, some in found.items()},
+                    "newest": newest,
+                },
+            )
 
     def by_time(point: tuple) -> Point:
         return point[2], point[1], 1.0, point[3]
@@ -187,9 +259,14 @@ def roads(shrink: Shrink, whole: Measures) -> Panel:
     def figure(place: Callable[[tuple], Point], **axes: Any) -> Labelled:
         return Labelled(
             lambda r: {kind: [place(p) for p in some] for kind, some in r.extra["points"].items()},
-            list(found), newest=lambda r: place(r.extra["newest"]), unit=1.6,
-            y_title="accuracy", y_range=[0.45, 1.0], x_log=True, **axes,
-        )  # fmt: skip
+            list(found),
+            newest=lambda r: place(r.extra["newest"]),
+            unit=1.6,
+            y_title="accuracy",
+            y_range=[0.45, 1.0],
+            x_log=True,
+            **axes,
+        )
 
     return Panel(
         follow,
@@ -201,11 +278,19 @@ def roads(shrink: Shrink, whole: Measures) -> Panel:
             log_slider("temperature", "temperature T", low=0.5, high=20, value=2),
         ],
         figures=[
-            figure(by_bytes, title="Accuracy against bytes", x_title="file in MB",
-                   x_range=[4, 130],
-                   goal={"x": (4, MEGABYTES), "y": (accuracy - LOST, 1.0)}),
-            figure(by_time, title="Accuracy against time", x_range=[0.2, 5],
-                   x_title="CPU time of 16 reviews / the whole model's"),
+            figure(
+                by_bytes,
+                title="Accuracy against bytes",
+                x_title="file in MB",
+                x_range=[4, 130],
+                goal={"x": (4, MEGABYTES), "y": (accuracy - LOST, 1.0)},
+            ),
+            figure(
+                by_time,
+                title="Accuracy against time",
+                x_range=[0.2, 5],
+                x_title="CPU time of 16 reviews / the whole model's",
+            ),
         ],
         readout=_read,
         total=lambda values: 3 if values["way"] == "teacher" else 1,
@@ -213,7 +298,7 @@ def roads(shrink: Shrink, whole: Measures) -> Panel:
         goal="at most 15 MB, and at most 0.03 of accuracy lost",
         on_release=False,
         reached=reached("14.small"),
-    )  # fmt: skip
+    )
 
 
 def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -229,8 +314,9 @@ def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
 def spots(points: Mapping[str, Sequence[tuple[float, float, str]]], **axes: Any) -> Labelled:
     """A still figure of `points`: kind -> (MB, accuracy, label)."""
     record = {kind: [(x, y, 1.0, name) for x, y, name in some] for kind, some in points.items()}
-    made = Labelled(lambda r: r, list(points), unit=2.0, x_title="file in MB",
-                    y_title="accuracy", **axes)  # fmt: skip
+    made = Labelled(
+        lambda r: r, list(points), unit=2.0, x_title="file in MB", y_title="accuracy", **axes
+    )
     made.show([record])
     return made
 
@@ -241,11 +327,14 @@ def made_here(ends: Mapping[str, Measures], whole: Measures) -> Labelled:
     for name, m in ends.items():
         points[name] = [(m["bytes"] / 1e6, m["accuracy"], name)]
     return spots(
-        points, title="Five small models, and the whole one", x_log=True, x_range=[4, 130],
+        points,
+        title="Five small models, and the whole one",
+        x_log=True,
+        x_range=[4, 130],
         y_range=[0.45, 1.0],
         readout="Half of the weights at zero are one file, and two models: by size a coin, by "
-                "curvature nearly the whole. In 8 bits the file is a quarter, at no loss.",
-    )  # fmt: skip
+        "curvature nearly the whole. In 8 bits the file is a quarter, at no loss.",
+    )
 
 
 # -- the recorded runs ------------------------------------------------------------------------
@@ -269,8 +358,12 @@ class Study:
 
     def less(self, method: str, value: Any) -> list[float]:
         """Accuracy less the whole model's, seed by seed."""
-        return [a - b for a, b in zip(self.all(method, value, "accuracy"),
-                                      self.all("dense", 0, "accuracy"), strict=True)]
+        return [
+            a - b
+            for a, b in zip(
+                self.all(method, value, "accuracy"), self.all("dense", 0, "accuracy"), strict=True
+            )
+        ]
 
     def time(self, name: str, sentences: int) -> float:
         """CPU time as a share of the whole model's."""
@@ -286,8 +379,12 @@ def orders(study: Study) -> Panel:
         word, fractions = after[then]
         keys = [("dense", 0)] + [(by + word, f) for f in fractions if (by + word, f) in study.runs]
         found = [study.all(*k, key) for k in keys]
-        return ([100 * f for _, f in keys], [statistics.fmean(c) for c in found],
-                [min(c) for c in found], [max(c) for c in found])
+        return (
+            [100 * f for _, f in keys],
+            [statistics.fmean(c) for c in found],
+            [min(c) for c in found],
+            [max(c) for c in found],
+        )
 
     def show(then: str) -> Iterator[dict]:
         yield {key: {by: curve(by, then, key) for by in ORDERS} for key in ("accuracy", "loss")}
@@ -295,58 +392,84 @@ def orders(study: Study) -> Panel:
     def read(records: Sequence[dict], values: Mapping[str, Any]) -> str:
         said = ", ".join(
             f"{ORDERS[by]} {records[-1]['accuracy'][by][1][-1]:.3f} (loss "
-            f"{records[-1]['loss'][by][1][-1]:.2f})" for by in ORDERS)
+            f"{records[-1]['loss'][by][1][-1]:.2f})"
+            for by in ORDERS
+        )
         most = records[-1]["accuracy"]["obs"][0][-1]
-        return (f"With {most:.0f} % zeros and {values['then']} after the cut, mean accuracy of "
-                f"three seeds: {said}.")
+        return (
+            f"With {most:.0f} % zeros and {values['then']} after the cut, mean accuracy of "
+            f"three seeds: {said}."
+        )
 
     def bands(key: str, **axes: Any) -> Bands:
         return Bands(
             {name: lambda record, by=by: record[key][by] for by, name in ORDERS.items()},
-            x_title="zeros in the layers, in %", x_range=[-2, 92], **axes,
-        )  # fmt: skip
+            x_title="zeros in the layers, in %",
+            x_range=[-2, 92],
+            **axes,
+        )
 
     return Panel(
         show,
         controls=[choose("then", "after the cut", list(after))],
         figures=[
-            bands("accuracy", title="Accuracy (recorded)", y_title="accuracy",
-                  y_range=[0.45, 0.95]),
-            bands("loss", title="Loss (recorded)", y_title="validation loss in nats",
-                  y_range=[0.15, 0.75]),
+            bands(
+                "accuracy", title="Accuracy (recorded)", y_title="accuracy", y_range=[0.45, 0.95]
+            ),
+            bands(
+                "loss",
+                title="Loss (recorded)",
+                y_title="validation loss in nats",
+                y_range=[0.15, 0.75],
+            ),
         ],
-        readout=read, title="Which weights may go: four orders", keep=0,
-    )  # fmt: skip
+        readout=read,
+        title="Which weights may go: four orders",
+        keep=0,
+    )
 
 
 def everything(study: Study) -> Labelled:
     """Accuracy against bytes of all roads."""
 
     def at(method: str, value: Any, name: str) -> tuple[float, float, str]:
-        return (study.mean(method, value, "bytes") / 1e6, study.mean(method, value, "accuracy"),
-                name)
+        return (
+            study.mean(method, value, "bytes") / 1e6,
+            study.mean(method, value, "accuracy"),
+            name,
+        )
 
     return spots(
         {
             "whole": [at("dense", 0, "whole")],
             "zeros by size": [at("magnitude", 0.5, "size 50 %")],
-            "zeros by curvature": [at("obd", f, f"OBD {f:.0%}".replace("%", " %"))
-                                   for f in plan.FRACTIONS]
+            "zeros by curvature": [
+                at("obd", f, f"OBD {f:.0%}".replace("%", " %")) for f in plan.FRACTIONS
+            ]
             + [at("obs", 0.7, "OBS 70 %")],
-            "parts taken out": [at("heads", 0.5, "half the heads"),
-                                at("neurons", 0.5, "half the neurons")],
-            "fewer bits": [at("bits", "8", "8 bits"), at("bits", "8 table", "8 bits, table"),
-                           at("bits", "4 table", "4 bits, table"),
-                           at("bits", "4 groups table", "4 bits, groups, table"),
-                           at("bits", "3 groups table", "3 bits, groups, table")],
-            "student of 2 layers": [at("teacher", 2, "student, T = 2"),
-                                    at("labels alone", 2, "student, labels alone")],
+            "parts taken out": [
+                at("heads", 0.5, "half the heads"),
+                at("neurons", 0.5, "half the neurons"),
+            ],
+            "fewer bits": [
+                at("bits", "8", "8 bits"),
+                at("bits", "8 table", "8 bits, table"),
+                at("bits", "4 table", "4 bits, table"),
+                at("bits", "4 groups table", "4 bits, groups, table"),
+                at("bits", "3 groups table", "3 bits, groups, table"),
+            ],
+            "student of 2 layers": [
+                at("teacher", 2, "student, T = 2"),
+                at("labels alone", 2, "student, labels alone"),
+            ],
         },
-        title="Accuracy against bytes (recorded)", x_range=[0, 100], y_range=[0.71, 0.94],
+        title="Accuracy against bytes (recorded)",
+        x_range=[0, 100],
+        y_range=[0.71, 0.94],
         height=400,
         readout="Means of three seeds. Left of 25 MB are only models whose tables are in few bits. "
-                "70 % zeros by size, a coin, lie below the picture.",
-    )  # fmt: skip
+        "70 % zeros by size, a coin, lie below the picture.",
+    )
 
 
 def less_accuracy(study: Study) -> Figure:
@@ -357,41 +480,57 @@ def less_accuracy(study: Study) -> Figure:
         rows[name] = (statistics.fmean(found), min(found), max(found))
     taught, alone = study.mean("teacher", 2, "loss"), study.mean("labels alone", 2, "loss")
     return charts.ranking(
-        rows, lines={"whole": 0}, title="Accuracy less the whole model's", x_range=[-0.1, 0.02],
+        rows,
+        lines={"whole": 0},
+        title="Accuracy less the whole model's",
+        x_range=[-0.1, 0.02],
         x_title="seed by seed: mean, least, largest",
         readout="Bits of the layers; table: of the embeddings, too. The "
-                f"student's loss is {taught:.2f} with a teacher at T = 2, {alone:.2f} with labels "
-                "alone.",
-    )  # fmt: skip
+        f"student's loss is {taught:.2f} with a teacher at T = 2, {alone:.2f} with labels "
+        "alone.",
+    )
 
 
 def times(study: Study) -> Figure:
     """CPU time as a share of the whole model's, of 16 sentences and of one."""
     values = [[study.time(name, size) for size in (16, 1)] for name in TIMED]
     return charts.cells(
-        ["16 sentences", "1 sentence"], list(TIMED.values()), values, log=True, digits=2,
-        title="CPU time / the whole model's", height=380,
+        ["16 sentences", "1 sentence"],
+        list(TIMED.values()),
+        values,
+        log=True,
+        digits=2,
+        title="CPU time / the whole model's",
+        height=380,
         readout="Recorded, one thread, all kinds in turn. Only smaller matrices are quicker; of "
-                "the small integers only the older torch.ao.",
-    )  # fmt: skip
+        "the small integers only the older torch.ao.",
+    )
 
 
 def l1(study: Study) -> Figure:
     """Accuracy over the share of zeros: L1 while training, or pruning after."""
-    keys = {"L1 while training": "accuracy", "by size after": "magnitude after",
-            "OBD after": "obd after"}
+    keys = {
+        "L1 while training": "accuracy",
+        "by size after": "magnitude after",
+        "OBD after": "obd after",
+    }
     zeros = [100 * study.mean("l1", value, "zeros") for value in plan.L1]
-    found = {name: [study.all("l1", value, key) for value in plan.L1]
-             for name, key in keys.items()}
+    found = {name: [study.all("l1", value, key) for value in plan.L1] for name, key in keys.items()}
     return charts.chart(
         {name: (zeros, [statistics.fmean(c) for c in columns]) for name, columns in found.items()},
-        bands={name: ([min(c) for c in columns], [max(c) for c in columns])
-               for name, columns in found.items()},
-        kind="lines+markers", title="The same zeros, three ways (recorded)",
-        x_title="zeros in the layers, in %", y_title="accuracy", x_range=[0, 100],
+        bands={
+            name: ([min(c) for c in columns], [max(c) for c in columns])
+            for name, columns in found.items()
+        },
+        kind="lines+markers",
+        title="The same zeros, three ways (recorded)",
+        x_title="zeros in the layers, in %",
+        y_title="accuracy",
+        x_range=[0, 100],
         y_range=[0.45, 0.95],
         readout="Zeros of λ = "
-                + ", ".join(f"{value:g} ({share:.0f} %)" for value, share in
-                            zip(plan.L1, zeros, strict=True))
-                + "; means of three seeds, and from the least to the largest.",
-    )  # fmt: skip
+        + ", ".join(
+            f"{value:g} ({share:.0f} %)" for value, share in zip(plan.L1, zeros, strict=True)
+        )
+        + "; means of three seeds, and from the least to the largest.",
+    )

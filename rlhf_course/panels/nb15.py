@@ -28,8 +28,8 @@ number(
     within=0.5,
     unit="forward passes",
     why="Double backward passes through all three products once more, with two new ones each. A "
-        "product with G takes 4.",
-)  # fmt: skip
+    "product with G takes 4.",
+)
 choice(
     "15.tokens",
     "A step of MiniLM on 16 sentences: 128 tokens in each in place of 64. How much more time and "
@@ -42,8 +42,8 @@ choice(
     ],
     truth=1,
     why="Most work is in the weight matrices, once for each token. Of the memory the vectors, as "
-        "long as all weights, do not grow at all.",
-)  # fmt: skip
+    "long as all weights, do not grow at all.",
+)
 number(
     "15.four",
     "Ten products with G for BERT-base on 32 sentences take, say, 100 seconds on one machine. How "
@@ -52,8 +52,8 @@ number(
     within=8,
     unit="seconds",
     why="Each has a quarter of the sentences, 25 seconds; the sum of a vector of 438 MB takes "
-        "another five seconds, ten times.",
-)  # fmt: skip
+    "another five seconds, ten times.",
+)
 
 LONGEST = "tokens T = 128,"  # a line of the name of a former run
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
@@ -81,8 +81,10 @@ def cases(document: Mapping[str, Any]) -> tuple[list[Case], list[Case]]:
     for run in document["runs"]:
         s, result = run["settings"], run["result"]
         shape, at = Transformer(*s["sizes"]), (s["batch"], s["tokens"])
-        work = {what: shape.cg("Gv", *at, 5) if what == "cg Gv" else shape.work(what, *at)
-                for what in result["seconds"]}
+        work = {
+            what: shape.cg("Gv", *at, 5) if what == "cg Gv" else shape.work(what, *at)
+            for what in result["seconds"]
+        }
         seconds = {what: (work[what], took) for what, took in result["seconds"].items()}
         peaks = {what: (shape.memory(what, *at), peak) for what, peak in result["peaks"].items()}
         found[s["calibrates"]].append(Case(shape, *at, seconds, peaks))
@@ -92,7 +94,10 @@ def cases(document: Mapping[str, Any]) -> tuple[list[Case], list[Case]]:
 def pairs(machine: Machine, found: Sequence[Case]) -> dict[str, list[tuple[float, float]]]:
     """(measured, predicted) of "whole steps" and "single passes" in seconds, "memory" in bytes."""
     made: dict[str, list[tuple[float, float]]] = {
-        "whole steps": [], "single passes": [], "memory": []}
+        "whole steps": [],
+        "single passes": [],
+        "memory": [],
+    }
     for case in found:
         for what, (work, took) in case.seconds.items():
             kind = "whole steps" if what == "cg Gv" else "single passes"
@@ -110,26 +115,43 @@ def against(
     series: dict[str, Any] = {"as measured": (ends, ends)}
     series |= {name: tuple(zip(*points, strict=True)) for name, points in shown.items()}
     kinds = {"as measured": "lines"} | dict.fromkeys(shown, "markers")
-    told = [f"of {len(points)} {name} {sum(0.75 <= p / m <= 1.25 for m, p in points)} lie in the "
-            f"band, {min(p / m for m, p in points):.2f} to {max(p / m for m, p in points):.2f} "
-            "times the measured" for name, points in shown.items()]  # fmt: skip
+    told = [
+        f"of {len(points)} {name} {sum(0.75 <= p / m <= 1.25 for m, p in points)} lie in the "
+        f"band, {min(p / m for m, p in points):.2f} to {max(p / m for m, p in points):.2f} "
+        "times the measured"
+        for name, points in shown.items()
+    ]
     return charts.chart(
-        series, kind=kinds, title=title, x_title=f"measured ({unit})",
+        series,
+        kind=kinds,
+        title=title,
+        x_title=f"measured ({unit})",
         y_title=f"predicted ({unit})",
-        bands={"as measured": ([0.75 * x for x in ends], [1.25 * x for x in ends])}, legend=True,
-        x_log=True, y_log=True, x_range=span, y_range=span, height=340,
+        bands={"as measured": ([0.75 * x for x in ends], [1.25 * x for x in ends])},
+        legend=True,
+        x_log=True,
+        y_log=True,
+        x_range=span,
+        y_range=span,
+        height=340,
         readout=f"The band is 25 % to either side: {'; '.join(told)}.",
-    )  # fmt: skip
+    )
 
 
 def outside(machine: Machine, found: Sequence[Case]) -> list[dict[str, Any]]:
     """The single passes whose prediction is off by more than 25 %, as rows of a table."""
     rows = [
-        {"pass": what, "hidden size": case.shape.hidden,
-         "sentences x tokens": f"{case.batch} x {case.tokens}", "measured (ms)": 1000 * took,
-         "predicted / measured": machine.seconds(work) / took}
-        for case in found for what, (work, took) in case.seconds.items() if what != "cg Gv"
-    ]  # fmt: skip
+        {
+            "pass": what,
+            "hidden size": case.shape.hidden,
+            "sentences x tokens": f"{case.batch} x {case.tokens}",
+            "measured (ms)": 1000 * took,
+            "predicted / measured": machine.seconds(work) / took,
+        }
+        for case in found
+        for what, (work, took) in case.seconds.items()
+        if what != "cg Gv"
+    ]
     far = [row for row in rows if not 0.75 <= row["predicted / measured"] <= 1.25]
     return sorted(far, key=lambda row: row["predicted / measured"])
 
@@ -140,9 +162,12 @@ StepSeconds = Callable[..., tuple[float, float]]
 
 
 def step(
-    step_seconds: StepSeconds, machine: Machine, shapes: Mapping[str, Transformer],
-    networks: Sequence[str], recorded: Sequence[Case],
-) -> Panel:  # fmt: skip
+    step_seconds: StepSeconds,
+    machine: Machine,
+    shapes: Mapping[str, Transformer],
+    networks: Sequence[str],
+    recorded: Sequence[Case],
+) -> Panel:
     """`step_seconds(shape, batch, tokens, products, what, workers, network)` gives the seconds of
     the slowest worker's own work and those of all all-reduces."""
 
@@ -158,33 +183,57 @@ def step(
 
         lengths = [T for T in LENGTHS if T <= size.positions]
         own, sent = took(tokens, workers)
-        known = [c for c in recorded if c.shape == size and c.batch == batch
-                 and (products, workers) == (5, 1)]  # fmt: skip
-        yield Record(step=1, loss=own + sent, extra={
-            "own": own, "sent": sent, "gigabytes": gigabytes(size, batch, tokens, kind, workers),
-            "seconds": [(T, sum(took(T, workers))) for T in lengths],
-            "memory": [(T, gigabytes(size, batch, T, kind, workers)) for T in lengths],
-            "by_workers": {w: sum(took(tokens, w)) for w in WORKERS},
-            "seen seconds": [(c.tokens, c.seconds["cg Gv"][1]) for c in known if kind == "Gv"],
-            "seen memory": [(c.tokens, c.peaks["cg Hv"][1] / 1e9) for c in known if kind == "Hv"],
-            "unit": machine.seconds(size.work("gradient", batch, tokens)),
-        })  # fmt: skip
+        known = [
+            c
+            for c in recorded
+            if c.shape == size and c.batch == batch and (products, workers) == (5, 1)
+        ]
+        yield Record(
+            step=1,
+            loss=own + sent,
+            extra={
+                "own": own,
+                "sent": sent,
+                "gigabytes": gigabytes(size, batch, tokens, kind, workers),
+                "seconds": [(T, sum(took(T, workers))) for T in lengths],
+                "memory": [(T, gigabytes(size, batch, T, kind, workers)) for T in lengths],
+                "by_workers": {w: sum(took(tokens, w)) for w in WORKERS},
+                "seen seconds": [(c.tokens, c.seconds["cg Gv"][1]) for c in known if kind == "Gv"],
+                "seen memory": [
+                    (c.tokens, c.peaks["cg Hv"][1] / 1e9) for c in known if kind == "Hv"
+                ],
+                "unit": machine.seconds(size.work("gradient", batch, tokens)),
+            },
+        )
 
     panel_axes = {"x_title": "tokens in a text", "x_range": [7, 600], "x_log": True, "y_log": True}
     over_tokens = [
-        _in_powers(Bands(
-            {"predicted": _band(column)}, marks={"recorded": _mark(f"seen {column}")},
-            title=title, y_title=unit, y_range=span, **panel_axes,
-        ))
+        _in_powers(
+            Bands(
+                {"predicted": _band(column)},
+                marks={"recorded": _mark(f"seen {column}")},
+                title=title,
+                y_title=unit,
+                y_range=span,
+                **panel_axes,
+            )
+        )
         for column, title, unit, span in (
             ("seconds", "Seconds of one step", "seconds", [1e-1, 1e6]),
-            ("memory", "Memory of each worker", "GB", [1e-1, 1e4]))
-    ]  # fmt: skip
+            ("memory", "Memory of each worker", "GB", [1e-1, 1e4]),
+        )
+    ]
     efficiency = Efficiency(
-        _efficiency, {"efficiency": "line", "chosen": "mark"}, ghosts=["efficiency"],
-        title="Efficiency, and the chosen workers", x_title="workers W", y_title="efficiency",
-        x_range=[0.5, 16.5], y_range=[0, 1.05], goal={"y": 0.5},
-    )  # fmt: skip
+        _efficiency,
+        {"efficiency": "line", "chosen": "mark"},
+        ghosts=["efficiency"],
+        title="Efficiency, and the chosen workers",
+        x_title="workers W",
+        y_title="efficiency",
+        x_range=[0.5, 16.5],
+        y_range=[0, 1.05],
+        goal={"y": 0.5},
+    )
     return Panel(
         plan,
         controls=[
@@ -197,13 +246,15 @@ def step(
             drop_down("network", "network", list(networks), "1 Gbit/s"),
         ],
         figures=[over_tokens[0], efficiency, over_tokens[1]],
-        readout=lambda records, values: _read_step(records[-1].extra, values,
-                                                   shapes[values["shape"]].parameters),
-        title="What a step will cost", keep=2,
+        readout=lambda records, values: _read_step(
+            records[-1].extra, values, shapes[values["shape"]].parameters
+        ),
+        title="What a step will cost",
+        keep=2,
         goal="BERT-base, 32 x 128 tokens, 10 products with G, 1 Gbit/s: the most workers with an "
-             "efficiency of at least one half",
+        "efficiency of at least one half",
         reached=reached("15.workers"),
-    )  # fmt: skip
+    )
 
 
 class Efficiency(Sketch):
@@ -218,8 +269,9 @@ class Efficiency(Sketch):
 
 
 def _band(column: str) -> Callable[[Record], Any]:
-    return lambda record: tuple(zip(
-        *((x, y, y / 1.25, y * 1.25) for x, y in record.extra[column]), strict=True))
+    return lambda record: tuple(
+        zip(*((x, y, y / 1.25, y * 1.25) for x, y in record.extra[column]), strict=True)
+    )
 
 
 def _mark(column: str) -> Callable[[Record], Any]:
@@ -254,12 +306,20 @@ def _in_powers(figure: Any) -> Any:
 
 def doubled(curves: Mapping[str, Sequence[float]], readout: str) -> Any:
     """A chart of what twice the tokens cost, over the tokens before: 8, 16, and so on."""
-    return _in_powers(charts.chart(
-        {name: (LENGTHS[:-1], ys) for name, ys in curves.items()}, kind="lines+markers",
-        title="Twice the tokens: times as much", x_title="tokens, to be doubled",
-        y_title="times as much", x_log=True, x_range=[7, 300], y_range=[1, 2.7],
-        lines={"twice": 2}, readout=readout,
-    ))  # fmt: skip
+    return _in_powers(
+        charts.chart(
+            {name: (LENGTHS[:-1], ys) for name, ys in curves.items()},
+            kind="lines+markers",
+            title="Twice the tokens: times as much",
+            x_title="tokens, to be doubled",
+            y_title="times as much",
+            x_log=True,
+            x_range=[7, 300],
+            y_range=[1, 2.7],
+            lines={"twice": 2},
+            readout=readout,
+        )
+    )
 
 
 # -- a spectrum ---------------------------------------------------------------------------------
@@ -277,12 +337,20 @@ def approach(values: Sequence[Sequence[float]], eigenvalues: Sequence[float], re
     last = len(values) + 3
     points = [(k, x) for k, row in enumerate(values, 1) for x in row]
     return charts.chart(
-        {"Ritz values": tuple(zip(*points, strict=True)),
-         "all eigenvalues": ([last] * len(eigenvalues), list(eigenvalues))},
-        kind="markers", legend=True, title="Ritz values close in on the ends",
-        x_title="products", y_title="eigenvalue", x_range=[0, last + 1],
-        y_range=[min(eigenvalues) - 0.15, max(eigenvalues) + 0.15], height=340, readout=readout,
-    )  # fmt: skip
+        {
+            "Ritz values": tuple(zip(*points, strict=True)),
+            "all eigenvalues": ([last] * len(eigenvalues), list(eigenvalues)),
+        },
+        kind="markers",
+        legend=True,
+        title="Ritz values close in on the ends",
+        x_title="products",
+        y_title="eigenvalue",
+        x_range=[0, last + 1],
+        y_range=[min(eigenvalues) - 0.15, max(eigenvalues) + 0.15],
+        height=340,
+        readout=readout,
+    )
 
 
 def spectra(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> Panel:
@@ -303,25 +371,41 @@ def spectra(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> Panel:
 
     return Panel(
         chosen,
-        controls=[drop_down("matrix", "matrix", ["H", "G"]),
-                  drop_down("epochs", "epochs", ["0", "4"], "4")],
+        controls=[
+            drop_down("matrix", "matrix", ["H", "G"]),
+            drop_down("epochs", "epochs", ["0", "4"], "4"),
+        ],
         figures=[
-            Sketch(_stems, {"share of each Ritz value": "path"}, y_log=True,
-                   title="Where the eigenvalues are (recorded)", x_title="eigenvalue",
-                   y_title="share of all eigenvalues", x_range=[-20, 75], y_range=[1e-11, 3]),
+            Sketch(
+                _stems,
+                {"share of each Ritz value": "path"},
+                y_log=True,
+                title="Where the eigenvalues are (recorded)",
+                x_title="eigenvalue",
+                y_title="share of all eigenvalues",
+                x_range=[-20, 75],
+                y_range=[1e-11, 3],
+            ),
             _ranked(),
         ],
-        readout=read, title="The spectrum of 22.7 million weights", keep=0,
-    )  # fmt: skip
+        readout=read,
+        title="The spectrum of 22.7 million weights",
+        keep=0,
+    )
 
 
 def _ranked() -> Any:
     """The Ritz values by size, the negative ones marked."""
     return Sketch(
-        _sizes, {"positive": "points", "negative": "points"}, y_log=True,
-        title="Their sizes; squares are negative", x_title="rank by size", y_title="|Ritz value|",
-        x_range=[0, 21], y_range=[1e-10, 300],
-    )  # fmt: skip
+        _sizes,
+        {"positive": "points", "negative": "points"},
+        y_log=True,
+        title="Their sizes; squares are negative",
+        x_title="rank by size",
+        y_title="|Ritz value|",
+        x_range=[0, 21],
+        y_range=[1e-10, 300],
+    )
 
 
 def _stems(records: Sequence[Record], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,22 +85,33 @@ _SHORTER = (
     ("λ by 5-fold cross-validation against none, test loss", "folds against no penalty"),
     ("λ by 5-fold cross-validation against one split, test loss", "folds against one split"),
     (", accuracy above the whole model's less 0.02", ""),
-    (", 25% of the bytes", ""), (", 78% of the bytes", ""), (", 84% of the bytes", ""),
+    (", 25% of the bytes", ""),
+    (", 78% of the bytes", ""),
+    (", 84% of the bytes", ""),
     ("BERT-base's dense Hessian, 48 PB, against 1 TiB of memory", "the matrix against 1 TiB"),
-    ("a Hessian product of a 22.7-million-weight BERT against 10 gradients",
-     "a product against 10 gradients"),
-    ("BERT, 64 sentences, one solve in sample space against CG, gradients",
-     "sample space: BERT, one solve"),
-    ("MLP, batch 64, one solve in sample space against CG, gradients",
-     "sample space: MLP, one solve"),
+    (
+        "a Hessian product of a 22.7-million-weight BERT against 10 gradients",
+        "a product against 10 gradients",
+    ),
+    (
+        "BERT, 64 sentences, one solve in sample space against CG, gradients",
+        "sample space: BERT, one solve",
+    ),
+    (
+        "MLP, batch 64, one solve in sample space against CG, gradients",
+        "sample space: MLP, one solve",
+    ),
     ("digits, RLHF in sample space against CG, gradients", "sample space: digits, training"),
     ("reviews, RLHF in sample space against CG, gradients", "sample space: reviews, training"),
     ("a step by one inverse for each matrix, within 10% of Newton's", "the sketch: its step"),
-    ("bert with fused attention: scaled_dot_product_flash_attention_for_cpu has no second "
-     "derivative in PyTorch, and curvature products need it", "bert, fused attention"),
+    (
+        "bert with fused attention: scaled_dot_product_flash_attention_for_cpu has no second "
+        "derivative in PyTorch, and curvature products need it",
+        "bert, fused attention",
+    ),
     ("the largest second derivative of Σ|θ| is 0", "second derivative of Σ|θ|"),
     ("two layers, with a teacher against labels alone, validation ", "with a teacher, "),
-)  # fmt: skip
+)
 
 
 def short(about: str) -> str:
@@ -115,7 +126,9 @@ def _from_the_left(figure: Figure) -> Figure:
     axes = figure.widget.axes
     left = {"x": 0.01, "xref": "container"}
     figure.widget.axes = axes | {
-        "title": axes["title"] | left, "legend": axes.get("legend", {}) | left}
+        "title": axes["title"] | left,
+        "legend": axes.get("legend", {}) | left,
+    }
     return figure
 
 
@@ -129,11 +142,14 @@ def ledger_table(book: Book) -> Table:
     rows = []
     for name, judged in book.items():
         measured = {(len(c.benefits), c.of) for c in judged.comparisons if not c.exact}
-        rows.append({
-            "claim": name, "verdict": judged.verdict,
-            **{word: count(judged, word) for word in (FOR, AGAINST, OPEN)},
-            "numbers of": ", ".join(f"{n} {of}" for n, of in sorted(measured)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "claim": name,
+                "verdict": judged.verdict,
+                **{word: count(judged, word) for word in (FOR, AGAINST, OPEN)},
+                "numbers of": ", ".join(f"{n} {of}" for n, of in sorted(measured)),
+            }
+        )
     return Table(rows, caption="The ledger: comparisons for, against and open, and the verdict")
 
 
@@ -143,24 +159,33 @@ def ledger_chart(book: Book) -> Figure:
     words = [judged.verdict for judged in book.values()]
     found = ", ".join(f"{words.count(w)} {w}" for w in WORDS)
     figure = charts.Still(
-        legend=True, title="Comparisons of each claim", x_title="comparisons", x_range=[0, 10.5],
-        y_range=[len(names) - 0.5, -0.5], height=92 + 22 * len(names),
+        legend=True,
+        title="Comparisons of each claim",
+        x_title="comparisons",
+        x_range=[0, 10.5],
+        y_range=[len(names) - 0.5, -0.5],
+        height=92 + 22 * len(names),
         readout=f"The verdicts: {found}.",
-    )  # fmt: skip
+    )
     looks = ((FOR, PALETTE[0], ""), (OPEN, GREY, "."), (AGAINST, PALETTE[1], "/"))
     for word, colour, pattern in looks:
-        figure.place(go.Bar(
-            x=[count(book[name], word) for name in names], y=list(range(len(names))),
-            name=word, orientation="h", marker={
-                "color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
-        ))  # fmt: skip
+        figure.place(
+            go.Bar(
+                x=[count(book[name], word) for name in names],
+                y=list(range(len(names))),
+                name=word,
+                orientation="h",
+                marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+            )
+        )
     axes = figure.widget.axes
     figure.margin = figure.margin | {"l": 250}
     figure.widget.axes = figure.widget.axes | {
-        "barmode": "stack", "bargap": 0.25, "yaxis": axes["yaxis"] | {
-            "tickvals": list(range(len(names))), "ticks": "",
-            "ticktext": names},
-    }  # fmt: skip
+        "barmode": "stack",
+        "bargap": 0.25,
+        "yaxis": axes["yaxis"]
+        | {"tickvals": list(range(len(names))), "ticks": "", "ticktext": names},
+    }
     return _from_the_left(figure.done())
 
 
@@ -176,11 +201,14 @@ def differences(book: Book, names: Sequence[str], unit: str, **axes: Any) -> Fig
     said = [c.says for name in names for c in book[name].comparisons if c.unit == unit]
     verdicts = "; ".join(f"{name}: {book[name].verdict}" for name in names)
     return ranking(
-        rows, marked=marked, x_title=f"benefit ({unit})",
+        rows,
+        marked=marked,
+        x_title=f"benefit ({unit})",
         title="Mean benefits: for the claim is to the right",
         readout=f"{said.count(FOR)} for, {said.count(AGAINST)} against, {said.count(OPEN)} open "
-                f"(diamonds). {verdicts}.", **axes,
-    )  # fmt: skip
+        f"(diamonds). {verdicts}.",
+        **axes,
+    )
 
 
 def ranking(rows: Mapping[str, tuple[float, float, float]], **axes: Any) -> Figure:
@@ -191,10 +219,18 @@ def ranking(rows: Mapping[str, tuple[float, float, float]], **axes: Any) -> Figu
 def numbers(book: Book, names: Sequence[str]) -> Table:
     """The comparisons of these claims in numbers."""
     rows = [
-        {"claim": name, "comparison": short(c.about), "mean": c.mean, "low": c.interval[0],
-         "high": c.interval[1], "unit": c.unit, "says": c.says}
-        for name in names for c in book[name].comparisons
-    ]  # fmt: skip
+        {
+            "claim": name,
+            "comparison": short(c.about),
+            "mean": c.mean,
+            "low": c.interval[0],
+            "high": c.interval[1],
+            "unit": c.unit,
+            "says": c.says,
+        }
+        for name in names
+        for c in book[name].comparisons
+    ]
     signed = {column: "+.3f" for column in ("mean", "low", "high")}
     return Table(rows, caption="Mean benefits with their 95 % intervals", formats=signed)
 
@@ -229,17 +265,20 @@ def ledger_panel(pick: Callable[..., Iterable[Record]], book: Book) -> Panel:
         pick,
         controls=[drop_down("claim", "claim", list(book), ADAM)],
         figures=[
-            _from_the_left(Rows(
-                lambda r: scaled(r.extra["judged"]),
-                max(len(judged.comparisons) for judged in book.values()),
-                title="For the claim is to the right of 0", x_range=[-1.1, 1.1],
-                x_title="share of the row's largest",
-            )),
+            _from_the_left(
+                Rows(
+                    lambda r: scaled(r.extra["judged"]),
+                    max(len(judged.comparisons) for judged in book.values()),
+                    title="For the claim is to the right of 0",
+                    x_range=[-1.1, 1.1],
+                    x_title="share of the row's largest",
+                )
+            )
         ],
         readout=_read_claim,
         title="Fourteen claims",
         keep=0,
-    )  # fmt: skip
+    )
 
 
 def _read_claim(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -273,10 +312,14 @@ def again(retest: Callable[..., Iterable[Record]], book: Book) -> Panel:
         ],
         figures=[
             Intervals(
-                _yours, 1, title="Your seeds: for is to the right of 0", x_range=[-1.5, 2.5],
-                x_title="benefit, in the unit of the read-out", height=220,
+                _yours,
+                1,
+                title="Your seeds: for is to the right of 0",
+                x_range=[-1.5, 2.5],
+                x_title="benefit, in the unit of the read-out",
+                height=220,
                 goal={"x": (0, 2.5)},
-            ),
+            )
         ],
         readout=read,
         total=lambda values: values["seeds"],
@@ -285,7 +328,7 @@ def again(retest: Callable[..., Iterable[Record]], book: Book) -> Panel:
         reached=reached("16.untuned"),
         on_release=False,
         keep=0,
-    )  # fmt: skip
+    )
 
 
 def _yours(record: Record) -> dict[str, tuple[Sequence[float], float, float]]:

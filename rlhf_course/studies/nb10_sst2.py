@@ -60,12 +60,20 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     for r in records:
         test_loss, test_accuracy = task.score(unseen)
         row = {
-            "step": r.step, "train_loss": r.train_loss, "train_accuracy": r.train_accuracy,
-            "val_loss": r.val_loss, "val_accuracy": r.val_accuracy, "test_loss": test_loss,
-            "test_accuracy": test_accuracy, "penalty": r.penalty, "cost": r.cost / SENTENCES,
-            "distance": task.distance(), "damping": r.damping, "rho": r.rho,
+            "step": r.step,
+            "train_loss": r.train_loss,
+            "train_accuracy": r.train_accuracy,
+            "val_loss": r.val_loss,
+            "val_accuracy": r.val_accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "penalty": r.penalty,
+            "cost": r.cost / SENTENCES,
+            "distance": task.distance(),
+            "damping": r.damping,
+            "rho": r.rho,
             "products": r.products,
-        }  # fmt: skip
+        }
         steps.append(short(row))
     zeros = sum(int((p == 0).sum()) for _, p in task.trained())
     return {"steps": steps, "zeros": zeros, "weights": sum(p.numel() for _, p in task.trained())}
@@ -73,5 +81,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
 
 STUDY = Study(
     about=f"All of BERT on {SENTENCES} SST-2 sentences with {NOISE:.0%} wrong labels.",
-    runs=runs, run=run, files=("sst2_train.csv", "sst2_validation.csv"),
-)  # fmt: skip
+    runs=runs,
+    run=run,
+    files=("sst2_train.csv", "sst2_validation.csv"),
+)

@@ -32,9 +32,12 @@ def _task() -> text.ClassificationTask:
     train, unseen = text.load_dataset("course-reviews")
     few = train.subset(REVIEWS, seed=0)
     rows = text.TextDataset(
-        few.texts + unseen.texts, few.labels + unseen.labels, few.label_names, few.name,
+        few.texts + unseen.texts,
+        few.labels + unseen.labels,
+        few.label_names,
+        few.name,
         few.clean_labels + unseen.clean_labels,
-    )  # fmt: skip
+    )
     model, tokenizer = text.load_model("classification")
     # Its validation data is not used: the folds are parts of its rows.
     return text.ClassificationTask(
@@ -58,5 +61,6 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
 STUDY = Study(
     about=f"The top layer of BERT on {REVIEWS} reviews with L2-SP: {FOLDS} folds, "
     f"{len(SEEDS)} seeds, and what the unseen reviews say.",
-    runs=runs, run=run,
-)  # fmt: skip
+    runs=runs,
+    run=run,
+)

@@ -121,7 +121,7 @@ CHOSEN: dict[str, dict[str, float | str]] = {
         "rlhf stopped": 0.03,
         "adamw stopped": 0.0002,
     },
-}  # fmt: skip
+}
 
 
 def runs() -> Iterator[dict[str, Any]]:
@@ -159,10 +159,12 @@ def choose(recorded: list[dict[str, Any]]) -> dict[str, dict[str, float | str]]:
         for method in METHODS:
             moment = "best" if method in STOPPED else "end"
             losses = {
-                r["settings"]["value"]: r["result"][moment]["val_loss"] for r in recorded
-                if r["settings"]["seed"] == TUNING_SEED and r["settings"]["data"] == data
+                r["settings"]["value"]: r["result"][moment]["val_loss"]
+                for r in recorded
+                if r["settings"]["seed"] == TUNING_SEED
+                and r["settings"]["data"] == data
                 and r["settings"]["method"] == STOPPED.get(method, method)
-            }  # fmt: skip
+            }
             if losses:
                 found.setdefault(data, {})[method] = min(losses, key=losses.__getitem__)
     return found
@@ -216,10 +218,12 @@ def options_of(method: str, value: float | str) -> dict[str, Any]:
     if kind in ("l2sp", "l1sp"):
         return {"lr": LR, "regularizer": kind, "lambda_reg": value, "coupled": True}
     return {
-        "none": {"lr": value}, "decay": {"lr": LR, "lambda_reg": value},
-        "dropout": {"lr": LR, "dropout": value}, "smoothing": {"lr": LR},
+        "none": {"lr": value},
+        "decay": {"lr": LR, "lambda_reg": value},
+        "dropout": {"lr": LR, "dropout": value},
+        "smoothing": {"lr": LR},
         "freezing": {"lr": FROZEN_LR.get(value, LR)},
-    }[kind]  # fmt: skip
+    }[kind]
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
@@ -238,10 +242,14 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     params = [p for _, p in task.trained()]
     steps, best, theta = [], None, None
     for r in records:
-        steps.append({
-            "step": r.step, "val_loss": r.val_loss, "val_accuracy": r.val_accuracy,
-            "cost": r.cost / SENTENCES,
-        })  # fmt: skip
+        steps.append(
+            {
+                "step": r.step,
+                "val_loss": r.val_loss,
+                "val_accuracy": r.val_accuracy,
+                "cost": r.cost / SENTENCES,
+            }
+        )
         if best is None or r.val_loss < best["val_loss"]:
             best, theta = steps[-1], flatten(p.detach() for p in params).clone()
     end = steps[-1]
@@ -261,15 +269,21 @@ def _measure(task, unseen) -> dict[str, float]:
     train_loss, train_accuracy = task.score(task.training)
     test_loss, test_accuracy = task.score(unseen)
     return {
-        "train_loss": train_loss, "train_accuracy": train_accuracy, "test_loss": test_loss,
-        "test_accuracy": test_accuracy, "ece": calibration_error(logits, labels),
-        "brier": brier_score(logits, labels), **measure_weights(task),
-    }  # fmt: skip
+        "train_loss": train_loss,
+        "train_accuracy": train_accuracy,
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+        "ece": calibration_error(logits, labels),
+        "brier": brier_score(logits, labels),
+        **measure_weights(task),
+    }
 
 
 STUDY = Study(
     about=f"Regularizers at five tuning runs each, RLHF and AdamW, {SENTENCES} sentences, the top "
     "layer of MiniLM.",
-    runs=runs, run=run, files=("sst2_train.csv", "sst2_validation.csv"),
+    runs=runs,
+    run=run,
+    files=("sst2_train.csv", "sst2_validation.csv"),
     small={"method": "adamw none", "data": "reviews-20", "value": 1e-4, "seed": TUNING_SEED},
-)  # fmt: skip
+)

@@ -21,12 +21,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # Data set, kind of model, task, training and validation samples, options of the task.
 TASKS: dict[str, tuple] = {
-    "sentiment": ("course-reviews", "classification", text.ClassificationTask, 48, 48,
-                  {"max_length": 32}),
+    "sentiment": (
+        "course-reviews",
+        "classification",
+        text.ClassificationTask,
+        48,
+        48,
+        {"max_length": 32},
+    ),
     "entities": ("course-entities", "ner", EntityTask, 40, 40, {"max_length": 40}),
-    "questions": ("course-questions", "qa", QuestionTask, 16, 16,
-                  {"max_length": 192}),
-}  # fmt: skip
+    "questions": ("course-questions", "qa", QuestionTask, 16, 16, {"max_length": 192}),
+}
 
 
 def runs():
@@ -52,20 +57,33 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     options = {**OPTIONS[method], "seed": seed}
     if method == "rlhf":
         options["curvature_size"] = task.samples // 2
-    records = list(text.finetune(
-        task, method, steps=STEPS[method], lambda_reg=settings["lambda"], regularizer="l2sp",
-        **options,
-    ))  # fmt: skip
+    records = list(
+        text.finetune(
+            task,
+            method,
+            steps=STEPS[method],
+            lambda_reg=settings["lambda"],
+            regularizer="l2sp",
+            **options,
+        )
+    )
     last = records[-1]
     terms = sum(task.count(batch) for batch in text.batches(task.training, task.micro_batch))
-    return short({
-        "train_loss": [r.train_loss for r in records], "val_loss": [r.val_loss for r in records],
-        "val_accuracy": last.val_accuracy, "val_f1": last.extra.get("val_f1", last.val_accuracy),
-        "distance": task.distance(), "cost": last.cost / terms,
-    })  # fmt: skip
+    return short(
+        {
+            "train_loss": [r.train_loss for r in records],
+            "val_loss": [r.val_loss for r in records],
+            "val_accuracy": last.val_accuracy,
+            "val_f1": last.extra.get("val_f1", last.val_accuracy),
+            "distance": task.distance(),
+            "cost": last.cost / terms,
+        }
+    )
 
 
 STUDY = Study(
     about="Sentiment, named entities and questions on the top layer of MiniLM, over λ.",
-    runs=runs, run=run, small={"task": "sentiment", "method": "adamw", "lambda": 0.1, "seed": 0},
-)  # fmt: skip
+    runs=runs,
+    run=run,
+    small={"task": "sentiment", "method": "adamw", "lambda": 0.1, "seed": 0},
+)

@@ -27,12 +27,16 @@ BITS = ("8 dynamic", "8", "8 table", "4 table", "4 groups table", "3 groups tabl
 METHODS = (
     ("dense", 0),
     *((by, f) for by in ("magnitude", "magnitude layer", "obd") for f in FRACTIONS),
-    ("obs", 0.5), ("obs", 0.7), *(("bits", b) for b in BITS),
-    *(("teacher", t) for t in TEMPERATURES), ("labels alone", 2),
-    ("neurons", 0.5), ("heads", 0.5),
+    ("obs", 0.5),
+    ("obs", 0.7),
+    *(("bits", b) for b in BITS),
+    *(("teacher", t) for t in TEMPERATURES),
+    ("labels alone", 2),
+    ("neurons", 0.5),
+    ("heads", 0.5),
     *((f"{by} again", f) for by in ("magnitude", "magnitude layer", "obd", "obs") for f in AGAIN),
     *(("l1", value) for value in L1),
-)  # fmt: skip
+)
 
 
 def runs():
@@ -53,9 +57,14 @@ class Silent(text.ClassificationTask):
 
 def task_of(model, tokenizer, data) -> Silent:
     return Silent(
-        model, tokenizer, data.train, data.validation.subset(SCORED), max_length=LENGTH,
-        frozen=("embeddings",), micro_batch=32,
-    )  # fmt: skip
+        model,
+        tokenizer,
+        data.train,
+        data.validation.subset(SCORED),
+        max_length=LENGTH,
+        frozen=("embeddings",),
+        micro_batch=32,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -106,16 +115,30 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     elif kind == "l1":
         start, _ = text.load_model(seed=seed)
         model.load_state_dict(start.state_dict())
-        for _ in text.finetune(of(model), "adamw", steps=EPOCHS, lr=LR, seed=seed, coupled=True,
-                               regularizer="l1", lambda_reg=value):
+        for _ in text.finetune(
+            of(model),
+            "adamw",
+            steps=EPOCHS,
+            lr=LR,
+            seed=seed,
+            coupled=True,
+            regularizer="l1",
+            lambda_reg=value,
+        ):
             pass
     elif kind in ("teacher", "labels"):
         student = compress.student_of(model, 2)  # in both cases with the teacher's own layers
         few = {key: tensor[:8] for key, tensor in task.validation.items()}
         for _ in compress.distill(
-            model, student, (task.training, few), alpha=0.5 if kind == "teacher" else 0.0,
-            temperature=value, steps=2 * EPOCHS, lr=2 * LR, seed=seed,
-        ):  # fmt: skip
+            model,
+            student,
+            (task.training, few),
+            alpha=0.5 if kind == "teacher" else 0.0,
+            temperature=value,
+            steps=2 * EPOCHS,
+            lr=2 * LR,
+            seed=seed,
+        ):
             pass
         model = student
     if early:
@@ -130,21 +153,30 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
             other = copy.deepcopy(task.model)
             other.load_state_dict(last)
             compress.prune(
-                other, share, by=by, per_layer=by == "magnitude", loss_fn=of(other).loss_fn,
+                other,
+                share,
+                by=by,
+                per_layer=by == "magnitude",
+                loss_fn=of(other).loss_fn,
                 batches=list(text.batches(part, 32)),
             )
             equal[f"{by} after"] = round(of(other).score(task.validation)[1], 4)
     return equal | {
-        "loss": float(f"{loss:.4g}"), "accuracy": round(accuracy, 4), "bytes": bytes_of(model),
+        "loss": float(f"{loss:.4g}"),
+        "accuracy": round(accuracy, 4),
+        "bytes": bytes_of(model),
         "zeros": round(compress.sparsity(model).share, 4),
-    }  # fmt: skip
+    }
 
 
 def quantized(model, how: str):
     return compress.quantize(
-        model, int(how[0]), dynamic="dynamic" in how, group_size=32 if "groups" in how else None,
+        model,
+        int(how[0]),
+        dynamic="dynamic" in how,
+        group_size=32 if "groups" in how else None,
         embeddings="table" in how,
-    )  # fmt: skip
+    )
 
 
 def bytes_of(model) -> float:
@@ -158,10 +190,11 @@ def kinds() -> dict[str, torch.nn.Module]:
     model, _ = text.load_model()
     made = {"dense": model}
     for name, options in (
-        ("zeros 0.7", {"fraction": 0.7}), ("zeros 0.9", {"fraction": 0.9}),
+        ("zeros 0.7", {"fraction": 0.7}),
+        ("zeros 0.9", {"fraction": 0.9}),
         ("heads 0.5", {"fraction": 0.5, "structured": "heads", "per_layer": True}),
         ("neurons 0.5", {"fraction": 0.5, "structured": "neurons", "per_layer": True}),
-    ):  # fmt: skip
+    ):
         made[name] = copy.deepcopy(model)
         compress.prune(made[name], **options)
         compress.make_permanent(made[name])
@@ -201,5 +234,7 @@ def latencies() -> dict[str, Any]:
 
 STUDY = Study(
     about="MiniLM fine-tuned on 400 reviews, then pruned, quantized or distilled.",
-    runs=runs, run=run, small={"method": "bytes", "value": 0, "seed": 0},
-)  # fmt: skip
+    runs=runs,
+    run=run,
+    small={"method": "bytes", "value": 0, "seed": 0},
+)

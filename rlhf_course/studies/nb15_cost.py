@@ -39,9 +39,7 @@ HELD_OUT = (
 def runs():
     for calibrates, cases in ((True, CALIBRATION), (False, HELD_OUT)):
         for sizes, batch, tokens in cases:
-            yield {
-                "sizes": list(sizes), "batch": batch, "tokens": tokens, "calibrates": calibrates
-            }
+            yield {"sizes": list(sizes), "batch": batch, "tokens": tokens, "calibrates": calibrates}
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
@@ -60,5 +58,6 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
 
 STUDY = Study(
     about="Seconds and peak memory of BERTs by size, tokens and batch, to test the cost model.",
-    runs=runs, run=run,
-)  # fmt: skip
+    runs=runs,
+    run=run,
+)

@@ -45,5 +45,6 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
 
 STUDY = Study(
     about=f"Lanczos, {STEPS} products, on the whole BERT: H and G on {SAMPLES} reviews.",
-    runs=runs, run=run,
-)  # fmt: skip
+    runs=runs,
+    run=run,
+)

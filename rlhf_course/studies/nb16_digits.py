@@ -47,11 +47,7 @@ def curve(method: str, value: float, seed: int, budget: float = BUDGET) -> list:
     """Records of one run until the budget of gradients is spent; the objective is train_loss."""
     digits = _digits()
     if method == "RLHF":
-        return list(
-            digits.rlhf(
-                seed, budget=budget, damping=value, **RLHF
-            )
-        )
+        return list(digits.rlhf(seed, budget=budget, damping=value, **RLHF))
     if method == "gradient descent":
         return digits.first_order(
             lambda params: torch.optim.SGD(params, lr=value), seed, size=1000, budget=budget
@@ -82,17 +78,21 @@ def chosen(recorded: list[dict]) -> dict[str, float]:
     for method, values in GRID.items():
         ends = {
             value: sum(
-                r["result"]["objective"][-1] for r in recorded
-                if r["settings"]["method"] == method and r["settings"]["value"] == value
+                r["result"]["objective"][-1]
+                for r in recorded
+                if r["settings"]["method"] == method
+                and r["settings"]["value"] == value
                 and r["settings"]["seed"] in TUNING_SEEDS
             )
             for value in values
-        }  # fmt: skip
+        }
         best[method] = min(ends, key=ends.get)
     return best
 
 
 STUDY = Study(
     about=f"Digits, network 64-32-10, {BUDGET} gradients: four tuned methods, five fresh seeds.",
-    runs=runs, run=run, small={"method": "RLHF", "value": CHOSEN["RLHF"], "seed": SEEDS[0]},
-)  # fmt: skip
+    runs=runs,
+    run=run,
+    small={"method": "RLHF", "value": CHOSEN["RLHF"], "seed": SEEDS[0]},
+)

@@ -51,12 +51,16 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     split = dict(zip(falling, fit(mine[:part], mine[part:], falling, 0), strict=True))
     return {
         "test_loss": {f"{value:g}": float(f"{loss:.5g}") for value, loss in test.items()},
-        "cross-validation": found.chosen, "one split": min(split, key=split.get),
-        "none": NONE, "hindsight": min(test, key=test.get),
-    }  # fmt: skip
+        "cross-validation": found.chosen,
+        "one split": min(split, key=split.get),
+        "none": NONE,
+        "hindsight": min(test, key=test.get),
+    }
 
 
 STUDY = Study(
     about=f"λ chosen in four ways, logistic regression on {TRAINING} rows of breast-cancer data.",
-    runs=runs, run=run, small={"seed": 0},
-)  # fmt: skip
+    runs=runs,
+    run=run,
+    small={"seed": 0},
+)

@@ -77,5 +77,7 @@ def _error(loss_fn, params, seed: int) -> float:
 
 STUDY = Study(
     about="Tiny random transformers of six families: exact products, and what RLHF steps do.",
-    runs=runs, run=run, small={"family": "bert", "seed": 0},
-)  # fmt: skip
+    runs=runs,
+    run=run,
+    small={"family": "bert", "seed": 0},
+)

@@ -2,6 +2,4 @@
 
 from .penalized_adamw import PenalizedAdamW
 
-__all__ = [
-    "PenalizedAdamW",
-]
+__all__ = ["PenalizedAdamW"]

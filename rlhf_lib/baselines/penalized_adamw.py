@@ -37,10 +37,15 @@ class PenalizedAdamW(torch.optim.AdamW):
     """
 
     def __init__(
-        self, params: Iterable, lr: float = 1e-3, *, lambda_reg: float = 0.0,
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        *,
+        lambda_reg: float = 0.0,
         regularizer: str | Regularizer | None = "l2",
-        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-    ):  # fmt: skip
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ):
         params = list(params)
         if any(isinstance(p, dict) for p in params):
             raise TypeError(

@@ -14,7 +14,11 @@ from .weights import refuse_masks
 
 
 def distillation_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, temperature: float = 2.0,
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    temperature: float = 2.0,
     alpha: float = 0.5,
 ) -> Tensor:
     """alpha T^2 KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) cross-entropy.
@@ -82,8 +86,14 @@ def student_of(
 
 
 def distill(
-    teacher: nn.Module | Tensor, student: nn.Module, data, *, temperature: float = 2.0,
-    alpha: float = 0.5, method: str = "adamw", **options,
+    teacher: nn.Module | Tensor,
+    student: nn.Module,
+    data,
+    *,
+    temperature: float = 2.0,
+    alpha: float = 0.5,
+    method: str = "adamw",
+    **options,
 ) -> Iterator[Record]:
     """Train a student on a teacher's logits, and yield a Record for each epoch.
 
@@ -102,9 +112,7 @@ def distill(
     from ..text.finetune import finetune
     from .distillation import Distillation
 
-    training, validation = (
-        (data.training, data.validation) if hasattr(data, "training") else data
-    )
+    training, validation = (data.training, data.validation) if hasattr(data, "training") else data
     task = Distillation(
         student, teacher, training, validation, temperature=temperature, alpha=alpha
     )

@@ -21,9 +21,16 @@ class Distillation(Task):
     """
 
     def __init__(
-        self, student: nn.Module, teacher: nn.Module | Tensor, training: dict[str, Tensor],
-        validation: dict[str, Tensor], *, temperature: float, alpha: float, micro_batch: int = 64,
-    ):  # fmt: skip
+        self,
+        student: nn.Module,
+        teacher: nn.Module | Tensor,
+        training: dict[str, Tensor],
+        validation: dict[str, Tensor],
+        *,
+        temperature: float,
+        alpha: float,
+        micro_batch: int = 64,
+    ):
         if isinstance(teacher, nn.Module) and "hidden" in training:
             raise ValueError(
                 "expected inputs that the teacher reads, got cached activations (top_layers=...): "
@@ -53,9 +60,12 @@ class Distillation(Task):
         """(distillation loss, logits of shape (n, C)): what is minimized."""
         logits = _logits(self.module, batch)
         loss = distillation_loss(
-            logits, batch["teacher"], batch["labels"], temperature=self.temperature,
+            logits,
+            batch["teacher"],
+            batch["labels"],
+            temperature=self.temperature,
             alpha=self.alpha,
-        )  # fmt: skip
+        )
         return loss, logits
 
     def correct(self, outputs: Tensor, batch: dict[str, Tensor]) -> int:

@@ -41,9 +41,7 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
                 module, _, weight = name.rpartition(".")
                 bits[f"{module}._{weight}_qdata"] = int(str(kind).removeprefix("torch.int"))
         with quiet():
-            from torchao.prototype.safetensors.safetensors_support import (
-                flatten_tensor_state_dict,
-            )
+            from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
         state, quantized = flatten_tensor_state_dict(state)
         metadata["quantized"] = json.dumps(quantized)
     tensors, forms, used = {}, {}, set()
@@ -98,8 +96,11 @@ def load(path: str | Path, model: nn.Module) -> nn.Module:
             f"{metadata.get('format')!r}: read others with load_model or load_state_dict"
         )
     for name, how in json.loads(metadata["packed"]).items():
-        parts = {key: tensors.pop(f"{name}:{key}") for key in ("mask", "values")
-                 if f"{name}:{key}" in tensors}
+        parts = {
+            key: tensors.pop(f"{name}:{key}")
+            for key in ("mask", "values")
+            if f"{name}:{key}" in tensors
+        }
         tensors[name] = unpack(parts, how)
     if "quantized" in metadata:
         with quiet():

@@ -124,8 +124,10 @@ def keep_masks(
     Ties go to the entry that comes first.
     """
     if per_tensor:
-        return {name: _keep(score.reshape(-1), fraction).view_as(score)
-                for name, score in scores.items()}
+        return {
+            name: _keep(score.reshape(-1), fraction).view_as(score)
+            for name, score in scores.items()
+        }
     flat = _keep(torch.cat([s.reshape(-1) for s in scores.values()]), fraction)
     pieces = flat.split([s.numel() for s in scores.values()])
     return {n: p.view_as(s) for (n, s), p in zip(scores.items(), pieces, strict=True)}
@@ -145,8 +147,9 @@ def _prune_units(model, fraction, by, kind, per_layer, loss_fn, batches) -> dict
     task = task_loss(loss_fn, batches, by)
     worth = [u.magnitude() for u in units] if task is None else gate_saliencies(units, task)
     # The best unit of each layer is beyond comparison: an empty layer cannot be computed.
-    scores = {u.name: w.index_fill(0, w.argmax(), torch.inf) for u, w in zip(units, worth,
-                                                                             strict=True)}
+    scores = {
+        u.name: w.index_fill(0, w.argmax(), torch.inf) for u, w in zip(units, worth, strict=True)
+    }
     total = sum(len(w) for w in worth)
     most = 1 - len(units) / total
     if round(fraction * total) > total - len(units):

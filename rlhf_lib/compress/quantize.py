@@ -15,8 +15,12 @@ BITS = tuple(range(2, 9))
 
 
 def quantize(
-    model: nn.Module, bits: int = 8, *, dynamic: bool | None = None,
-    group_size: int | None = None, embeddings: bool = False,
+    model: nn.Module,
+    bits: int = 8,
+    *,
+    dynamic: bool | None = None,
+    group_size: int | None = None,
+    embeddings: bool = False,
 ) -> nn.Module:
     """A copy of a model with its linear layers in integers, for use, not for training.
 
@@ -97,9 +101,10 @@ def _refuse_other_matrices(model: nn.Module, chosen: list[nn.Module]) -> None:
     """Raise ValueError where a part would stay in floats, or come apart, without a word."""
     having = [m for m in model.modules() if m._parameters.get("weight") is not None]
     other = {
-        type(m).__name__ for m in having
+        type(m).__name__
+        for m in having
         if m.weight.ndim > 1 and not isinstance(m, nn.Linear | nn.Embedding)
-    }  # fmt: skip
+    }
     if other:
         raise ValueError(
             f"expected matrices in linear layers, got {', '.join(sorted(other))} in this "

@@ -20,8 +20,13 @@ CURVATURES = ("ggn", "hessian", "fisher")
 
 
 def saliencies(
-    modules: dict[str, nn.Module], by: str, task: TaskLoss | None, *, curvature: str = "ggn",
-    samples: int = 10, generator: torch.Generator | None = None,
+    modules: dict[str, nn.Module],
+    by: str,
+    task: TaskLoss | None,
+    *,
+    curvature: str = "ggn",
+    samples: int = 10,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Scores of every weight, like the weights; the least are pruned first.
 

@@ -97,8 +97,7 @@ def input_second_moments(
 
 @torch.no_grad()
 def layer_surgery(
-    weight: Tensor, moment: Tensor, fraction: float, gone: Tensor | None = None, *,
-    block: int = 128,
+    weight: Tensor, moment: Tensor, fraction: float, gone: Tensor | None = None, *, block: int = 128
 ) -> tuple[Tensor, Tensor]:
     """Prune a layer's weights column by column; those to the right of one make up for it.
 

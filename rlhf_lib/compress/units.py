@@ -15,16 +15,19 @@ KINDS = ("heads", "neurons")
 # Names inside a layer: matrices that make a unit's values, and the one that reads them.
 _LAYOUTS = {
     "heads": (
-        (("attention.self.query", "attention.self.key", "attention.self.value"),
-         "attention.output.dense", "attention.self"),
-        (("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-         "attention.out_lin", "attention"),
+        (
+            ("attention.self.query", "attention.self.key", "attention.self.value"),
+            "attention.output.dense",
+            "attention.self",
+        ),
+        (
+            ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+            "attention.out_lin",
+            "attention",
+        ),
     ),
-    "neurons": (
-        (("intermediate.dense",), "output.dense", None),
-        (("ffn.lin1",), "ffn.lin2", None),
-    ),
-}  # fmt: skip
+    "neurons": ((("intermediate.dense",), "output.dense", None), (("ffn.lin1",), "ffn.lin2", None)),
+}
 
 
 @dataclass(frozen=True)

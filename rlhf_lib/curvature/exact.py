@@ -52,9 +52,14 @@ def exact_hessian(
             return theta.new_zeros(n, n)
         rows = [
             torch.autograd.grad(
-                gradient, point, block, retain_graph=True, is_grads_batched=True,
-                allow_unused=True, materialize_grads=True,
+                gradient,
+                point,
+                block,
+                retain_graph=True,
+                is_grads_batched=True,
+                allow_unused=True,
+                materialize_grads=True,
             )[0]
             for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
-        ]  # fmt: skip
+        ]
     return torch.cat(rows).detach()

@@ -60,6 +60,10 @@ def lanczos(
     Raises:
         ValueError: k is out of range, the start does not fit, or is zero or not finite.
         FloatingPointError: a product has NaN or infinite entries.
+
+    >>> A = torch.diag(torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64))
+    >>> lanczos(A, 3).ritz_values.round(decimals=6)
+    tensor([1., 2., 5.], dtype=torch.float64)
     """
     n = A.shape[0]
     if not 1 <= k <= n:

@@ -54,17 +54,17 @@ class CurvatureOperator:
     ):
         self.params = check_params(params)
         device = self.params[0].device
-        self.task = fn if isinstance(fn, TaskLoss) else TaskLoss(
-            fn, batches, count=count, device=device, process_group=process_group
-        )  # fmt: skip
+        self.task = (
+            fn
+            if isinstance(fn, TaskLoss)
+            else TaskLoss(fn, batches, count=count, device=device, process_group=process_group)
+        )
         n = sum(p.numel() for p in self.params)
         self.shape = (n, n)
         self.dtype, self.device = self.params[0].dtype, device
         self.keep_graph, self.products = keep_graph, 0
         self._graphs = []
-        self.gradient, self.loss = self.task.together(
-            self._build, self.params, same=self.params
-        )
+        self.gradient, self.loss = self.task.together(self._build, self.params, same=self.params)
 
     def _build(self) -> tuple[Tensor | None, float]:
         """Graphs, gradient and loss of the micro-batches, as a sum."""

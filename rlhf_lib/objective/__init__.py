@@ -4,12 +4,4 @@ from .parameters import assign, flatten, unflatten
 from .ranks import RankError, Ranks, connect
 from .task_loss import TaskLoss
 
-__all__ = [
-    "RankError",
-    "Ranks",
-    "TaskLoss",
-    "assign",
-    "connect",
-    "flatten",
-    "unflatten",
-]
+__all__ = ["RankError", "Ranks", "TaskLoss", "assign", "connect", "flatten", "unflatten"]

@@ -9,12 +9,21 @@ from torch import Tensor
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
-    """Concatenate tensors of any shapes into one vector of shape (n,), in their order."""
+    """Concatenate tensors of any shapes into one vector of shape (n,), in their order.
+
+    >>> flatten([torch.ones(2, 2), torch.zeros(1)])
+    tensor([1., 1., 1., 1., 0.])
+    """
     return torch.cat([t.reshape(-1) for t in tensors])
 
 
 def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Cut a flat vector of shape (n,) into views with the shapes of ``like``."""
+    """Cut a flat vector of shape (n,) into views with the shapes of ``like``.
+
+    >>> like = [torch.zeros(2, 2), torch.zeros(1)]
+    >>> [tuple(piece.shape) for piece in unflatten(torch.ones(5), like)]
+    [(2, 2), (1,)]
+    """
     pieces = vector.split([t.numel() for t in like])
     return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
 

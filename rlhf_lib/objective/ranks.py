@@ -180,9 +180,9 @@ class Ranks:
         if failed:
             raise RankError("; ".join(self._heard(rank) for rank in failed))
         # NaN agrees with NaN, so that the finite check can say what is wrong.
-        if not torch.equal(*(x.nan_to_num(nan=0.5) for x in (
-            told[:, 1:3], told[0, 1:3].expand(self.size, 2)
-        ))):  # fmt: skip
+        if not torch.equal(
+            *(x.nan_to_num(nan=0.5) for x in (told[:, 1:3], told[0, 1:3].expand(self.size, 2)))
+        ):
             raise RankError(
                 f"the ranks do not agree on {what}: give all of them the same parameters "
                 "(the same seed, or ranks.broadcast(params)), the same settings, and random "

@@ -27,7 +27,7 @@ _WAYS_OUT = {
     "compile": "pass the model as it was before torch.compile (compiled._orig_mod); ModernBERT is "
     "loaded with reference_compile=False",
     "embedding_bag": "use embedding(...) and take its sum or mean",
-}  # fmt: skip
+}
 
 
 def explain(error: RuntimeError) -> str | None:
@@ -48,8 +48,7 @@ def explain(error: RuntimeError) -> str | None:
 def missing(name: str) -> str:
     """What an operation without a second derivative means, and what to do about it."""
     way_out = next((way for part, way in _WAYS_OUT.items() if part in name), _REPLACE)
-    return (f"{name} has no second derivative in PyTorch, and curvature products need it: "
-            f"{way_out}")
+    return f"{name} has no second derivative in PyTorch, and curvature products need it: {way_out}"
 
 
 def refuse_once_differentiable(values: Iterable[Tensor]) -> None:

@@ -150,9 +150,7 @@ def _counted(batches: Iterable, count: Callable | None) -> tuple[list[tuple], li
     batches = list(batches)
     counts = [(count or sample_count)(batch) for batch in batches]
     if any(c < 0 for c in counts):
-        raise ValueError(
-            f"expected batches with a positive number of samples, got counts {counts}"
-        )
+        raise ValueError(f"expected batches with a positive number of samples, got counts {counts}")
     # The mean over no terms is NaN, and 0 * NaN would spoil the sum.
     return [(b,) for b, c in zip(batches, counts, strict=True) if c > 0], [
         c for c in counts if c > 0

@@ -35,28 +35,38 @@ class Bands(Figure):
             colour, dash = PALETTE[i % len(PALETTE)], DASHES[i % len(DASHES)]
             area = self.follow(
                 go.Scatter(
-                    name=f"{name}, band", mode="lines", fill="toself", fillcolor=pale(colour),
-                    line={"width": 0.5, "color": colour, "dash": dash}, hoverinfo="skip",
+                    name=f"{name}, band",
+                    mode="lines",
+                    fill="toself",
+                    fillcolor=pale(colour),
+                    line={"width": 0.5, "color": colour, "dash": dash},
+                    hoverinfo="skip",
                     showlegend=False,
                 )
-            )  # fmt: skip
+            )
             line = {"color": colour, "dash": dash}
             middle = self.follow(
                 go.Scatter(
-                    name=name, mode="lines+markers", line=line | {"width": 2.5},
+                    name=name,
+                    mode="lines+markers",
+                    line=line | {"width": 2.5},
                     marker={"size": 6, "color": colour},
                 ),
                 ghost={"mode": "lines+markers", "line": line | {"width": 1.5}},
-            )  # fmt: skip
+            )
             self._series.append((area, middle, band))
         for i, (name, place) in enumerate((marks or {}).items()):
             colour = PALETTE[(len(series) + i) % len(PALETTE)]
             mark = {"symbol": MARKS[i % len(MARKS)], "size": 14, "color": colour}
             mark["line"] = {"width": 1, "color": "#000000"}
             trace = go.Scatter(
-                name=name, mode="markers+text", marker=mark, text=[name],
-                textposition="top center", textfont={"size": 12},
-            )  # fmt: skip
+                name=name,
+                mode="markers+text",
+                marker=mark,
+                text=[name],
+                textposition="top center",
+                textfont={"size": 12},
+            )
             self._marks.append((self.follow(trace), place))
         self.room([*series, "λ = 0.001"])
 

@@ -93,16 +93,23 @@ def chart(
         if look != "lines" and look != "steps":
             style["marker"] = mark | {"line": {"width": 1, "color": INK}}
         if text is not None:
-            style |= {"text": text, "textposition": "top center", "textfont": {"size": 11},
-                      "mode": f"{style['mode']}+text"}
-        figure.place(go.Scatter(x=xs, y=ys, name=name, **style),
-                     named=not legend and (name in curves))
+            style |= {
+                "text": text,
+                "textposition": "top center",
+                "textfont": {"size": 11},
+                "mode": f"{style['mode']}+text",
+            }
+        figure.place(
+            go.Scatter(x=xs, y=ys, name=name, **style), named=not legend and (name in curves)
+        )
     ends = [x for name in series for x in _plain(series[name][0]) if not isinstance(x, str)]
     for i, (name, level) in enumerate((lines or {}).items()):
         across = {"color": GREY, "width": 1.5, "dash": DASHES[1 + i % (len(DASHES) - 1)]}
         span = axes.get("x_range") or ([min(ends), max(ends)] if ends else [0, 1])
-        figure.place(go.Scatter(x=list(span), y=[float(level)] * 2, name=name, mode="lines",
-                                line=across), named=True)
+        figure.place(
+            go.Scatter(x=list(span), y=[float(level)] * 2, name=name, mode="lines", line=across),
+            named=True,
+        )
     if any(look == "bars" for look in kinds.values()):
         figure.widget.axes = figure.widget.axes | {"bargap": 0.15}
     return figure.done()
@@ -128,32 +135,60 @@ def ranking(
     figure.widget.axes = layout | {
         # Over the names, too: beside them there is little room for a title.
         "title": layout["title"] | {"xref": "container", "x": 0.01},
-        "yaxis": layout["yaxis"] | {
-            "tickvals": list(range(len(names))), "ticktext": names, "ticks": ""},
+        "yaxis": layout["yaxis"]
+        | {"tickvals": list(range(len(names))), "ticktext": names, "ticks": ""},
     }
     for symbol, colour, some in (
         ("circle", PALETTE[0], [i for i, n in enumerate(names) if n not in marked]),
         ("diamond", PALETTE[1], [i for i, n in enumerate(names) if n in marked]),
     ):
-        figure.place(go.Scatter(
-            x=[float(known[i][0]) for i in some], y=some, mode="markers", showlegend=False,
-            marker={"size": 9, "symbol": symbol, "color": colour},
-            error_x={
-                "type": "data", "symmetric": False, "color": colour, "thickness": 1.5,
-                "array": [float(known[i][2] - known[i][0]) for i in some],
-                "arrayminus": [float(known[i][0] - known[i][1]) for i in some],
-            },
-            hovertemplate="%{x:.4g}<extra></extra>",
-        ))  # fmt: skip
+        figure.place(
+            go.Scatter(
+                x=[float(known[i][0]) for i in some],
+                y=some,
+                mode="markers",
+                showlegend=False,
+                marker={"size": 9, "symbol": symbol, "color": colour},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "color": colour,
+                    "thickness": 1.5,
+                    "array": [float(known[i][2] - known[i][0]) for i in some],
+                    "arrayminus": [float(known[i][0] - known[i][1]) for i in some],
+                },
+                hovertemplate="%{x:.4g}<extra></extra>",
+            )
+        )
     shapes, notes = [], []
     log = figure.widget.axes["xaxis"]["type"] == "log"
     for i, (name, level) in enumerate((lines or {}).items()):
-        shapes.append({"type": "line", "xref": "x", "yref": "paper", "x0": level, "x1": level,
-                       "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1.5,
-                                                  "dash": DASHES[1 + i % (len(DASHES) - 1)]}})
-        notes.append({"text": name, "x": math.log10(level) if log else level, "xref": "x", "y": 1,
-                      "yref": "paper", "yanchor": "bottom", "showarrow": False, "textangle": 0,
-                      "yshift": 13 * (i % 2), "font": {"size": 11, "color": GREY}})
+        shapes.append(
+            {
+                "type": "line",
+                "xref": "x",
+                "yref": "paper",
+                "x0": level,
+                "x1": level,
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": GREY, "width": 1.5, "dash": DASHES[1 + i % (len(DASHES) - 1)]},
+            }
+        )
+        notes.append(
+            {
+                "text": name,
+                "x": math.log10(level) if log else level,
+                "xref": "x",
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "textangle": 0,
+                "yshift": 13 * (i % 2),
+                "font": {"size": 11, "color": GREY},
+            }
+        )
     figure.widget.axes = figure.widget.axes | {"shapes": shapes, "annotations": notes}
     return figure.done()
 
@@ -175,18 +210,28 @@ def cells(
         raise ValueError(f"expected {len(rows)} rows of {len(columns)} numbers")
     figure = Still(**axes)
     shown = [[_colour(v, log) for v in row] for row in table]
-    figure.place(go.Heatmap(
-        x=[str(c) for c in columns], y=[str(r) for r in rows], z=shown, colorscale="Cividis",
-        text=[[f"{v:.{digits}g}" if math.isfinite(v) else "–" for v in row] for row in table],
-        texttemplate="%{text}", textfont={"size": 12}, xgap=2, ygap=2, showscale=False,
-        hoverongaps=False, hovertemplate=f"%{{y}}, %{{x}}: %{{text}} {unit}<extra></extra>",
-    ))  # fmt: skip
+    figure.place(
+        go.Heatmap(
+            x=[str(c) for c in columns],
+            y=[str(r) for r in rows],
+            z=shown,
+            colorscale="Cividis",
+            text=[[f"{v:.{digits}g}" if math.isfinite(v) else "–" for v in row] for row in table],
+            texttemplate="%{text}",
+            textfont={"size": 12},
+            xgap=2,
+            ygap=2,
+            showscale=False,
+            hoverongaps=False,
+            hovertemplate=f"%{{y}}, %{{x}}: %{{text}} {unit}<extra></extra>",
+        )
+    )
     both = {"type": "category", "showgrid": False, "ticks": ""}
     layout = figure.widget.axes
     longest = max((len(str(row)) for row in rows), default=0)
     figure.widget.axes = layout | {
-        "xaxis": layout["xaxis"] | both, "yaxis": layout["yaxis"] | both | {
-            "autorange": "reversed"},
+        "xaxis": layout["xaxis"] | both,
+        "yaxis": layout["yaxis"] | both | {"autorange": "reversed"},
         "margin": layout["margin"] | {"l": 44 + 7.0 * longest},
     }
     return figure.done()
@@ -202,32 +247,57 @@ def regions(
     if n > len(TINTS):
         raise ValueError(f"expected at most {len(TINTS)} outcomes, got {n}")
     scale = [pair for i in range(n) for pair in ((i / n, TINTS[i]), ((i + 1) / n, TINTS[i]))]
-    figure.place(go.Heatmap(
-        x=_plain(xs), y=_plain(ys), z=[[int(c) for c in row] for row in classes], zmin=-0.5,
-        zmax=n - 0.5, colorscale=scale, showscale=False,
-        text=[[names[int(c)] for c in row] for row in classes],
-        hovertemplate="(%{x:.3g}, %{y:.3g}): %{text}<extra></extra>",
-    ))  # fmt: skip
+    figure.place(
+        go.Heatmap(
+            x=_plain(xs),
+            y=_plain(ys),
+            z=[[int(c) for c in row] for row in classes],
+            zmin=-0.5,
+            zmax=n - 0.5,
+            colorscale=scale,
+            showscale=False,
+            text=[[names[int(c)] for c in row] for row in classes],
+            hovertemplate="(%{x:.3g}, %{y:.3g}): %{text}<extra></extra>",
+        )
+    )
     for i, name in enumerate(names):
         # Of each outcome a few symbols, so that the map can be read without its colours.
-        spots = [(x, y) for y, row in zip(_plain(ys), classes, strict=True)
-                 for x, c in zip(_plain(xs), row, strict=True) if int(c) == i]
-        spots = spots[len(spots) // 20::max(len(spots) // 10, 1)]
-        figure.place(go.Scatter(
-            x=[x for x, _ in spots], y=[y for _, y in spots], mode="markers", name=name,
-            marker={"symbol": SYMBOLS[i], "size": 8, "color": TINTS[i],
-                    "line": {"width": 1.2, "color": "#000000"}},
-        ))  # fmt: skip
+        spots = [
+            (x, y)
+            for y, row in zip(_plain(ys), classes, strict=True)
+            for x, c in zip(_plain(xs), row, strict=True)
+            if int(c) == i
+        ]
+        spots = spots[len(spots) // 20 :: max(len(spots) // 10, 1)]
+        figure.place(
+            go.Scatter(
+                x=[x for x, _ in spots],
+                y=[y for _, y in spots],
+                mode="markers",
+                name=name,
+                marker={
+                    "symbol": SYMBOLS[i],
+                    "size": 8,
+                    "color": TINTS[i],
+                    "line": {"width": 1.2, "color": "#000000"},
+                },
+            )
+        )
     return figure.done()
 
 
 def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
     lows, highs = _plain(lows), _plain(highs)
     return go.Scatter(
-        x=[*xs, *reversed(xs)], y=[*lows, *reversed(highs)], mode="lines", fill="toself",
-        line={"width": 0}, fillcolor=pale(colour), hoverinfo="skip",
+        x=[*xs, *reversed(xs)],
+        y=[*lows, *reversed(highs)],
+        mode="lines",
+        fill="toself",
+        line={"width": 0},
+        fillcolor=pale(colour),
+        hoverinfo="skip",
         showlegend=False,
-    )  # fmt: skip
+    )
 
 
 def _plain(values: Values) -> list:

@@ -184,10 +184,11 @@ class Figure:
             if first == 0 and not self.names():
                 # Its name stands at its last point, for nothing names it at the right end.
                 ghost.update(
-                    mode=f"{ghost.mode}+text", text=[""] * (len(trace.x or ()) - 1) + [label],
+                    mode=f"{ghost.mode}+text",
+                    text=[""] * (len(trace.x or ()) - 1) + [label],
                     textposition=GHOST_PLACES[self._next_slot % len(GHOST_PLACES)],
                     textfont={"size": 11},
-                )  # fmt: skip
+                )
             slot.append(ghost)
         self._slots[self._next_slot : self._next_slot + 1] = [slot]
         self._next_slot = (self._next_slot + 1) % self.keep
@@ -226,12 +227,20 @@ class Figure:
         _spread_out(labels, area)
         return [
             {
-                "text": "<br>".join(lines), "x": 1, "xref": "paper", "xanchor": "left",
-                "xshift": 6, "y": height / area, "yref": "paper", "yanchor": "middle",
-                "showarrow": False, "align": "left", "font": {"size": 12, "color": colour},
+                "text": "<br>".join(lines),
+                "x": 1,
+                "xref": "paper",
+                "xanchor": "left",
+                "xshift": 6,
+                "y": height / area,
+                "yref": "paper",
+                "yanchor": "middle",
+                "showarrow": False,
+                "align": "left",
+                "font": {"size": 12, "color": colour},
             }
             for height, lines, colour in labels
-        ]  # fmt: skip
+        ]
 
     def _named_ghost(self, slot: list) -> int:
         """Which curve of a former run carries its name: that of the first named trace."""
@@ -280,8 +289,9 @@ def _wrap(name: str) -> list[str]:
 
 def _end(trace: Any, log: bool) -> float | None:
     """The last number of a trace, on the axis' own scale; None without one."""
-    return next((y for y in (_scale(y, log) for y in reversed(trace.y or ())) if y is not None),
-                None)
+    return next(
+        (y for y in (_scale(y, log) for y in reversed(trace.y or ())) if y is not None), None
+    )
 
 
 def _scale(y: Any, log: bool) -> float | None:
@@ -329,24 +339,39 @@ def _goal(goal: Mapping[str, Any]) -> tuple[list[dict], list[dict]]:
         fill = {"fillcolor": GOAL, "opacity": 0.15}
         shape |= {"type": "rect", "line": line | {"width": 1}, **fill}
     shape["label"] = {
-        "text": goal.get("label", "goal"), "font": {"color": GOAL, "size": 12},
+        "text": goal.get("label", "goal"),
+        "font": {"color": GOAL, "size": 12},
         "textposition": "start" if shape["type"] == "line" else "top left",
-    }  # fmt: skip
+    }
     return [shape], []
 
 
 def _layout(title, x_axis, y_axis, height, margin, legend) -> go.Layout:
     axis = {
-        "showline": True, "linecolor": GREY, "linewidth": 1, "gridcolor": GRID, "zeroline": False,
-        "ticks": "outside", "ticklen": 4, "tickcolor": GREY, "tickfont": {"size": 12},
-    }  # fmt: skip
+        "showline": True,
+        "linecolor": GREY,
+        "linewidth": 1,
+        "gridcolor": GRID,
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": GREY,
+        "tickfont": {"size": 12},
+    }
     return go.Layout(
         height=height,
         autosize=True,
         margin=margin,
         title={
-            "text": title, "font": {"size": 14, "weight": 600}, "x": 0, "xref": "paper",
-            "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 7},
+            "text": title,
+            "font": {"size": 14, "weight": 600},
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 7},
         },
         # A marker on the edge, such as the end of a ghost, is drawn whole.
         template={"data": {"scatter": [{"cliponaxis": False}]}},
@@ -357,10 +382,17 @@ def _layout(title, x_axis, y_axis, height, margin, legend) -> go.Layout:
         yaxis=axis | y_axis,
         showlegend=legend,
         legend={
-            "orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "itemsizing": "constant",
-            "itemwidth": 30, "tracegroupgap": 0, "font": {"size": 12}, "bgcolor": "rgba(0,0,0,0)",
+            "orientation": "h",
+            "x": 0,
+            "y": 1,
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+            "itemwidth": 30,
+            "tracegroupgap": 0,
+            "font": {"size": 12},
+            "bgcolor": "rgba(0,0,0,0)",
         },
         modebar={"orientation": "h", "bgcolor": "rgba(0,0,0,0)", "color": GREY},
         hovermode="closest",
         uirevision="a reader's zoom outlives a redraw",
-    )  # fmt: skip
+    )

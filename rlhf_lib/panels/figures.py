@@ -145,11 +145,17 @@ class ContourPath(Figure):
             mark = _marker(MARK_SYMBOLS[i % len(MARK_SYMBOLS)], 11, "#000000")
             self.fix(
                 go.Scatter(
-                    x=[float(x)], y=[float(y)], name=name, mode="markers+text", marker=mark,
-                    text=[f" {name.strip()} "], textposition="middle left", textfont={"size": 12},
+                    x=[float(x)],
+                    y=[float(y)],
+                    name=name,
+                    mode="markers+text",
+                    marker=mark,
+                    text=[f" {name.strip()} "],
+                    textposition="middle left",
+                    textfont={"size": 12},
                     showlegend=False,
                 )
-            )  # fmt: skip
+            )
         style = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}}
         self._line = self.follow(
             go.Scatter(name="path", marker=_marker("circle", 7), showlegend=False, **style),
@@ -158,8 +164,13 @@ class ContourPath(Figure):
         self._start, self._now = (
             self.follow(
                 go.Scatter(
-                    name=name, mode="markers+text", marker=marker, text=[name],
-                    textposition=place, textfont={"size": 12}, showlegend=False,
+                    name=name,
+                    mode="markers+text",
+                    marker=marker,
+                    text=[name],
+                    textposition=place,
+                    textfont={"size": 12},
+                    showlegend=False,
                 )
             )
             for name, marker, place in (
@@ -180,8 +191,9 @@ class ContourPath(Figure):
         """How many points to draw: up to the one with which the path has left three times."""
         inside, left = True, 0
         for i, point in enumerate(points):
-            was, inside = inside, all(
-                low <= c <= high for c, (low, high) in zip(point, self._seen, strict=True)
+            was, inside = (
+                inside,
+                all(low <= c <= high for c, (low, high) in zip(point, self._seen, strict=True)),
             )
             left += was and not inside
             if left == 3:

@@ -187,9 +187,12 @@ def assemble(
     """
     wrap = {"flex_flow": "row wrap", "align_items": "center"}
     grid = {
-        "display": "grid", "grid_template_columns": "repeat(auto-fit, minmax(290px, 1fr))",
-        "grid_gap": "0 22px", "align_items": "center", "padding": "0 6px 0 0",
-    }  # fmt: skip
+        "display": "grid",
+        "grid_template_columns": "repeat(auto-fit, minmax(290px, 1fr))",
+        "grid_gap": "0 22px",
+        "align_items": "center",
+        "padding": "0 6px 0 0",
+    }
     rows = [_row(figures[i : i + SIDE_BY_SIDE]) for i in range(0, len(figures), SIDE_BY_SIDE)]
     first, more = rows[:1], rows[1:]
     box = ipywidgets.VBox(
@@ -225,9 +228,11 @@ def _behind_a_button(rows: Sequence[ipywidgets.Box]) -> list[ipywidgets.DOMWidge
     count = sum(len(row.children) for row in rows)
     words = f"{count} more plot" + "s" * (count > 1)
     show = ipywidgets.ToggleButton(
-        value=False, description=f"Show {words}", layout={"width": "auto"},
+        value=False,
+        description=f"Show {words}",
+        layout={"width": "auto"},
         tooltip="Show or hide what else this panel draws",
-    )  # fmt: skip
+    )
     hidden = ipywidgets.VBox(rows, layout={"display": "none"})
 
     def toggle(change: Any) -> None:

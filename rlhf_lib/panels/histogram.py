@@ -54,10 +54,10 @@ class Histogram(Figure):
         super().__init__(x_range=[place - 0.5, HIGH], y_range=[0.7, most], y_log=True, **axes)
         ticks = range(LOW, HIGH + 1, 2)
         axes = self.widget.axes  # assigned anew, or the browser would not hear of it
-        self.widget.axes = axes | {"xaxis": axes["xaxis"] | {
-            "tickvals": [place, *ticks],
-            "ticktext": ["0", *(tick_text(10.0**d) for d in ticks)],
-        }}  # fmt: skip
+        self.widget.axes = axes | {
+            "xaxis": axes["xaxis"]
+            | {"tickvals": [place, *ticks], "ticktext": ["0", *(tick_text(10.0**d) for d in ticks)]}
+        }
         self._place, self._counts = place, []
         for i, (name, of) in enumerate(counts.items()):
             colour = PALETTE[i % len(PALETTE)]
@@ -86,7 +86,10 @@ def _traces(name: str, line: dict, colour: str) -> list[go.Scatter]:
     return [
         go.Scatter(name=name, mode="lines", line=line | {"shape": "hvh"}, legendgroup=name),
         go.Scatter(
-            name=f"{name}: exactly 0", mode="markers", marker=mark, legendgroup=name,
+            name=f"{name}: exactly 0",
+            mode="markers",
+            marker=mark,
+            legendgroup=name,
             showlegend=False,
         ),
-    ]  # fmt: skip
+    ]

@@ -39,18 +39,23 @@ class Intervals(Figure):
         rows = self._rows(records[-1]) if records else {}
         axes = dict(self.widget.axes)
         axes["yaxis"] = axes["yaxis"] | {
-            "tickvals": [-i for i in range(len(rows))], "ticktext": list(rows),
+            "tickvals": [-i for i in range(len(rows))],
+            "ticktext": list(rows),
             "automargin": True,
-        }  # fmt: skip
+        }
         self.widget.axes = axes
         points = [(v, -i) for i, (some, *_) in enumerate(rows.values()) for v in some]
         self._dots.update(x=[x for x, _ in points], y=[y for _, y in points])
         middles = [(sum(some) / len(some), low, high) for some, low, high in rows.values()]
         self._means.update(
-            x=[middle for middle, _, _ in middles], y=[-i for i in range(len(rows))],
+            x=[middle for middle, _, _ in middles],
+            y=[-i for i in range(len(rows))],
             error_x={
-                "type": "data", "symmetric": False, "thickness": 2, "color": PALETTE[0],
+                "type": "data",
+                "symmetric": False,
+                "thickness": 2,
+                "color": PALETTE[0],
                 "array": [high - middle for middle, _, high in middles],
                 "arrayminus": [middle - low for middle, low, _ in middles],
             },
-        )  # fmt: skip
+        )

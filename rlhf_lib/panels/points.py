@@ -40,13 +40,17 @@ class Points(Figure):
         self._kinds = {}
         for i, kind in enumerate(kinds):
             mark = {
-                "symbol": SYMBOLS[i % len(SYMBOLS)], "color": PALETTE[i % len(PALETTE)],
-                "line": {"width": 1, "color": "#000000"}, "opacity": 0.8,
-            }  # fmt: skip
+                "symbol": SYMBOLS[i % len(SYMBOLS)],
+                "color": PALETTE[i % len(PALETTE)],
+                "line": {"width": 1, "color": "#000000"},
+                "opacity": 0.8,
+            }
             trace = go.Scatter(
-                name=kind, mode="markers", marker=mark,
+                name=kind,
+                mode="markers",
+                marker=mark,
                 hovertemplate="%{text}: (%{x:.4g}, %{y:.3f})<extra></extra>",
-            )  # fmt: skip
+            )
             self._kinds[kind] = self.follow(trace)
         ring = {"symbol": "circle-open", "size": 30, "color": "#000000", "line": {"width": 2}}
         self._ring = self.follow(go.Scatter(name="newest", mode="markers", marker=ring))
@@ -56,11 +60,11 @@ class Points(Figure):
         for kind, trace in self._kinds.items():
             shown = found.get(kind, ())
             trace.update(
-                x=[p[0] for p in shown], y=[p[1] for p in shown], text=[p[3] for p in shown],
-                marker_size=[
-                    min(max(6.0, 16 * math.sqrt(p[2] / self._unit)), 40.0) for p in shown
-                ],
-            )  # fmt: skip
+                x=[p[0] for p in shown],
+                y=[p[1] for p in shown],
+                text=[p[3] for p in shown],
+                marker_size=[min(max(6.0, 16 * math.sqrt(p[2] / self._unit)), 40.0) for p in shown],
+            )
         newest = self._newest(records[-1]) if records else None
         x, y = ([], []) if newest is None else ([newest[0]], [newest[1]])
         self._ring.update(x=x, y=y)

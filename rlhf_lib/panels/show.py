@@ -18,10 +18,13 @@ FIGURES_MIME = "application/vnd.rlhf.figures+json"
 def figures_json(figures: Sequence[Any]) -> list[dict[str, Any]]:
     """Each figure as plotly's JSON, with what moves put in."""
     return [
-        {"data": plot.data, "layout": plot.axes | {
-            "annotations": [*plot.axes.get("annotations", ()), *plot.notes]}}
-        for plot in (figure.widget for figure in figures) if hasattr(plot, "axes")
-    ]  # fmt: skip
+        {
+            "data": plot.data,
+            "layout": plot.axes | {"annotations": [*plot.axes.get("annotations", ()), *plot.notes]},
+        }
+        for plot in (figure.widget for figure in figures)
+        if hasattr(plot, "axes")
+    ]
 
 
 def widget_data(widget: Any, **kwargs: Any) -> dict[str, Any]:

@@ -24,13 +24,27 @@ CONTOUR = "#9a9a9a"
 RUNS = ["#a48bd6", "#8a6cc4", "#704fae", "#583694", "#412277", "#2a1259"]
 
 DARK = {
-    "#0072B2": "#4FA8E0", "#D55E00": "#F0833A", "#009E73": "#2CC197", "#CC79A7": "#DE9CC0",
-    "#E69F00": "#F0B73E", "#56B4E9": "#8CCBF2", "#000000": "#F2F2F2", GREY: "#A6A6A6",
-    INK: "#E0E0E0", GRID: "#3A3A3A", PAPER: "#111111", GOAL: "#3FCF9F", LOW_FILL: "#1E3B57",
+    "#0072B2": "#4FA8E0",
+    "#D55E00": "#F0833A",
+    "#009E73": "#2CC197",
+    "#CC79A7": "#DE9CC0",
+    "#E69F00": "#F0B73E",
+    "#56B4E9": "#8CCBF2",
+    "#000000": "#F2F2F2",
+    GREY: "#A6A6A6",
+    INK: "#E0E0E0",
+    GRID: "#3A3A3A",
+    PAPER: "#111111",
+    GOAL: "#3FCF9F",
+    LOW_FILL: "#1E3B57",
     CONTOUR: "#5F6B75",
-    "#a48bd6": "#6F57A3", "#8a6cc4": "#8770BB", "#704fae": "#9F8ACF", "#583694": "#B6A5DF",
-    "#412277": "#CDC1EC", "#2a1259": "#E4DDF7",
-}  # fmt: skip
+    "#a48bd6": "#6F57A3",
+    "#8a6cc4": "#8770BB",
+    "#704fae": "#9F8ACF",
+    "#583694": "#B6A5DF",
+    "#412277": "#CDC1EC",
+    "#2a1259": "#E4DDF7",
+}
 
 
 def pale(colour: str) -> str:

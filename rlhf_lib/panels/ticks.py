@@ -23,9 +23,11 @@ def log_ticks(span: Sequence[float] | None) -> dict[str, Any]:
         raise ValueError(f"a logarithmic axis needs 0 < low < high, got {low:g} and {high:g}")
     values = tick_values(low, high)
     return {
-        "type": "log", "range": [math.log10(low), math.log10(high)],
-        "tickvals": values, "ticktext": [tick_text(value) for value in values],
-    }  # fmt: skip
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": values,
+        "ticktext": [tick_text(value) for value in values],
+    }
 
 
 def tick_values(low: float, high: float) -> list[float]:

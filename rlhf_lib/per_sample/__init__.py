@@ -4,8 +4,4 @@ from .factor import SampleSpace
 from .loss_factor import output_factor
 from .recorder import Tape
 
-__all__ = [
-    "SampleSpace",
-    "Tape",
-    "output_factor",
-]
+__all__ = ["SampleSpace", "Tape", "output_factor"]

@@ -56,9 +56,15 @@ class SampleSpace:
 
     @torch.enable_grad()
     def __init__(
-        self, task: TaskLoss, params: Sequence[Tensor], combinations: Callable = output_factor, *,
-        max_bytes: int = 2**31, every_use_known: bool = False, most_outputs: float = math.inf,
-    ):  # fmt: skip
+        self,
+        task: TaskLoss,
+        params: Sequence[Tensor],
+        combinations: Callable = output_factor,
+        *,
+        max_bytes: int = 2**31,
+        every_use_known: bool = False,
+        most_outputs: float = math.inf,
+    ):
         self.params, self.rows = list(params), 0
         self._found: list[list[PerSample]] = [[] for _ in self.params]
         forward = backward = samples = 0

@@ -43,8 +43,9 @@ def output_factor(loss: Tensor, outputs, *, max_bytes: int = 2**31) -> list[list
         for j in range(size if any(k == i for _, i in curved) else 0):
             unit = torch.zeros_like(outputs[k]).view(n, -1)
             unit[:, j] = 1.0
-            columns.append((k, j, gradients(slope[k], outputs, unit.view_as(outputs[k]),
-                                            retain_graph=True)))  # fmt: skip
+            columns.append(
+                (k, j, gradients(slope[k], outputs, unit.view_as(outputs[k]), retain_graph=True))
+            )
     if not columns:
         return []
     blocks = outputs[0].new_zeros(n, sum(sizes), sum(sizes))
@@ -66,7 +67,9 @@ def output_factor(loss: Tensor, outputs, *, max_bytes: int = 2**31) -> list[list
     factor = (vectors * roots[:, None, :]).to(outputs[0].dtype)  # (n, m, m)
     kept = (roots > 0).any(0).nonzero().flatten().tolist()
     return [
-        [part.reshape(o.shape) for part, o in
-         zip(factor[:, :, k].split(sizes, 1), outputs, strict=True)]
+        [
+            part.reshape(o.shape)
+            for part, o in zip(factor[:, :, k].split(sizes, 1), outputs, strict=True)
+        ]
         for k in kept
-    ]  # fmt: skip
+    ]

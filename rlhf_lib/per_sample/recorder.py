@@ -167,9 +167,16 @@ def _addmm(tape, y, input, mat1, mat2, *, beta=1, alpha=1):
 
 
 def _embedding(
-    tape, y, input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
-    scale_grad_by_freq=False, sparse=False,
-):  # fmt: skip
+    tape,
+    y,
+    input,
+    weight,
+    padding_idx=None,
+    max_norm=None,
+    norm_type=2.0,
+    scale_grad_by_freq=False,
+    sparse=False,
+):
     if max_norm is not None or scale_grad_by_freq or _is_range(input):
         return []
     ids = tape.by_sample(input[..., None])[..., 0]
@@ -210,8 +217,15 @@ _RULES = {
     function: rule
     for rule, functions in {
         _linear: (F.linear,),
-        _matmul: (torch.matmul, torch.mm, torch.mv, Tensor.matmul, Tensor.mm, Tensor.mv,
-                  Tensor.__matmul__),
+        _matmul: (
+            torch.matmul,
+            torch.mm,
+            torch.mv,
+            Tensor.matmul,
+            Tensor.mm,
+            Tensor.mv,
+            Tensor.__matmul__,
+        ),
         _addmm: (torch.addmm, Tensor.addmm),
         _embedding: (F.embedding,),
         _layer_norm: (F.layer_norm,),
@@ -219,4 +233,4 @@ _RULES = {
         _mul: (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__),
     }.items()
     for function in functions
-}  # fmt: skip
+}

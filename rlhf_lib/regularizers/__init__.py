@@ -6,6 +6,17 @@ from .group_lasso import GroupLasso
 from .kinds import KINDS, check_has_penalty, make_regularizer
 
 __all__ = [
-    "KINDS", "L1", "L1SP", "L2", "L2SP", "ElasticNet", "GroupLasso", "PseudoHuber", "Regularizer",
-    "check_has_penalty", "check_lambda", "make_regularizer", "penalized",
-]  # fmt: skip
+    "KINDS",
+    "L1",
+    "L1SP",
+    "L2",
+    "L2SP",
+    "ElasticNet",
+    "GroupLasso",
+    "PseudoHuber",
+    "Regularizer",
+    "check_has_penalty",
+    "check_lambda",
+    "make_regularizer",
+    "penalized",
+]

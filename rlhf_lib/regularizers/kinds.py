@@ -9,9 +9,14 @@ from .elementwise import L1, L1SP, L2, L2SP, ElasticNet, PseudoHuber
 from .group_lasso import GroupLasso
 
 KINDS = {
-    "l1": L1, "l2": L2, "elastic-net": ElasticNet, "l2sp": L2SP, "l1sp": L1SP,
-    "group-lasso": GroupLasso, "pseudo-huber": PseudoHuber,
-}  # fmt: skip
+    "l1": L1,
+    "l2": L2,
+    "elastic-net": ElasticNet,
+    "l2sp": L2SP,
+    "l1sp": L1SP,
+    "group-lasso": GroupLasso,
+    "pseudo-huber": PseudoHuber,
+}
 
 
 def make_regularizer(kind: str | Regularizer | None) -> Regularizer | None:

@@ -100,7 +100,9 @@ def checked(
 def fingerprint(labels: Tensor, search: LambdaSearch, settings: Mapping | None) -> dict[str, Any]:
     """What must agree for scores on disk to be scores of this search, as JSON values."""
     return {
-        "samples": len(labels), "labels": sha256(labels.numpy().tobytes()).hexdigest()[:16],
-        "lambdas": list(search.lambdas), "warm_start": search.warm_start,
+        "samples": len(labels),
+        "labels": sha256(labels.numpy().tobytes()).hexdigest()[:16],
+        "lambdas": list(search.lambdas),
+        "warm_start": search.warm_start,
         "settings": dict(settings or {}),
-    }  # fmt: skip
+    }

@@ -41,6 +41,10 @@ def stratified_folds(
     seed: of the shuffle.
 
     Raises ValueError for fewer than two folds, or fewer samples of a class than folds.
+
+    >>> labels = torch.tensor([0, 0, 1, 1])
+    >>> [sorted(labels[held].tolist()) for _, held in stratified_folds(labels, folds=2)]
+    [[0, 1], [0, 1]]
     """
     labels = class_labels(labels_or_n)
     if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= len(labels):

@@ -145,10 +145,11 @@ class LambdaSelection:
         """Columns to plot: lambda, mean, low and high (one standard error below and above)."""
         rows = self.table(metric)
         return {
-            "lambda": [r.lambda_reg for r in rows], "mean": [r.mean for r in rows],
+            "lambda": [r.lambda_reg for r in rows],
+            "mean": [r.mean for r in rows],
             "low": [r.mean - r.standard_error for r in rows],
             "high": [r.mean + r.standard_error for r in rows],
-        }  # fmt: skip
+        }
 
     def _row(self, value: float) -> LambdaRow:
         return self.rows[self.lambdas.index(value)]

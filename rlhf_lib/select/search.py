@@ -154,9 +154,12 @@ def iterate_nested(
         fit, labels_or_n, lambdas, seeds, rule, metric, maximize, warm_start
     )
     asked = fingerprint(labels, search, settings) | {
-        "outer_folds": outer_folds, "folds": folds, "rule": rule, "metric": metric,
+        "outer_folds": outer_folds,
+        "folds": folds,
+        "rule": rule,
+        "metric": metric,
         "maximize": maximize,
-    }  # fmt: skip
+    }
     splits = splits_of(labels, outer_folds, seeds)
     for _, _, train, _ in splits:
         stratified_folds(labels[train], folds)  # too few samples are found before any fit

@@ -95,6 +95,10 @@ def conjugate_gradient(
     Raises:
         ValueError: shapes do not fit, b is not finite, a tolerance is negative, x0 lies outside the
             radius, or the preconditioner turns out not to be positive definite.
+
+    >>> found = conjugate_gradient(torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.ones(2))
+    >>> found.x, found.reason, found.iterations
+    (tensor([0.5000, 0.2500]), 'converged', 2)
     """
     limit = b.numel() if max_iter is None else max_iter
     tolerance = max(rtol * _checked(A, b, x0, preconditioner, rtol, atol, limit, radius), atol)

@@ -137,9 +137,16 @@ def proximal_solve(
         model.point, model.product = first_step
         decrement, bend = model.decrement(), model.bend()
     return ProximalResult(
-        model.point - theta, reason, model.products, norms, -(decrement + 0.5 * bend), decrement,
-        model.point, model.product, model.lipschitz,
-    )  # fmt: skip
+        model.point - theta,
+        reason,
+        model.products,
+        norms,
+        -(decrement + 0.5 * bend),
+        decrement,
+        model.point,
+        model.product,
+        model.lipschitz,
+    )
 
 
 def forcing_term(norm: float, first_norm: float, most: float = 0.1) -> float:

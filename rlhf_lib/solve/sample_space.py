@@ -20,9 +20,14 @@ from .conjugate_gradient import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGR
 
 @torch.no_grad()
 def sample_space_solve(
-    system: Shifted, b: Tensor, *, rtol: float = 1e-6, refinements: int = 3,
-    space: SampleSpace | None = None, gradient: Tensor | None = None,
-) -> CGResult:  # fmt: skip
+    system: Shifted,
+    b: Tensor,
+    *,
+    rtol: float = 1e-6,
+    refinements: int = 3,
+    space: SampleSpace | None = None,
+    gradient: Tensor | None = None,
+) -> CGResult:
     """Solve (G + D) x = b by the identity of Woodbury, and check the solution.
 
     The residual is computed with the operator's own product, not with the rows, so that samples

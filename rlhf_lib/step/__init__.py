@@ -16,7 +16,22 @@ from .model import LocalModel, Path, Proposal
 from .newton import newton
 
 __all__ = [
-    "Cheapest", "ConjugateGradients", "Damping", "DampingRule", "Direction", "Fixed", "Iterates",
-    "LocalModel", "Martens", "Nielsen", "Path", "Proposal", "ProximalNewton", "SampleSpaceSolve",
-    "TrustRegion", "armijo", "newton", "reduction_ratio",
-]  # fmt: skip
+    "Cheapest",
+    "ConjugateGradients",
+    "Damping",
+    "DampingRule",
+    "Direction",
+    "Fixed",
+    "Iterates",
+    "LocalModel",
+    "Martens",
+    "Nielsen",
+    "Path",
+    "Proposal",
+    "ProximalNewton",
+    "SampleSpaceSolve",
+    "TrustRegion",
+    "armijo",
+    "newton",
+    "reduction_ratio",
+]

@@ -69,9 +69,13 @@ class ConjugateGradients:
         return self.warm_start == 0
 
     def propose(
-        self, model: LocalModel, memory: dict[str, Any], *, start: Tensor | None = None,
+        self,
+        model: LocalModel,
+        memory: dict[str, Any],
+        *,
+        start: Tensor | None = None,
         solver: str = "cg",
-    ) -> Proposal:  # fmt: skip
+    ) -> Proposal:
         """Solve, from ``start`` if it is given; ``solver`` is what the proposal calls itself."""
         last = memory.get("direction")
         if start is None and self.warm_start and last is not None:
@@ -82,10 +86,16 @@ class ConjugateGradients:
         keep = Iterates() if self.backtrack else None
         approximate, cost = preconditioner_for(self.preconditioner, model)
         solved = conjugate_gradient(
-            model.system(), -model.gradient, x0=start, preconditioner=approximate, callback=keep,
-            rtol=self.rtol, max_iter=self.max_iter, progress_tol=self.progress_tol,
+            model.system(),
+            -model.gradient,
+            x0=start,
+            preconditioner=approximate,
+            callback=keep,
+            rtol=self.rtol,
+            max_iter=self.max_iter,
+            progress_tol=self.progress_tol,
             radius=model.radius,
-        )  # fmt: skip
+        )
         found = _proposal(solved, model, solver, cost)
         kept = {"direction": found.direction} if self.warm_start else {}
         found = replace(found, memory={"products": model.curvature.products} | kept)
@@ -112,9 +122,13 @@ class SampleSpaceSolve:
     otherwise: ConjugateGradients = field(default_factory=ConjugateGradients)
 
     def propose(
-        self, model: LocalModel, memory: dict[str, Any], *, space: SampleSpace | None = None,
+        self,
+        model: LocalModel,
+        memory: dict[str, Any],
+        *,
+        space: SampleSpace | None = None,
         solver: str = "dual",
-    ) -> Proposal:  # fmt: skip
+    ) -> Proposal:
         """Solve; ``space`` are the rows, if they are there already."""
         if not isinstance(model.curvature, GaussNewtonOperator):
             raise ValueError(
@@ -123,9 +137,12 @@ class SampleSpaceSolve:
         space = space or SampleSpace(model.curvature.task, model.curvature.params)
         own = model.task_gradient is model.curvature.gradient  # not that of another batch
         solved = sample_space_solve(
-            model.system(), -model.gradient, rtol=self.rtol, space=space,
+            model.system(),
+            -model.gradient,
+            rtol=self.rtol,
+            space=space,
             gradient=model.task_gradient if own else None,
-        )  # fmt: skip
+        )
         if solved.converged:
             return replace(_proposal(solved, model, solver, space.cost), memory=memory)
         left = solved.residual_norms[-1] / solved.residual_norms[0]
@@ -152,9 +169,13 @@ class ProximalNewton:
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """Minimize m by proximal steps; there is nothing to remember."""
         solved = proximal_solve(
-            model.system(), model.task_gradient, model.penalty, model.theta,
-            rtol=self.rtol, max_iter=max(self.max_iter, 2),
-        )  # fmt: skip
+            model.system(),
+            model.task_gradient,
+            model.penalty,
+            model.theta,
+            rtol=self.rtol,
+            max_iter=max(self.max_iter, 2),
+        )
         d = solved.direction
         quadratic = float(d @ solved.product) - model.damping * float(d @ d)
         return Proposal(d, solved.reason, quadratic, "proximal", point=solved.point)

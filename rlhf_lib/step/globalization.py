@@ -16,6 +16,9 @@ def reduction_ratio(actual: float, predicted: float, rounding: float = 0.0) -> f
     -inf where the new value is not finite or the model promised no reduction; 1 where both
     reductions are below ``rounding``, so that their ratio would be noise, and would drive the
     damping up at convergence (Conn, Gould and Toint, 2000, section 17.4.2).
+
+    >>> reduction_ratio(0.5, 1.0), reduction_ratio(0.5, -1.0), reduction_ratio(1e-17, 0.0, 1e-15)
+    (0.5, -inf, 1.0)
     """
     if max(abs(actual), abs(predicted)) < rounding:
         return 1.0
@@ -69,6 +72,10 @@ class Damping:
         value: mu. least, most: its bounds once it has been adapted.
         rule: "nielsen", "martens", "fixed" or a DampingRule.
         memory: the rule's.
+
+    >>> mu = Damping(1.0, "nielsen")
+    >>> [round(mu.update(rho), 3) for rho in (1.0, -0.5, -0.5)]  # one good step, two bad ones
+    [0.333, 0.667, 2.667]
     """
 
     value: float

@@ -37,10 +37,16 @@ class LocalModel:
     """
 
     def __init__(
-        self, theta: Tensor, task_gradient: Tensor, curvature: CurvatureOperator,
-        penalty: Regularizer, *, proximal: bool = False, damping: float = 0.0,
+        self,
+        theta: Tensor,
+        task_gradient: Tensor,
+        curvature: CurvatureOperator,
+        penalty: Regularizer,
+        *,
+        proximal: bool = False,
+        damping: float = 0.0,
         radius: float | None = None,
-    ):  # fmt: skip
+    ):
         self.theta, self.task_gradient, self.curvature = theta, task_gradient, curvature
         self.penalty, self.proximal = penalty, proximal
         self.damping, self.radius = damping, radius
@@ -116,9 +122,10 @@ class Path:
         if model.signs is not None and not torch.equal(self(1.0), model.theta + self._d):
             scale = None  # the orthant has cut the step
         quadratic = (
-            model.quadratic(self(1.0) - model.theta) if scale is None
+            model.quadratic(self(1.0) - model.theta)
+            if scale is None
             else scale * scale * proposal.quadratic
-        )  # fmt: skip
+        )
         self.predicted = -self.slope(1.0) - 0.5 * quadratic
 
     def __call__(self, t: float) -> Tensor:

@@ -111,27 +111,43 @@ def newton(
         norm = float(total.norm())
         first_norm = norm if first_norm is None else first_norm
         ended = (
-            "not_finite" if not finite
-            else "converged" if norm <= tol
-            else "max_steps" if step == max_steps
+            "not_finite"
+            if not finite
+            else "converged"
+            if norm <= tol
+            else "max_steps"
+            if step == max_steps
             else ended
-        )  # fmt: skip
+        )
         taken["reason"] = ended or taken["reason"]
         yield Record(
-            step=step, loss=loss, penalty=value - loss, grad_norm=norm,
-            damping=damping, seconds=time.perf_counter() - started, theta=theta.clone(),
+            step=step,
+            loss=loss,
+            penalty=value - loss,
+            grad_norm=norm,
+            damping=damping,
+            seconds=time.perf_counter() - started,
+            theta=theta.clone(),
             extra={
-                "eigenvalues": eigenvalues, "nonzeros": int((theta != 0).sum()), "jitter": jitter,
+                "eigenvalues": eigenvalues,
+                "nonzeros": int((theta != 0).sum()),
+                "jitter": jitter,
             },
             **taken,
-        )  # fmt: skip
+        )
         if ended:
             return
         if method == "proximal":
             proposed = proximal_step(
-                theta, gradient, task_H, damping, direction, penalty,
-                rtol=forcing_term(norm, first_norm), atol=0.5 * tol,
-            )  # fmt: skip
+                theta,
+                gradient,
+                task_H,
+                damping,
+                direction,
+                penalty,
+                rtol=forcing_term(norm, first_norm),
+                atol=0.5 * tol,
+            )
         elif method == "orthant":
             proposed = orthant_step(theta, total, H, damping, direction, penalty)
         else:
@@ -142,9 +158,12 @@ def newton(
             # Near a minimum the decrease is smaller than the rounding of the values compared.
             slack = 4 * torch.finfo(theta.dtype).eps * abs(value)
             length, _, _ = armijo(
-                lambda t, path=proposed.path: objective(path(t)), value + slack, proposed.slope,
-                first=full, most=40,
-            )  # fmt: skip
+                lambda t, path=proposed.path: objective(path(t)),
+                value + slack,
+                proposed.slope,
+                first=full,
+                most=40,
+            )
         start, before = theta, value
         if length:  # the accepted point is the one evaluated last
             theta, loss, gradient = last[0].detach(), last[1].item(), _gradient(*last)

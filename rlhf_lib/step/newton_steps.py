@@ -46,9 +46,12 @@ def smooth_step(theta: Tensor, gradient: Tensor, H: Tensor, damping: float, dire
     solved = _solve(direction, _damped(H, damping), -gradient)
     d, slope = solved.x, float(gradient @ solved.x)
     return Step(
-        lambda t: theta + t * d, lambda t: t * slope, -(slope + 0.5 * float(d @ (H @ d))),
-        solved.reason, solved.jitter,
-    )  # fmt: skip
+        lambda t: theta + t * d,
+        lambda t: t * slope,
+        -(slope + 0.5 * float(d @ (H @ d))),
+        solved.reason,
+        solved.jitter,
+    )
 
 
 def orthant_step(
@@ -78,9 +81,16 @@ def orthant_step(
 
 
 def proximal_step(
-    theta: Tensor, gradient: Tensor, H: Tensor, damping: float, direction: str,
-    penalty: Regularizer, *, rtol: float, atol: float,
-) -> Step:  # fmt: skip
+    theta: Tensor,
+    gradient: Tensor,
+    H: Tensor,
+    damping: float,
+    direction: str,
+    penalty: Regularizer,
+    *,
+    rtol: float,
+    atol: float,
+) -> Step:
     """Minimize the quadratic model of the task plus the penalty itself, in the metric H + mu I.
 
     ``gradient`` and H are the task's alone. Tolerances are those of the inner solve.
@@ -99,9 +109,12 @@ def proximal_step(
     return Step(
         # At t = 1 the point itself, in which entries at a centre other than 0 are there exactly.
         lambda t: solved.point if t == 1 else theta + t * d,
-        lambda t: t * solved.decrement, -(solved.decrement + 0.5 * float(d @ (H @ d))),
-        solved.reason, jitter, solved.iterations,
-    )  # fmt: skip
+        lambda t: t * solved.decrement,
+        -(solved.decrement + 0.5 * float(d @ (H @ d))),
+        solved.reason,
+        jitter,
+        solved.iterations,
+    )
 
 
 def _damped(H: Tensor, damping: float) -> Tensor:

@@ -11,9 +11,12 @@ SOLVERS = ("cg", "dual", "auto")
 
 
 def direction_of(
-    solver: str | Direction, kinks: str | None, regularizer: Regularizer | None,
-    settings: dict[str, Any], defaults: dict[str, Any],
-) -> Direction:  # fmt: skip
+    solver: str | Direction,
+    kinks: str | None,
+    regularizer: Regularizer | None,
+    settings: dict[str, Any],
+    defaults: dict[str, Any],
+) -> Direction:
     """The direction that is meant.
 
     Args:

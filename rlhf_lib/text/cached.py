@@ -52,15 +52,18 @@ class CachedTop(nn.Module):
         if layers is None or not isinstance(getattr(model, head, None), nn.Linear):
             raise _not_like_bert(model)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(layers):
-            raise ValueError(f"k: expected an integer from 1 to {len(layers)}, the number of layers"
-                             f" of this model, came {k!r}.")
+            raise ValueError(
+                f"k: expected an integer from 1 to {len(layers)}, the number of layers"
+                f" of this model, came {k!r}."
+            )
         self.k = k
         self.frozen_layers = len(layers) - k
         # Empty modules stand in for the model and its encoder, for the parameters' names' sake.
         stand_in = nn.Module()
         stand_in.encoder = nn.Module()
         stand_in.encoder.layer = nn.ModuleDict(
-            {str(i): layers[i] for i in range(self.frozen_layers, len(layers))})
+            {str(i): layers[i] for i in range(self.frozen_layers, len(layers))}
+        )
         if pooler is not None:
             stand_in.pooler = pooler
         self.add_module(prefix, stand_in)
@@ -70,7 +73,7 @@ class CachedTop(nn.Module):
             self.dropout = getattr(model, "dropout", self.dropout)
         self.add_module(head, getattr(model, head))
         # Inside a tuple, because a module given as an attribute would become a part of this one.
-        self._lower = (base.embeddings, list(layers[:self.frozen_layers]))
+        self._lower = (base.embeddings, list(layers[: self.frozen_layers]))
         self._top_parts = (list(stand_in.encoder.layer.values()), pooler, getattr(model, head))
         trained = {id(p) for p in self.parameters()}
         self._frozen = [(p, p.requires_grad) for p in model.parameters() if id(p) not in trained]
@@ -116,13 +119,19 @@ class CachedTop(nn.Module):
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, came {batch_size!r}.")
         if ids.ndim != 2 or len(ids) == 0:
-            raise ValueError(f"encoded['input_ids']: expected a tensor (n, T) with n of at least 1,"
-                             f" came shape {tuple(ids.shape)}.")
+            raise ValueError(
+                f"encoded['input_ids']: expected a tensor (n, T) with n of at least 1,"
+                f" came shape {tuple(ids.shape)}."
+            )
         weight = self._top_parts[2].weight
-        inputs = {key: encoded[key].to(weight.device) for key in
-                  ("input_ids", "token_type_ids", "position_ids") if key in encoded}
-        mask = additive_mask(encoded.get("attention_mask", torch.ones_like(ids)).to(weight.device),
-                             weight.dtype)
+        inputs = {
+            key: encoded[key].to(weight.device)
+            for key in ("input_ids", "token_type_ids", "position_ids")
+            if key in encoded
+        }
+        mask = additive_mask(
+            encoded.get("attention_mask", torch.ones_like(ids)).to(weight.device), weight.dtype
+        )
         modes = [(module, module.training) for module in (embeddings, *layers)]
         hidden = []
         try:
@@ -137,8 +146,11 @@ class CachedTop(nn.Module):
         finally:
             for module, training in modes:
                 module.train(training)
-        rest = {key: value for key, value in encoded.items()
-                if key not in inputs and key != "attention_mask"}
+        rest = {
+            key: value
+            for key, value in encoded.items()
+            if key not in inputs and key != "attention_mask"
+        }
         return {"hidden": torch.cat(hidden), "mask": mask, **rest}
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -160,18 +172,21 @@ def _not_like_bert(model):
         f"model: expected a BertForSequenceClassification, BertForTokenClassification, "
         f"BertForQuestionAnswering or one built like it (embeddings, encoder.layer, a linear "
         f"head), came {type(model).__name__}. Do: train the whole model, or load one whose "
-        f"model_type is bert.")
+        f"model_type is bert."
+    )
 
 
 def additive_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
     """(n, T) of ones and zeros -> (n, 1, 1, T) of 0 and the least finite number of `dtype`."""
     padding = attention_mask[:, None, None, :] == 0
     return torch.zeros(padding.shape, dtype=dtype, device=padding.device).masked_fill(
-        padding, torch.finfo(dtype).min)
+        padding, torch.finfo(dtype).min
+    )
 
 
-def batches(data: dict[str, Tensor], size: int,
-            generator: torch.Generator | None = None) -> Iterator[dict[str, Tensor]]:
+def batches(
+    data: dict[str, Tensor], size: int, generator: torch.Generator | None = None
+) -> Iterator[dict[str, Tensor]]:
     """Minibatches of a dict of tensors with one length n: shuffled once if a generator is given.
 
     The last one is smaller where size does not divide n: weight means by sample count.

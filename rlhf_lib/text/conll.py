@@ -42,8 +42,11 @@ class EntityDataset(Samples):
 
     def take(self, indices: Sequence[int]) -> EntityDataset:
         """The sentences with these indices, in this order."""
-        return replace(self, tokens=tuple(self.tokens[i] for i in indices),
-                       tags=tuple(self.tags[i] for i in indices))
+        return replace(
+            self,
+            tokens=tuple(self.tokens[i] for i in indices),
+            tags=tuple(self.tags[i] for i in indices),
+        )
 
 
 def tag_names(types: Sequence[str]) -> tuple[str, ...]:
@@ -71,18 +74,29 @@ def read_conll(path: Path, label_names: Sequence[str] | None = None) -> EntityDa
     """
     sentences = _sentences(path)
     if not sentences:
-        raise table_error(path, 1, "there are no sentences.",
-                          "Write a token and its tag a line, and a blank line after a sentence.")
+        raise table_error(
+            path,
+            1,
+            "there are no sentences.",
+            "Write a token and its tag a line, and a blank line after a sentence.",
+        )
     sentences = _as_bio(path, sentences)
     rows = [row for sentence in sentences for row in sentence]
     names = tuple(label_names or tag_names(sorted({tag[2:] for _, _, tag in rows} - {""})))
     for line, _, tag in rows:
         if tag not in names:
-            raise table_error(path, line, f"expected a tag out of {list(names)}, came {tag!r}.",
-                              "Correct it, or give other label_names.")
+            raise table_error(
+                path,
+                line,
+                f"expected a tag out of {list(names)}, came {tag!r}.",
+                "Correct it, or give other label_names.",
+            )
     return EntityDataset(
         tuple(tuple(token for _, token, _ in sentence) for sentence in sentences),
-        tuple(tuple(tag for _, _, tag in sentence) for sentence in sentences), names, path.name)
+        tuple(tuple(tag for _, _, tag in sentence) for sentence in sentences),
+        names,
+        path.name,
+    )
 
 
 def _sentences(path):
@@ -94,13 +108,19 @@ def _sentences(path):
             sentences.append([])
             continue
         if len(columns) < 2 or not columns[0]:
-            raise table_error(path, number, f"expected a token and its tag, came {line.strip()!r}.",
-                              "Separate them by a tab or a space.")
+            raise table_error(
+                path,
+                number,
+                f"expected a token and its tag, came {line.strip()!r}.",
+                "Separate them by a tab or a space.",
+            )
         if not TAG.fullmatch(columns[-1]):
             raise table_error(
-                path, number, f"expected a tag O, B-TYPE or I-TYPE in the last column, came "
-                f"{columns[-1]!r}.", "Put the tags into the last column; convert other schemes "
-                "(BIOES, BILOU) to BIO.")
+                path,
+                number,
+                f"expected a tag O, B-TYPE or I-TYPE in the last column, came {columns[-1]!r}.",
+                "Put the tags into the last column; convert other schemes (BIOES, BILOU) to BIO.",
+            )
         sentences[-1].append((number, columns[0], columns[-1]))
     return [sentence for sentence in sentences if sentence]
 
@@ -115,12 +135,16 @@ def looks_like_conll(text: str) -> bool:
     """Whether the first line that says anything is -DOCSTART- or ends in a tag."""
     columns = next((c for c in map(_columns, text.split("\n")) if any(c)), [""])
     return columns[0] == "-DOCSTART-" or (
-        len(columns) > 1 and TAG.fullmatch(columns[-1]) is not None)
+        len(columns) > 1 and TAG.fullmatch(columns[-1]) is not None
+    )
 
 
 def _as_bio(path, sentences):
-    pairs = [(before, row) for sentence in sentences
-             for before, row in pairwise([(0, "", "O"), *sentence])]
+    pairs = [
+        (before, row)
+        for sentence in sentences
+        for before, row in pairwise([(0, "", "O"), *sentence])
+    ]
     orphans = [row for before, row in pairs if row[2][0] == "I" and before[2][1:] != row[2][1:]]
     if not orphans:
         return sentences
@@ -128,8 +152,14 @@ def _as_bio(path, sentences):
         if row[2][0] == "B" and before[2][1:] != row[2][1:]:
             line, token, tag = orphans[0]
             raise table_error(
-                path, line, f"{tag} of {token!r} follows no {tag[2:]}, and this is no IOB1 either: "
-                f"line {row[0]} begins an entity with {row[2]}.", f"Write B-{tag[2:]} here.")
+                path,
+                line,
+                f"{tag} of {token!r} follows no {tag[2:]}, and this is no IOB1 either: "
+                f"line {row[0]} begins an entity with {row[2]}.",
+                f"Write B-{tag[2:]} here.",
+            )
     first = {line for line, _, _ in orphans}
-    return [[(line, token, f"B{tag[1:]}" if line in first else tag)
-             for line, token, tag in sentence] for sentence in sentences]
+    return [
+        [(line, token, f"B{tag[1:]}" if line in first else tag) for line, token, tag in sentence]
+        for sentence in sentences
+    ]

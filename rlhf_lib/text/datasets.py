@@ -25,9 +25,15 @@ EMBEDDED_DATA = {
 # How many sentences, and how many titles, are for training: the files have no column that says it.
 TRAINING_SENTENCES, TRAINING_TITLES = 180, 48
 SUFFIXES = {
-    ".csv": "texts", ".tsv": "texts", ".tab": "texts", ".json": "questions",
-    ".conll": "entities", ".bio": "entities", ".iob": "entities", ".iob2": "entities",
-}  # fmt: skip
+    ".csv": "texts",
+    ".tsv": "texts",
+    ".tab": "texts",
+    ".json": "questions",
+    ".conll": "entities",
+    ".bio": "entities",
+    ".iob": "entities",
+    ".iob2": "entities",
+}
 SPLITS = ("train", "validation")
 
 
@@ -36,9 +42,15 @@ class Splits(NamedTuple):
     validation: Samples
 
 
-def load_dataset(name: str | Path, *, split: str | None = None, label_noise: float = 0.0,
-                 seed: int = 0, limit: int | None = None,
-                 label_names: Sequence[str] | None = None) -> Samples | Splits:
+def load_dataset(
+    name: str | Path,
+    *,
+    split: str | None = None,
+    label_noise: float = 0.0,
+    seed: int = 0,
+    limit: int | None = None,
+    label_names: Sequence[str] | None = None,
+) -> Samples | Splits:
     """Read embedded data or a file: texts with classes, sentences with entities, or questions.
 
     name: "course-reviews" (a TextDataset), "course-entities" (an EntityDataset),
@@ -66,8 +78,10 @@ def load_dataset(name: str | Path, *, split: str | None = None, label_noise: flo
     if split is not None and split not in SPLITS:
         raise ValueError(f"split: expected one of {SPLITS} or None, came {split!r}.")
     if split == "validation" and label_noise:
-        raise ValueError(f"label_noise: expected 0 with split='validation', came {label_noise!r}. "
-                         f"Validation labels stay clean, or they would not show what noise did.")
+        raise ValueError(
+            f"label_noise: expected 0 with split='validation', came {label_noise!r}. "
+            f"Validation labels stay clean, or they would not show what noise did."
+        )
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit: expected an integer of at least 1 or None, came {limit!r}.")
     path, kind = _find(name)
@@ -83,8 +97,10 @@ def load_dataset(name: str | Path, *, split: str | None = None, label_noise: flo
         if of is not None:
             indices = [i for i, value in enumerate(places) if value == of]
             if not indices:
-                raise ValueError(f"{path}: expected rows with split={of}, came none. Do: write "
-                                 f"train or validation into the column split, or leave it out.")
+                raise ValueError(
+                    f"{path}: expected rows with split={of}, came none. Do: write "
+                    f"train or validation into the column split, or leave it out."
+                )
             chosen = whole.take(indices)
         if limit is not None and limit < len(chosen):
             chosen = chosen.subset(limit, seed)
@@ -95,23 +111,31 @@ def load_dataset(name: str | Path, *, split: str | None = None, label_noise: flo
         return part(split) if split is not None else Splits(*map(part, SPLITS))
     if split is not None:
         column = "column split" if isinstance(whole, TextDataset) else "splits"
-        cure = ("leave split out, or add a column split to the file" if column != "splits" else
-                "leave split out, and put each part into a file of its own")
-        raise ValueError(f"split: expected None, because {path} has no {column}, came {split!r}. "
-                         f"Do: {cure}.")
+        cure = (
+            "leave split out, or add a column split to the file"
+            if column != "splits"
+            else "leave split out, and put each part into a file of its own"
+        )
+        raise ValueError(
+            f"split: expected None, because {path} has no {column}, came {split!r}. Do: {cure}."
+        )
     return part(None)
 
 
 def _find(name) -> tuple[Path, str]:
     """The file of a name or a path, and what it holds: texts, entities or questions."""
     embedded = str(name) in EMBEDDED_DATA
-    path = (next(p for p in sorted(DATA.glob(f"{name}.*")) if p.suffix != ".md") if embedded
-            else Path(name).expanduser())
+    path = (
+        next(p for p in sorted(DATA.glob(f"{name}.*")) if p.suffix != ".md")
+        if embedded
+        else Path(name).expanduser()
+    )
     if not path.is_file():
         raise FileNotFoundError(
             f"name: expected one of {sorted(EMBEDDED_DATA)} or the path of a CSV or TSV file with "
             f"the columns text and label, a CoNLL file (.conll, .txt, .bio) or a SQuAD file (.json)"
-            f', came "{name}"; there is no file {path.absolute()}.')
+            f', came "{name}"; there is no file {path.absolute()}.'
+        )
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None or path.suffix.lower() in (".tsv", ".tab"):
         text = decode(path)
@@ -125,8 +149,10 @@ def _read(path, kind, label_names, label_noise):
     if kind == "texts":
         return read_texts(path, label_names)
     if label_noise:
-        raise ValueError(f"label_noise: expected 0 for {kind}, came {label_noise!r}: only texts "
-                         "with one label each can have noise.")
+        raise ValueError(
+            f"label_noise: expected 0 for {kind}, came {label_noise!r}: only texts "
+            "with one label each can have noise."
+        )
     if kind == "entities":
         return read_conll(path, label_names)
     if label_names is not None:
@@ -135,7 +161,7 @@ def _read(path, kind, label_names, label_noise):
 
 
 def _places(name, whole):
-    """"train" or "validation" for each sample, or None where the data are not split."""
+    """ "train" or "validation" for each sample, or None where the data are not split."""
     if name == "course-entities":
         training = [i < TRAINING_SENTENCES for i in range(len(whole))]
     elif name == "course-questions":
@@ -155,10 +181,18 @@ def encode(tokenizer, texts: Sequence[str], max_length: int = 64) -> dict[str, t
     if isinstance(texts, str) or not len(texts):
         raise ValueError(f"texts: expected a list of at least one string, came {texts!r}.")
     if max_length < 3:
-        raise ValueError(f"max_length: expected at least 3 (start, one piece, end), "
-                         f"came {max_length!r}.")
-    return dict(tokenizer(list(texts), padding="longest", truncation=True, return_tensors="pt",
-                          max_length=min(max_length, tokenizer.model_max_length)))
+        raise ValueError(
+            f"max_length: expected at least 3 (start, one piece, end), came {max_length!r}."
+        )
+    return dict(
+        tokenizer(
+            list(texts),
+            padding="longest",
+            truncation=True,
+            return_tensors="pt",
+            max_length=min(max_length, tokenizer.model_max_length),
+        )
+    )
 
 
 __all__ = ["EntityDataset", "QuestionDataset", "Splits", "TextDataset", "encode", "load_dataset"]

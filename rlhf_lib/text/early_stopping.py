@@ -47,8 +47,10 @@ def stop_early(
         return
     with torch.no_grad():
         assign([p for _, p in task.trained()], saved)
-    end = {name: getattr(last, name) for name in (
-        "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")}  # fmt: skip
+    end = {
+        name: getattr(last, name)
+        for name in ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    }
     yield best.with_(
         reason="best", cost=final.cost, seconds=final.seconds, extra={**best.extra, "end": end}
     )

@@ -88,13 +88,19 @@ class EntityTask(Task):
     def encode(self, data: EntityDataset) -> dict[str, Tensor]:
         """A data set as this task takes it, for `assess` and `predict`."""
         sentences, sizes = self._pieces(data)
-        cut = [(number, *window) for number, tokens in enumerate(sentences)
-               for window in self._windows([sizes[token] for token in tokens])]  # fmt: skip
+        cut = [
+            (number, *window)
+            for number, tokens in enumerate(sentences)
+            for window in self._windows([sizes[token] for token in tokens])
+        ]
         encoded = self.tokenizer(
             [sentences[number][start:stop] for number, start, stop, _, _ in cut],
-            is_split_into_words=True, truncation=True, max_length=self.max_length,
-            padding="longest", return_tensors="pt",
-        )  # fmt: skip
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.max_length,
+            padding="longest",
+            return_tensors="pt",
+        )
         words = torch.full_like(encoded["input_ids"], -1)
         labels = torch.full_like(words, IGNORED)
         for i, (number, start, _, first, last) in enumerate(cut):
@@ -106,10 +112,16 @@ class EntityTask(Task):
                 before = word
         scored = int((words >= 0).sum())
         if scored != sum(map(len, sentences)):
-            raise ValueError(f"{data.name}: {sum(map(len, sentences))} words, but a piece for "
-                             f"{scored} only. Do: raise max_length.")  # fmt: skip
-        tensors = {**encoded, "labels": labels, "words": words,
-                   "sentence": torch.tensor([number for number, *_ in cut])}  # fmt: skip
+            raise ValueError(
+                f"{data.name}: {sum(map(len, sentences))} words, but a piece for "
+                f"{scored} only. Do: raise max_length."
+            )
+        tensors = {
+            **encoded,
+            "labels": labels,
+            "words": words,
+            "sentence": torch.tensor([number for number, *_ in cut]),
+        }
         tensors = {key: value.to(self.device) for key, value in tensors.items()}
         return self.module.cache(tensors) if isinstance(self.module, CachedTop) else tensors
 
@@ -121,16 +133,20 @@ class EntityTask(Task):
             if not tokens:
                 raise ValueError(f"{data.name}: sentence {i} has no words. Do: leave it out.")
         unique = sorted({token for tokens in data.tokens for token in tokens})
-        ids = self.tokenizer([[token] for token in unique], is_split_into_words=True,
-                             add_special_tokens=False)["input_ids"]  # fmt: skip
+        ids = self.tokenizer(
+            [[token] for token in unique], is_split_into_words=True, add_special_tokens=False
+        )["input_ids"]
         sizes = {token: len(pieces) for token, pieces in zip(unique, ids, strict=True)}
         unknown = self.tokenizer.unk_token
         empty = [token for token, size in sizes.items() if not size]
         if empty and unknown is None:
-            raise ValueError(f"{data.name}: the tokenizer has no piece for the word {empty[0]!r} "
-                             "and no unknown token. Do: replace that word.")  # fmt: skip
-        sentences = [[token if sizes[token] else unknown for token in tokens]
-                     for tokens in data.tokens]  # fmt: skip
+            raise ValueError(
+                f"{data.name}: the tokenizer has no piece for the word {empty[0]!r} "
+                "and no unknown token. Do: replace that word."
+            )
+        sentences = [
+            [token if sizes[token] else unknown for token in tokens] for tokens in data.tokens
+        ]
         return sentences, {**sizes, unknown: 1}
 
     def _windows(self, sizes: list[int]) -> Iterator[tuple[int, int, int, int]]:
@@ -191,8 +207,10 @@ class EntityTask(Task):
         for batch, numbers in batches:
             rows, places = (batch["words"] >= 0).nonzero(as_tuple=True)
             for sentence, word, number in zip(
-                batch["sentence"][rows].tolist(), batch["words"][rows, places].tolist(),
-                numbers[rows, places].tolist(), strict=True,
-            ):  # fmt: skip
+                batch["sentence"][rows].tolist(),
+                batch["words"][rows, places].tolist(),
+                numbers[rows, places].tolist(),
+                strict=True,
+            ):
                 tags.setdefault(sentence, {})[word] = self.label_names[number]
         return [[found[word] for word in sorted(found)] for _, found in sorted(tags.items())]

@@ -110,10 +110,15 @@ def finetune(
         records = _adamw(task, loss_fn, steps, rate, decay, batch_size, dropout, seed)
     else:
         optimizer = RLHFOptimizer(
-            task.trained(), lr=1.0 if lr is None else lr, lambda_reg=lambda_reg,
-            regularizer=regularizer, damping=damping, max_iter=max_iter,
-            count=task.count, **options,
-        )  # fmt: skip
+            task.trained(),
+            lr=1.0 if lr is None else lr,
+            lambda_reg=lambda_reg,
+            regularizer=regularizer,
+            damping=damping,
+            max_iter=max_iter,
+            count=task.count,
+            **options,
+        )
         records = _rlhf(task, loss_fn, steps, optimizer, curvature_size, dropout, seed)
     if patience is not None or keep_best:
         records = stop_early(records, task, patience=patience, keep_best=keep_best)
@@ -121,38 +126,53 @@ def finetune(
 
 
 def _adamw(
-    task: Task, loss_fn: Callable, epochs: int, lr: float, decay: float | tuple, batch_size: int,
-    dropout: float, seed: int,
-) -> Iterator[Record]:  # fmt: skip
+    task: Task,
+    loss_fn: Callable,
+    epochs: int,
+    lr: float,
+    decay: float | tuple,
+    batch_size: int,
+    dropout: float,
+    seed: int,
+) -> Iterator[Record]:
     """decay: decoupled, or (lambda_reg, regularizer) of a penalty in the loss."""
     coupled = isinstance(decay, tuple)
     if coupled:
-        optimizer = PenalizedAdamW(
-            task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1]
-        )
+        optimizer = PenalizedAdamW(task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1])
     else:
         optimizer = torch.optim.AdamW([p for _, p in task.trained()], lr=lr, weight_decay=decay)
     data = _Shuffled(task.training, batch_size, seed)
     per_epoch = len(data)
     for record in train(
-        loss_fn, optimizer, Masked(data, seed) if dropout else data, epochs=epochs,
-        evaluate=task.evaluate, evaluate_every=per_epoch, count=task.count,
-    ):  # fmt: skip
+        loss_fn,
+        optimizer,
+        Masked(data, seed) if dropout else data,
+        epochs=epochs,
+        evaluate=task.evaluate,
+        evaluate_every=per_epoch,
+        count=task.count,
+    ):
         if record.step % per_epoch == 0:
             # As everywhere: that before the step; at the start, that of the start.
             penalty = 0.0
             if coupled:
                 penalty = optimizer.penalty_value if record.step else optimizer.penalty()
             yield record.with_(
-                step=record.step // per_epoch, penalty=penalty,
+                step=record.step // per_epoch,
+                penalty=penalty,
                 extra={"steps": record.step, **task.measures},
             )
 
 
 def _rlhf(
-    task: Task, loss_fn: Callable, steps: int, optimizer: RLHFOptimizer,
-    curvature_size: int | None, dropout: float, seed: int,
-) -> Iterator[Record]:  # fmt: skip
+    task: Task,
+    loss_fn: Callable,
+    steps: int,
+    optimizer: RLHFOptimizer,
+    curvature_size: int | None,
+    dropout: float,
+    seed: int,
+) -> Iterator[Record]:
     few = curvature_size is not None and curvature_size < task.samples
     if not dropout:
         whole = [list(batches(task.training, task.micro_batch))]
@@ -171,7 +191,12 @@ def _rlhf(
             return whole.present[: -(-size // task.micro_batch)]
 
     for record in train(
-        loss_fn, optimizer, whole, epochs=steps, evaluate=task.evaluate,
-        curvature_batches=curvature_batches if few else None, count=task.count,
-    ):  # fmt: skip
+        loss_fn,
+        optimizer,
+        whole,
+        epochs=steps,
+        evaluate=task.evaluate,
+        curvature_batches=curvature_batches if few else None,
+        count=task.count,
+    ):
         yield record.with_(extra={**record.extra, **task.measures})

@@ -24,8 +24,12 @@ EMBEDDED = {
 }
 
 HUB_FILES = (
-    "model.safetensors", "model-*.safetensors", "model.safetensors.index.json",
-    "*.json", "*.txt", "*.model",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+    "*.json",
+    "*.txt",
+    "*.model",
 )
 
 
@@ -39,18 +43,23 @@ def verify_embedded() -> Path:
     try:
         folder = Path(importlib.import_module(EMBEDDED["module"]).get_model_path())
     except ImportError as error:
-        raise RuntimeError(f"The embedded model: expected the package {EMBEDDED['package']}, "
-                           f"came no such module ({error}). {cure}") from error
+        raise RuntimeError(
+            f"The embedded model: expected the package {EMBEDDED['package']}, "
+            f"came no such module ({error}). {cure}"
+        ) from error
     weights = folder / "model.safetensors"
     expected = f"{EMBEDDED['size']:,} bytes with SHA-256 {EMBEDDED['sha256']}"
     if not weights.is_file():
-        raise RuntimeError(f"The embedded model {weights}: expected {expected}, "
-                           f"came no such file. {cure}")
+        raise RuntimeError(
+            f"The embedded model {weights}: expected {expected}, came no such file. {cure}"
+        )
     stat = weights.stat()
     digest = _sha256(weights, stat.st_size, stat.st_mtime_ns)
     if (stat.st_size, digest) != (EMBEDDED["size"], EMBEDDED["sha256"]):
-        raise RuntimeError(f"The embedded model {weights}: expected {expected}, "
-                           f"came {stat.st_size:,} bytes with SHA-256 {digest}. {cure}")
+        raise RuntimeError(
+            f"The embedded model {weights}: expected {expected}, "
+            f"came {stat.st_size:,} bytes with SHA-256 {digest}. {cure}"
+        )
     return folder
 
 
@@ -67,8 +76,10 @@ def folder_of(name: str | Path) -> Path:
     if path.is_dir():
         return _checked(path, str(path))
     if not re.fullmatch(r"(?!.*(--|\.\.))[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name)) or path.exists():
-        raise OSError(f'name: expected "minilm", "tiny-random", a folder or a hub id such as '
-                      f'"bert-base-uncased", came {str(name)!r}, which is no folder.')
+        raise OSError(
+            f'name: expected "minilm", "tiny-random", a folder or a hub id such as '
+            f'"bert-base-uncased", came {str(name)!r}, which is no folder.'
+        )
     try:
         cached = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
         if _complete(cached):
@@ -81,36 +92,52 @@ def folder_of(name: str | Path) -> Path:
             f"not in the cache {huggingface_hub.constants.HF_HUB_CACHE} and the hub cannot be "
             f'reached (or HF_HUB_OFFLINE is set). name="minilm" is embedded and needs no '
             f"network. To have this one offline, call the same once while online, or copy its "
-            f"folder here and give the folder's path as name.")
+            f"folder here and give the folder's path as name."
+        )
     try:
         # Only what is read, and nothing of subfolders: other formats can weigh gigabytes.
-        return _checked(Path(huggingface_hub.snapshot_download(
-            name, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"])), name)
+        return _checked(
+            Path(
+                huggingface_hub.snapshot_download(
+                    name, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]
+                )
+            ),
+            name,
+        )
     except huggingface_hub.errors.HfHubHTTPError as error:
-        raise OSError(f'The model "{name}" could not be downloaded: {error} Check the id on '
-                      f'{huggingface_hub.constants.ENDPOINT}; name="minilm" is embedded and '
-                      f"needs no network.") from error
+        raise OSError(
+            f'The model "{name}" could not be downloaded: {error} Check the id on '
+            f'{huggingface_hub.constants.ENDPOINT}; name="minilm" is embedded and '
+            f"needs no network."
+        ) from error
 
 
 def _complete(folder):
     """Whether nothing is missing that an interrupted download would have left out."""
     index = folder / "model.safetensors.index.json"
-    weights = (set(json.loads(index.read_text())["weight_map"].values()) if index.is_file()
-               else {"model.safetensors"})
+    weights = (
+        set(json.loads(index.read_text())["weight_map"].values())
+        if index.is_file()
+        else {"model.safetensors"}
+    )
     tokenizer = [*folder.glob("tokenizer.json"), *folder.glob("*vocab*"), *folder.glob("*.model")]
     return bool(tokenizer) and all((folder / name).is_file() for name in ("config.json", *weights))
 
 
 def _checked(folder, name):
     if not (folder / "config.json").is_file():
-        raise OSError(f"The model {name}: expected a config.json in it, came none in {folder}. "
-                      f"model.save_pretrained(folder) and tokenizer.save_pretrained(folder) "
-                      f"write all that is needed.")
+        raise OSError(
+            f"The model {name}: expected a config.json in it, came none in {folder}. "
+            f"model.save_pretrained(folder) and tokenizer.save_pretrained(folder) "
+            f"write all that is needed."
+        )
     if not any(folder.glob("*.safetensors")):
-        raise OSError(f"The model {name}: expected weights as safetensors, came none in "
-                      f"{folder}. Weights kept only as a pickle (.bin, .pt, .ckpt) are refused, "
-                      f"because opening a pickle can run any code. Convert them once where "
-                      f"their source is trusted: model.save_pretrained(folder).")
+        raise OSError(
+            f"The model {name}: expected weights as safetensors, came none in "
+            f"{folder}. Weights kept only as a pickle (.bin, .pt, .ckpt) are refused, "
+            f"because opening a pickle can run any code. Convert them once where "
+            f"their source is trusted: model.save_pretrained(folder)."
+        )
     return folder
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 PARTS: dict[str, Callable[[str], bool]] = {
-    "embeddings": lambda name: "embed" in name
-    or any(f".{word}." in f".{name}" for word in ("shared", "wte", "wpe")),
+    "embeddings": lambda name: (
+        "embed" in name or any(f".{word}." in f".{name}" for word in ("shared", "wte", "wpe"))
+    ),
     "encoder": lambda name: any(
         f".{word}." in f".{name}" for word in ("layer", "layers", "block", "h")
     ),
@@ -22,9 +23,15 @@ PARTS: dict[str, Callable[[str], bool]] = {
 def is_head(name: str) -> bool:
     """Whether a parameter belongs to what a task puts on top of the pre-trained model."""
     heads = (
-        "classifier", "pre_classifier", "score", "qa_outputs", "lm_head", "cls.", "head.",
+        "classifier",
+        "pre_classifier",
+        "score",
+        "qa_outputs",
+        "lm_head",
+        "cls.",
+        "head.",
         "classification_head.",
-    )  # fmt: skip
+    )
     return name.startswith(heads)
 
 

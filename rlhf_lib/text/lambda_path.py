@@ -38,18 +38,28 @@ class LambdaPathFit:
     """
 
     def __init__(
-        self, task: Task, *, regularizer: str = "l2sp", steps: int = 4,
-        first_steps: int | None = None, damping: float = 1.0, max_iter: int = 10,
-        curvature_size: int | None = 64, **options,
-    ):  # fmt: skip
+        self,
+        task: Task,
+        *,
+        regularizer: str = "l2sp",
+        steps: int = 4,
+        first_steps: int | None = None,
+        damping: float = 1.0,
+        max_iter: int = 10,
+        curvature_size: int | None = 64,
+        **options,
+    ):
         first_steps = steps if first_steps is None else first_steps
         if min(steps, first_steps) < 1:
             raise ValueError(f"expected at least one step, got {min(steps, first_steps)}")
         self.task, self.steps, self.first_steps = task, steps, first_steps
         self.curvature_size = curvature_size
         self.options = {
-            "regularizer": regularizer, "damping": damping, "max_iter": max_iter, **options,
-        }  # fmt: skip
+            "regularizer": regularizer,
+            "damping": damping,
+            "max_iter": max_iter,
+            **options,
+        }
 
     def __call__(
         self, train_index: Tensor, validation_index: Tensor, lambdas: list[float], seed: int
@@ -76,14 +86,21 @@ class LambdaPathFit:
                 for group in optimizer.param_groups:
                     group["lambda_reg"] = value
                 *_, last = train(
-                    loss_fn, optimizer, whole, epochs=self.steps if i else self.first_steps,
-                    curvature_batches=curvature_batches if few else None, count=task.count,
-                )  # fmt: skip
+                    loss_fn,
+                    optimizer,
+                    whole,
+                    epochs=self.steps if i else self.first_steps,
+                    curvature_batches=curvature_batches if few else None,
+                    count=task.count,
+                )
                 loss, accuracy = task.score(left_out)
                 yield {
-                    "loss": loss, "accuracy": accuracy, "train_loss": task.score(training)[0],
-                    "distance": task.distance(), "cost": last.cost / terms,
-                }  # fmt: skip
+                    "loss": loss,
+                    "accuracy": accuracy,
+                    "train_loss": task.score(training)[0],
+                    "distance": task.distance(),
+                    "cost": last.cost / terms,
+                }
         finally:
             task.reset()
 

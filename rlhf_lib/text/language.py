@@ -72,8 +72,11 @@ class LanguageModelTask(Task):
         for i, block in enumerate(blocks):
             ids[i, : len(block)] = torch.tensor(block)
             mask[i, : len(block)] = 1
-        tensors = {"input_ids": ids, "attention_mask": mask,
-                   "labels": ids.masked_fill(mask == 0, IGNORED)}  # fmt: skip
+        tensors = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": ids.masked_fill(mask == 0, IGNORED),
+        }
         return {key: value.to(self.device) for key, value in tensors.items()}
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

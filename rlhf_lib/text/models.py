@@ -15,9 +15,15 @@ from .folders import folder_of, verify_embedded
 from .tiny import PREFIX, TINY
 
 
-def load_model(task: str = "classification", name: str | Path = "minilm", *,
-               num_labels: int | None = None, dtype: torch.dtype | None = None,
-               dropout: float | None = None, seed: int = 0):
+def load_model(
+    task: str = "classification",
+    name: str | Path = "minilm",
+    *,
+    num_labels: int | None = None,
+    dtype: torch.dtype | None = None,
+    dropout: float | None = None,
+    seed: int = 0,
+):
     """`(model, tokenizer)` for a task, in eval mode, fit to be differentiated twice.
 
     task: "classification", "ner", "qa" (answers as spans) or "lm" (causal language modelling), as
@@ -60,8 +66,7 @@ def load_model(task: str = "classification", name: str | Path = "minilm", *,
             dropout = dropout or 0.0
             configure(config, task, num_labels, dropout)
             with _seeded(seed):
-                model = TASKS[task].from_config(
-                    config, dtype=dtype, attn_implementation="eager")
+                model = TASKS[task].from_config(config, dtype=dtype, attn_implementation="eager")
     else:
         folder = verify_embedded() if name == "minilm" else folder_of(name)
         with _quiet():
@@ -69,9 +74,15 @@ def load_model(task: str = "classification", name: str | Path = "minilm", *,
             configure(config, task, num_labels, dropout)
             with _seeded(seed):
                 model, info = TASKS[task].from_pretrained(
-                    folder, config=config, dtype=dtype, local_files_only=True,
-                    attn_implementation="eager", use_safetensors=True,
-                    ignore_mismatched_sizes=True, output_loading_info=True)
+                    folder,
+                    config=config,
+                    dtype=dtype,
+                    local_files_only=True,
+                    attn_implementation="eager",
+                    use_safetensors=True,
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                )
             tokenizer = _tokenizer(folder, task)
         _refuse_random_body(model, info, name)
     prepare(model, tokenizer, dropout)
@@ -86,8 +97,9 @@ def _tokenizer(folder, task):
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if task == "ner" and getattr(tokenizer, "add_prefix_space", None) is False:
         # Bytes of a word inside a sentence begin with its space; words given one by one have none.
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
-                                                  add_prefix_space=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, add_prefix_space=True
+        )
     return tokenizer
 
 
@@ -101,7 +113,8 @@ def _refuse_random_body(model, info, name):
         raise RuntimeError(
             f"The model {name}: expected weights for every parameter below the head, came none "
             f"that fit for {len(lost)}, among them {', '.join(lost[:3])}. The checkpoint is "
-            f"damaged or of another architecture than its config.json says.")
+            f"damaged or of another architecture than its config.json says."
+        )
 
 
 @contextmanager
@@ -118,7 +131,8 @@ def _quiet():
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     hook = transformers_logging.set_tqdm_hook(
-        lambda factory, args, kwargs: transformers_logging.EmptyTqdm(*args, **kwargs))
+        lambda factory, args, kwargs: transformers_logging.EmptyTqdm(*args, **kwargs)
+    )
     try:
         with quiet():
             yield

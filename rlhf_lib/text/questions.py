@@ -71,9 +71,12 @@ class QuestionTask(Task):
         self.device = next(model.parameters()).device
         self._asked: dict[int, Question] = {}
         super().__init__(
-            model, self.module, self.encode(training), self.encode(validation),
+            model,
+            self.module,
+            self.encode(training),
+            self.encode(validation),
             micro_batch=micro_batch,
-        )  # fmt: skip
+        )
 
     def encode(self, data: QuestionDataset) -> dict[str, Tensor]:
         """A data set as this task takes it, for `assess` and `predict`."""
@@ -81,24 +84,37 @@ class QuestionTask(Task):
             raise ValueError(f"{data.name}: expected at least one question, came none.")
         self._check_room(data)
         encoded = self.tokenizer(
-            [q.question for q in data], [q.context for q in data], truncation="only_second",
-            max_length=self.max_length, stride=self.stride, return_overflowing_tokens=True,
-            return_offsets_mapping=True, padding="longest", return_tensors="pt",
-        )  # fmt: skip
+            [q.question for q in data],
+            [q.context for q in data],
+            truncation="only_second",
+            max_length=self.max_length,
+            stride=self.stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            padding="longest",
+            return_tensors="pt",
+        )
         origin = encoded.pop("overflow_to_sample_mapping").tolist()
         spans = encoded.pop("offset_mapping")
-        inside = torch.tensor([[part == 1 for part in encoded.sequence_ids(i)]
-                               for i in range(len(origin))])  # fmt: skip
+        inside = torch.tensor(
+            [[part == 1 for part in encoded.sequence_ids(i)] for i in range(len(origin))]
+        )
         # A token without characters, as a mark of a word's beginning, cannot bound an answer.
         inside &= spans[:, :, 1] > spans[:, :, 0]
         spans = spans.masked_fill(~inside[:, :, None], -1)
-        labels = [self._label(spans[i], encoded["input_ids"][i], data.questions[k])
-                  for i, k in enumerate(origin)]  # fmt: skip
+        labels = [
+            self._label(spans[i], encoded["input_ids"][i], data.questions[k])
+            for i, k in enumerate(origin)
+        ]
         numbers = [next(_numbers) for _ in data]
         self._asked.update(zip(numbers, data.questions, strict=True))
-        tensors = {**encoded, "labels": torch.tensor(labels), "spans": spans,
-                   "padding": encoded["attention_mask"] == 0,
-                   "question": torch.tensor([numbers[k] for k in origin])}  # fmt: skip
+        tensors = {
+            **encoded,
+            "labels": torch.tensor(labels),
+            "spans": spans,
+            "padding": encoded["attention_mask"] == 0,
+            "question": torch.tensor([numbers[k] for k in origin]),
+        }
         tensors = {key: value.to(self.device) for key, value in tensors.items()}
         return self.module.cache(tensors) if isinstance(self.module, CachedTop) else tensors
 
@@ -177,8 +193,13 @@ class QuestionTask(Task):
         value, place = scores.masked_fill(~allowed, -torch.inf).flatten(1).max(1)
         first, last = place // start.shape[1], place % start.shape[1]
         rows = torch.arange(len(spans), device=spans.device)
-        found = zip(batch["question"].tolist(), value.tolist(), spans[rows, first, 0].tolist(),
-                    spans[rows, last, 1].tolist(), strict=True)  # fmt: skip
+        found = zip(
+            batch["question"].tolist(),
+            value.tolist(),
+            spans[rows, first, 0].tolist(),
+            spans[rows, last, 1].tolist(),
+            strict=True,
+        )
         for number, score, begin, stop in found:
             if number not in self._asked:
                 raise ValueError("these data were encoded by another task: use this one's encode")

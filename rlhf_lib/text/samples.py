@@ -29,6 +29,8 @@ class Samples:
     def _shuffled(self, n: int, seed: int) -> list[int]:
         """All indices in the random order of a seed, if n is a size that a subset can have."""
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self):
-            raise ValueError(f"Size of a subset of {self.name}: expected an integer from 1 to "
-                             f"{len(self)}, came {n!r}.")
+            raise ValueError(
+                f"Size of a subset of {self.name}: expected an integer from 1 to "
+                f"{len(self)}, came {n!r}."
+            )
         return np.random.default_rng(seed).permutation(len(self)).tolist()

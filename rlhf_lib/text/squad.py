@@ -76,8 +76,12 @@ def read_squad(path: Path) -> QuestionDataset:
     try:
         root = json.loads(decode(path))
     except json.JSONDecodeError as error:
-        raise table_error(path, error.lineno, f"this is no JSON: {error.msg}.",
-                          "Write the file with a JSON library.") from None
+        raise table_error(
+            path,
+            error.lineno,
+            f"this is no JSON: {error.msg}.",
+            "Write the file with a JSON library.",
+        ) from None
     file = _Place(path, "the file", root)
     questions, ids, left_out = [], set(), 0
     for article in file.items("data"):
@@ -97,8 +101,11 @@ def read_squad(path: Path) -> QuestionDataset:
                     raise qa.error("there is no answer.", "Give one, or set is_impossible to true.")
                 questions.append(Question(identifier, question, context, answers, str(title)))
     if left_out:
-        warnings.warn(f"{path}: {left_out} questions without an answer in their context "
-                      f"(is_impossible) are left out, {len(questions)} stay.", stacklevel=3)
+        warnings.warn(
+            f"{path}: {left_out} questions without an answer in their context "
+            f"(is_impossible) are left out, {len(questions)} stay.",
+            stacklevel=3,
+        )
     if not questions:
         raise file.error("there are no questions to answer.", "Give at least one.")
     return QuestionDataset(tuple(questions), path.name, left_out)
@@ -107,14 +114,18 @@ def read_squad(path: Path) -> QuestionDataset:
 def _answer(place, context):
     text, start = place.text("text"), place.value.get("answer_start")
     if isinstance(start, bool) or not isinstance(start, int) or start < 0:
-        raise place.error(f"expected a number of characters from 0 as answer_start, came {start!r}",
-                          "Count characters, not bytes or words.")
-    found = context[start:start + len(text)]
+        raise place.error(
+            f"expected a number of characters from 0 as answer_start, came {start!r}",
+            "Count characters, not bytes or words.",
+        )
+    found = context[start : start + len(text)]
     if found != text:
         at = context.find(text)
         where = f"it is at {at}" if at >= 0 else "it is nowhere in the context"
-        raise place.error(f"expected {text!r} at answer_start {start}, came {found!r}; {where}.",
-                          "Count characters of the context as it stands in the file.")
+        raise place.error(
+            f"expected {text!r} at answer_start {start}, came {found!r}; {where}.",
+            "Count characters of the context as it stands in the file.",
+        )
     return Answer(text, start)
 
 
@@ -124,8 +135,9 @@ class _Place:
     def __init__(self, path, name, value):
         self.path, self.name, self.value = path, name, value
         if not isinstance(value, dict):
-            raise self.error(f"expected an object, came {type(value).__name__}.",
-                             "Use the layout of SQuAD 1.1.")
+            raise self.error(
+                f"expected an object, came {type(value).__name__}.", "Use the layout of SQuAD 1.1."
+            )
 
     def error(self, reason, cure):
         return ValueError(f"{self.path}, {self.name}: {reason} {cure}")
@@ -133,8 +145,10 @@ class _Place:
     def items(self, key):
         values = self.value.get(key)
         if not isinstance(values, list):
-            raise self.error(f"expected a list {key!r}, came {type(values).__name__}.",
-                             "Use the layout of SQuAD 1.1: data, paragraphs, qas, answers.")
+            raise self.error(
+                f"expected a list {key!r}, came {type(values).__name__}.",
+                "Use the layout of SQuAD 1.1: data, paragraphs, qas, answers.",
+            )
         before = "" if self.name == "the file" else f"{self.name}."
         return [_Place(self.path, f"{before}{key}[{i}]", v) for i, v in enumerate(values)]
 

@@ -23,8 +23,9 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
     content = decode(path)
     header = content.partition("\n")[0]
     tabs = path.suffix.lower() in (".tsv", ".tab") or ("\t" in header and "," not in header)
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter="\t" if tabs else ",",
-                        strict=True)
+    reader = csv.reader(
+        io.StringIO(content, newline=""), delimiter="\t" if tabs else ",", strict=True
+    )
     names, rows = None, []
     while True:
         line = reader.line_num + 1
@@ -34,31 +35,46 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
             break
         except csv.Error as error:
             raise table_error(
-                path, line, f"{error}.", "Put values that hold a separator, a quote or a line "
-                "break into double quotes, and double the quotes inside.") from None
+                path,
+                line,
+                f"{error}.",
+                "Put values that hold a separator, a quote or a line "
+                "break into double quotes, and double the quotes inside.",
+            ) from None
         if not any(row):
             continue
         if names is None:
             names = [value.lower() for value in row]
             for column in required:
                 if names.count(column) != 1:
-                    raise table_error(path, line, f"expected one column {column}, came the columns "
-                                      f"{', '.join(names)}.",
-                                      f"Make the first line: {','.join(required)}")
+                    raise table_error(
+                        path,
+                        line,
+                        f"expected one column {column}, came the columns {', '.join(names)}.",
+                        f"Make the first line: {','.join(required)}",
+                    )
             continue
         if len(row) != len(names):
-            raise table_error(path, line, f"expected {len(names)} columns ({', '.join(names)}), "
-                              f"came {len(row)}.", "Fill in what is missing; put a text that "
-                              "holds the separator into double quotes.")
+            raise table_error(
+                path,
+                line,
+                f"expected {len(names)} columns ({', '.join(names)}), came {len(row)}.",
+                "Fill in what is missing; put a text that holds the separator into double quotes.",
+            )
         entry = dict(zip(names, row, strict=True))
         for column in required:
             if not entry[column]:
-                raise table_error(path, line, f"the {column} is missing.",
-                                  "Fill it in or delete the row.")
+                raise table_error(
+                    path, line, f"the {column} is missing.", "Fill it in or delete the row."
+                )
         rows.append((line, entry))
     if not rows:
-        raise table_error(path, 1, "there are no rows.", f"Write a header {','.join(required)} "
-                          "and then one line per row.")
+        raise table_error(
+            path,
+            1,
+            "there are no rows.",
+            f"Write a header {','.join(required)} and then one line per row.",
+        )
     return names, rows
 
 
@@ -68,6 +84,9 @@ def decode(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise table_error(path, raw.count(b"\n", 0, error.start) + 1,
-                          f"byte 0x{raw[error.start]:02x} is not UTF-8.",
-                          "Save the file with the encoding UTF-8.") from None
+        raise table_error(
+            path,
+            raw.count(b"\n", 0, error.start) + 1,
+            f"byte 0x{raw[error.start]:02x} is not UTF-8.",
+            "Save the file with the encoding UTF-8.",
+        ) from None

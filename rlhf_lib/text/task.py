@@ -27,9 +27,14 @@ class Task:
     """
 
     def __init__(
-        self, model: nn.Module, module: nn.Module, training: dict[str, Tensor],
-        validation: dict[str, Tensor], *, micro_batch: int = 64,
-    ):  # fmt: skip
+        self,
+        model: nn.Module,
+        module: nn.Module,
+        training: dict[str, Tensor],
+        validation: dict[str, Tensor],
+        *,
+        micro_batch: int = 64,
+    ):
         self.model, self.module, self.micro_batch = model, module, micro_batch
         self.training, self.validation = training, validation
         self.device = next(model.parameters()).device

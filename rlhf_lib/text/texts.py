@@ -40,11 +40,17 @@ class TextDataset(Samples):
 
     def take(self, indices: Sequence[int]) -> TextDataset:
         """The rows with these indices, in this order."""
+
         def pick(values):
             return tuple(values[i] for i in indices)
-        return replace(self, texts=pick(self.texts), labels=pick(self.labels),
-                       clean_labels=pick(self.clean_labels),
-                       columns={key: pick(values) for key, values in self.columns.items()})
+
+        return replace(
+            self,
+            texts=pick(self.texts),
+            labels=pick(self.labels),
+            clean_labels=pick(self.clean_labels),
+            columns={key: pick(values) for key, values in self.columns.items()},
+        )
 
     def subset(self, n: int, seed: int = 0) -> TextDataset:
         """n rows drawn at random, as evenly over the classes as they allow, in file order.
@@ -67,7 +73,7 @@ class TextDataset(Samples):
         rng = np.random.default_rng([seed, 1])  # another stream than that of `subset`
         labels = list(self.labels)
         classes = len(self.label_names)
-        for i in rng.permutation(len(self))[:round(share * len(self))]:
+        for i in rng.permutation(len(self))[: round(share * len(self))]:
             labels[i] = int((labels[i] + rng.integers(1, classes)) % classes)
         return replace(self, labels=tuple(labels))
 
@@ -81,20 +87,34 @@ def read_texts(path: Path, label_names: Sequence[str] | None = None) -> TextData
     names, rows = read_table(path, ("text", "label"))
     for line, row in rows:
         if label_names is not None and row["label"] not in label_names:
-            raise table_error(path, line, f"expected a label out of {list(label_names)}, came "
-                              f"{row['label']!r}.", "Correct it, or give other label_names.")
+            raise table_error(
+                path,
+                line,
+                f"expected a label out of {list(label_names)}, came {row['label']!r}.",
+                "Correct it, or give other label_names.",
+            )
     found = {row["label"] for _, row in rows}
     if label_names is None and len(found) < 2:
-        raise table_error(path, rows[-1][0], f"every label up to here is {found.pop()!r}, and a "
-                          "classifier needs two classes.",
-                          "Add rows of another class, or give label_names.")
+        raise table_error(
+            path,
+            rows[-1][0],
+            f"every label up to here is {found.pop()!r}, and a classifier needs two classes.",
+            "Add rows of another class, or give label_names.",
+        )
     classes = tuple(label_names or sorted(found, key=_by_value(found)))
     labels = tuple(classes.index(row["label"]) for _, row in rows)
     return TextDataset(
-        texts=tuple(row["text"] for _, row in rows), labels=labels, label_names=classes,
-        name=path.name, clean_labels=labels,
-        columns={column: tuple(row[column] for _, row in rows) for column in names
-                 if column not in ("text", "label")})
+        texts=tuple(row["text"] for _, row in rows),
+        labels=labels,
+        label_names=classes,
+        name=path.name,
+        clean_labels=labels,
+        columns={
+            column: tuple(row[column] for _, row in rows)
+            for column in names
+            if column not in ("text", "label")
+        },
+    )
 
 
 def _by_value(labels):

@@ -43,22 +43,34 @@ def distilbert():
     """A BERT without pooler and token types (Sanh et al., 2019)."""
     tokenizer = _spelling(DistilBertTokenizer)
     config = DistilBertConfig(
-        vocab_size=len(tokenizer), dim=8, n_layers=2, n_heads=2, hidden_dim=16,
-        max_position_embeddings=LENGTH, initializer_range=RANGE,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        dim=8,
+        n_layers=2,
+        n_heads=2,
+        hidden_dim=16,
+        max_position_embeddings=LENGTH,
+        initializer_range=RANGE,
+    )
     return config, tokenizer
 
 
 def roberta():
     """A BERT that reads bytes, its positions counted from the pad token's id (Liu et al., 2019)."""
     tokenizer = RobertaTokenizer(
-        vocab=_bytes("<s>", "<pad>", "</s>", "<unk>", "<mask>"), merges=[], add_prefix_space=True,
+        vocab=_bytes("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
+        merges=[],
+        add_prefix_space=True,
         model_max_length=LENGTH,
-    )  # fmt: skip
+    )
     config = _bert_like(
-        RobertaConfig, len(tokenizer), max_position_embeddings=LENGTH + 2, type_vocab_size=1,
-        bos_token_id=0, pad_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        RobertaConfig,
+        len(tokenizer),
+        max_position_embeddings=LENGTH + 2,
+        type_vocab_size=1,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
     return config, tokenizer
 
 
@@ -68,9 +80,16 @@ def gpt2():
         vocab=_bytes("<|endoftext|>"), merges=[], add_prefix_space=True, model_max_length=LENGTH
     )
     config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=LENGTH, n_embd=8, n_layer=2, n_head=2, n_inner=16,
-        bos_token_id=0, eos_token_id=0, initializer_range=RANGE,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        n_positions=LENGTH,
+        n_embd=8,
+        n_layer=2,
+        n_head=2,
+        n_inner=16,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=RANGE,
+    )
     return config, tokenizer
 
 
@@ -80,13 +99,22 @@ def t5():
     special = ["<pad>", "</s>", "<unk>"]
     tokenizer = T5Tokenizer(
         vocab=[(piece, 0.0) for piece in special] + [(piece, -1.0) for piece in pieces],
-        extra_ids=0, model_max_length=LENGTH,
-    )  # fmt: skip
+        extra_ids=0,
+        model_max_length=LENGTH,
+    )
     config = T5Config(
-        vocab_size=len(tokenizer), d_model=8, d_kv=4, d_ff=16, num_layers=2, num_heads=2,
-        relative_attention_num_buckets=8, feed_forward_proj="gated-gelu", pad_token_id=0,
-        eos_token_id=1, decoder_start_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        d_model=8,
+        d_kv=4,
+        d_ff=16,
+        num_layers=2,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        feed_forward_proj="gated-gelu",
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+    )
     return config, tokenizer
 
 
@@ -94,32 +122,60 @@ def modernbert():
     """Rotary positions, gated layers, and a layer that looks four tokens either side."""
     tokenizer = _spelling(BertTokenizer, model_input_names=["input_ids", "attention_mask"])
     config = _bert_like(
-        ModernBertConfig, len(tokenizer), max_position_embeddings=LENGTH, local_attention=8,
-        global_attn_every_n_layers=2, pad_token_id=0, cls_token_id=2, bos_token_id=2,
-        sep_token_id=3, eos_token_id=3,
-    )  # fmt: skip
+        ModernBertConfig,
+        len(tokenizer),
+        max_position_embeddings=LENGTH,
+        local_attention=8,
+        global_attn_every_n_layers=2,
+        pad_token_id=0,
+        cls_token_id=2,
+        bos_token_id=2,
+        sep_token_id=3,
+        eos_token_id=3,
+    )
     return config, tokenizer
 
 
 TINY: dict[str, Callable] = {
     f"{PREFIX}{suffix}": build
     for suffix, build in {
-        "": partial(bert, 32), "-bert": bert, "-distilbert": distilbert, "-roberta": roberta,
-        "-gpt2": gpt2, "-t5": t5, "-modernbert": modernbert,
+        "": partial(bert, 32),
+        "-bert": bert,
+        "-distilbert": distilbert,
+        "-roberta": roberta,
+        "-gpt2": gpt2,
+        "-t5": t5,
+        "-modernbert": modernbert,
     }.items()
-}  # fmt: skip
+}
 
 
 def _bert_like(kind, vocabulary, **options):
-    return kind(vocab_size=vocabulary, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
-                intermediate_size=16, initializer_range=RANGE, **options)
+    return kind(
+        vocab_size=vocabulary,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=RANGE,
+        **options,
+    )
 
 
 def _spelling(kind, length=LENGTH, **options):
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS,
-              *("##" + letter for letter in LETTERS), *PUNCTUATION]
-    return kind(vocab={piece: i for i, piece in enumerate(pieces)}, model_max_length=length,
-                **options)
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *LETTERS,
+        *("##" + letter for letter in LETTERS),
+        *PUNCTUATION,
+    ]
+    return kind(
+        vocab={piece: i for i, piece in enumerate(pieces)}, model_max_length=length, **options
+    )
 
 
 def _bytes(*special):

@@ -21,8 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # Waits are for states. Their limit only ends a test that hangs, on a machine however busy.
 PATIENCE = float(os.environ.get("RLHF_PATIENCE", 600))  # seconds
 CHROMIUM_FLAGS = [
-    "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
-    "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
     # A name that is looked up all the same leads nowhere.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
@@ -36,35 +40,60 @@ class Lab:
     def __init__(self, folder):
         self.folder = Path(folder)
         self._log = self.folder / "server.log"
-        shutil.copytree(ROOT / "notebooks", self.folder / "root" / "notebooks",
-                        ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / "notebooks",
+            self.folder / "root" / "notebooks",
+            ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+        )
         settings = self.folder / "settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         # JupyterLab would ask whether to fetch news, and look for a newer version.
         (settings / "notification.jupyterlab-settings").write_text(
-            '{"fetchNews": "false", "checkForUpdates": false}')
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
 
     def start(self):
         """Start and wait until it answers."""
-        environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith(("JUPYTER", "IPYTHON"))}
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("JUPYTER", "IPYTHON"))
+        }
         # Kernels and the widgets' extensions lie in the environment itself, so they are still
         # found.
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
-                     "JUPYTERLAB_WORKSPACES_DIR"):
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "IPYTHONDIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+        ):
             environment[name] = str(self.folder / name.lower())
         environment["RLHF_DATA_DIR"] = str(self.folder / "progress")
         environment["JUPYTERLAB_SETTINGS_DIR"] = str(self.folder / "settings")
         command = [
-            sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
-            "--ip=127.0.0.1", f"--port={_free_port()}", f"--ServerApp.root_dir={self.folder}/root",
-            "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
+            sys.executable,
+            "-m",
+            "jupyter",
+            "lab",
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={_free_port()}",
+            f"--ServerApp.root_dir={self.folder}/root",
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.extension_manager=readonly",
             "--ServerApp.contents_manager_class=rlhf_course.lab.Contents",  # as make lab
         ]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT)
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -85,7 +114,8 @@ class Lab:
     def ask(self, method, path):
         """A request to the server's own interface; what it answers, from JSON."""
         request = urllib.request.Request(
-            self.url + path, method=method, headers={"Authorization": f"token {self.token}"})
+            self.url + path, method=method, headers={"Authorization": f"token {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.loads(answer.read() or "null")
 
@@ -130,7 +160,8 @@ class Notebook:
         # The toolbar shows an idle kernel before there is one; a Run All then does nothing.
         page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-            "?.connectionStatus === 'connected'")
+            "?.connectionStatus === 'connected'"
+        )
 
     def run_all(self):
         """Run All Cells from the menu, and wait for the end of the last one."""
@@ -143,7 +174,8 @@ class Notebook:
             "  w => w.model.type === 'code' && w.model.sharedModel.source.trim());"
             "  const failed = w => w.model.outputs.toJSON().some(o => o.output_type === 'error');"
             "  return code.some(failed) || code.every("
-            "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }")
+            "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }"
+        )
 
     def run_to(self, source):
         """Run the first cell whose source holds this text and all above it, and wait for it."""
@@ -152,7 +184,9 @@ class Notebook:
             "text => { const book = jupyterapp.shell.currentWidget.content;"
             "  const index = book.widgets.findIndex("
             "    w => w.model.type === 'code' && w.model.sharedModel.source.includes(text));"
-            "  book.activeCellIndex = index; return index; }", source)
+            "  book.activeCellIndex = index; return index; }",
+            source,
+        )
         assert index >= 0, f"no code cell with {source!r}"
         self.command("notebook:run-all-above")
         self.command("notebook:run-cell")
@@ -162,7 +196,8 @@ class Notebook:
             "  const failed = w => w.model.outputs.toJSON().some(o => o.output_type === 'error');"
             "  return upper.some(failed) || upper.every("
             "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }",
-            arg=index)
+            arg=index,
+        )
 
     def command(self, name):
         self.page.evaluate("name => jupyterapp.commands.execute(name)", name)
@@ -172,7 +207,8 @@ class Notebook:
         return self.page.evaluate(
             "() => jupyterapp.shell.currentWidget.content.widgets.flatMap(w => "
             "  (w.model.outputs?.toJSON() ?? []).filter(o => o.output_type === 'error')"
-            "  .map(o => `${o.ename}: ${o.evalue}`))")
+            "  .map(o => `${o.ename}: ${o.evalue}`))"
+        )
 
     def outside(self):
         """Addresses asked for that are not this server's."""
@@ -225,7 +261,8 @@ class Panel:
         """The number that a slider shows and announces; its field shows the same."""
         text, number = self.slider(label).evaluate(
             "range => [range.ariaValueText, "
-            "  range.closest('.rlhf-slider').querySelector('[type=number]').value]")
+            "  range.closest('.rlhf-slider').querySelector('[type=number]').value]"
+        )
         assert text == number
         return float(text)
 
@@ -239,8 +276,11 @@ class Panel:
 
     def traces(self, figure=0):
         """`[(name, ys), ...]` of what plotly has drawn in a figure."""
-        found = self.root.locator(".js-plotly-plot").nth(figure).evaluate(
-            "plot => plot.data.map(t => [t.name, Array.from(t.y ?? [])])")
+        found = (
+            self.root.locator(".js-plotly-plot")
+            .nth(figure)
+            .evaluate("plot => plot.data.map(t => [t.name, Array.from(t.y ?? [])])")
+        )
         return [(name, ys) for name, ys in found]
 
     def curve(self, name, figure=0):
@@ -270,8 +310,9 @@ class Panel:
         start = time.monotonic()
         while not condition():
             if time.monotonic() - start > PATIENCE:
-                raise AssertionError(f"not within {PATIENCE} s; status: {self.status!r}, "
-                                     f"read-out: {self.readout!r}")
+                raise AssertionError(
+                    f"not within {PATIENCE} s; status: {self.status!r}, read-out: {self.readout!r}"
+                )
             self.page.wait_for_timeout(50)
         return time.monotonic() - start
 

@@ -13,54 +13,83 @@ pytestmark = pytest.mark.browser
 GOALS = {
     "01_overfitting": (
         "A polynomial, and a penalty on its coefficients",
-        {"λ": 0.15, "degree": 12, "measurements n": 20, "noise σ": 0.3}, "01.target"),
+        {"λ": 0.15, "degree": 12, "measurements n": 20, "noise σ": 0.3},
+        "01.target",
+    ),
     "02_newton_exact_hessian": (
         "Gradient descent and Newton's method in a valley",
         {"method": "gradient descent", "κ": 25, "step size η": 1, "start x": 2, "start y": 1.5},
-        "02.one_step"),
+        "02.one_step",
+    ),
     "04_l1_corners": (
         "L1 logistic regression on 569 tumours",
-        {"method": "proximal Newton", "λ": 0.03}, "04.eight"),
+        {"method": "proximal Newton", "λ": 0.03},
+        "04.eight",
+    ),
     "05_hessian_vector_products": (
         "A Hessian-vector product from two gradients",
-        {"method": "central", "numbers": "float32", "least ε": 2e-3}, "05.epsilon"),
+        {"method": "central", "numbers": "float32", "least ε": 2e-3},
+        "05.epsilon",
+    ),
     "06_conjugate_gradients": (
-        "Two methods in one bowl", {"start (degrees)": 30, "method": "steepest descent"},
-        "06.one_step"),
+        "Two methods in one bowl",
+        {"start (degrees)": 30, "method": "steepest descent"},
+        "06.one_step",
+    ),
     "07_gauss_newton": (
         "Two spectra, side by side",
-        {"loss": "squared error", "hidden units": 16, "training steps": 200}, "07.agree"),
+        {"loss": "squared error", "hidden units": 16, "training steps": 200},
+        "07.agree",
+    ),
     "08_how_far_to_trust": (
         "One step: what the model promises, and what comes true",
-        {"start": "wall", "damping μ": 0, "radius Δ": 2, "Armijo c": 1e-4}, "08.longest"),
+        {"start": "wall", "damping μ": 0, "radius Δ": 2, "Armijo c": 1e-4},
+        "08.longest",
+    ),
     "09_rlhf_optimizer": (
         "RLHF on handwritten digits, 60 gradient-equivalents",
         {"λ": 0.001, "μ at the start": 0.1, "CG cap": 5, "curvature batch": 100},
-        "09.close_to_adam"),
+        "09.close_to_adam",
+    ),
     "11_choosing_lambda": (
         "Cross-validation on few reviews",
         {"reviews n": 60, "sample": 3, "folds K": 5, "first seed": 6, "seeds": 1, "rule": "min"},
-        "11.fooled"),
+        "11.fooled",
+    ),
     "12_regularizers": (
         "Ten regularizers, two optimizers",
         {"regularizer": "L1-SP", "strength": 1e-3, "labels": "20 % wrong", "method": "RLHF"},
-        "12.few_changes"),
+        "12.few_changes",
+    ),
     "13_tasks_and_models": (
         "Three tasks, seven models, one optimizer",
         {"task": "entities", "model": "MiniLM (a BERT), its top layer", "λ": 0.07},
-        "13.transfer"),
+        "13.transfer",
+    ),
     "14_smaller_models": (
-        "Four roads to a smaller model", {"way": "bits", "bits": 4, "tables too": True},
-        "14.small"),
+        "Four roads to a smaller model",
+        {"way": "bits", "bits": 4, "tables too": True},
+        "14.small",
+    ),
     "15_cost_and_scale": (
         "What a step will cost",
-        {"model": "BERT-base", "sentences B": 32, "tokens T": 128, "products": 10,
-         "products with": "G", "workers": 5, "network": "1 Gbit/s"}, "15.workers"),
+        {
+            "model": "BERT-base",
+            "sentences B": 32,
+            "tokens T": 128,
+            "products": 10,
+            "products with": "G",
+            "workers": 5,
+            "network": "1 Gbit/s",
+        },
+        "15.workers",
+    ),
     "16_reading_the_article": (
         "One claim, other seeds",
-        {"claim": "faster than Adam", "baseline": "torch's default", "first seed": 20,
-         "seeds": 3}, "16.untuned"),
-}  # fmt: skip
+        {"claim": "faster than Adam", "baseline": "torch's default", "first seed": 20, "seeds": 3},
+        "16.untuned",
+    ),
+}
 ALWAYS = {"06_conjugate_gradients"}
 
 
@@ -74,20 +103,28 @@ def run_check(notebook, key):
             content.activeCellIndex = index;
             await jupyterapp.commands.execute('notebook:run-cell');
             return JSON.stringify(content.widgets[index].model.outputs.toJSON());
-        }""", key)  # fmt: skip
+        }""",
+        key,
+    )
 
 
 def said(panel, wanted):
     """Whether the settings of the latest run are those that were chosen."""
     there = list(panel.values.values())
-    return all(any(value == other or (not isinstance(value, str | bool)
-                                      and other == pytest.approx(value, rel=0.02))
-                   for other in there) for value in wanted.values())
+    return all(
+        any(
+            value == other
+            or (not isinstance(value, str | bool) and other == pytest.approx(value, rel=0.02))
+            for other in there
+        )
+        for value in wanted.values()
+    )
 
 
-@pytest.mark.parametrize("slug", [
-    slug if slug in ALWAYS else pytest.param(slug, marks=pytest.mark.slow) for slug in GOALS
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "slug",
+    [slug if slug in ALWAYS else pytest.param(slug, marks=pytest.mark.slow) for slug in GOALS],
+)
 def test_goal(slug, open_notebook, artefacts):
     title, wanted, key = GOALS[slug]
     notebook = open_notebook(f"{slug}.ipynb")
@@ -112,8 +149,11 @@ def test_goal(slug, open_notebook, artefacts):
             panel.type(label, value)
     for label, value in wanted.items():
         if not isinstance(value, str | bool):
-            panel.until(lambda label=label, value=value:
-                        panel.shown(label) == pytest.approx(value, rel=0.02))
+            panel.until(
+                lambda label=label, value=value: (
+                    panel.shown(label) == pytest.approx(value, rel=0.02)
+                )
+            )
     panel.press("Run")
     # Each value has started a run, too: the last one is that with all of them.
     panel.until(lambda: panel.status.startswith("Finished") and said(panel, wanted))

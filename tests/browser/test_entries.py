@@ -28,7 +28,8 @@ def page(lab, open_notebook):
     """A notebook of predictions in the course's folder, all of it run."""
     path = lab.folder / "root" / "notebooks" / "predictions.ipynb"
     notebook = v4.new_notebook(
-        cells=[v4.new_code_cell(source) for source in CODE], metadata={"kernelspec": KERNEL})
+        cells=[v4.new_code_cell(source) for source in CODE], metadata={"kernelspec": KERNEL}
+    )
     nbformat.write(notebook, path)
     opened = open_notebook(path.name)
     opened.run_all()
@@ -74,27 +75,32 @@ def test_predictions_are_made_kept_and_shown_beside_the_result(page, lab, artefa
     page.keyboard.press("ArrowDown")
     page.wait_for_function(
         "([node, before]) => node.getAttribute('d') !== before",
-        arg=[curve.locator("path.mine").element_handle(), drawn])
+        arg=[curve.locator("path.mine").element_handle(), drawn],
+    )
     back_curve.get_by_role("button", name="Show the result").click()
     back_curve.get_by_text("The solid line is the result. A parabola.").wait_for()
     assert back_curve.locator("path.truth").get_attribute("d").count("L") == 3
     assert back_curve.locator("path.mine").get_attribute("d") == (
-        curve.locator("path.mine").get_attribute("d"))
+        curve.locator("path.mine").get_attribute("d")
+    )
 
     found = kept(lab)
     assert found["03.a"] == "there" and found["03.b"] == 0.9
     sketch = found["03.c"]
     assert len(sketch) == 4 and sketch[0] < sketch[1] < sketch[2]
     for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        page.evaluate("t => jupyterapp.commands.execute('apputils:change-theme', {theme: t})",
-                      theme)
+        page.evaluate(
+            "t => jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme
+        )
         page.wait_for_function(
             "light => document.body.dataset.jpThemeLight === light",
-            arg=str(theme.endswith("Light")).lower())
+            arg=str(theme.endswith("Light")).lower(),
+        )
         assert grave_violations(page, ".rlhf-entry") == []
         for i, name in enumerate(("choice", "number", "curve")):
             page.locator(".rlhf-entry").nth(3 + i).screenshot(
-                path=artefacts / f"entry-{name}-{theme[-5:].strip()}.png")
+                path=artefacts / f"entry-{name}-{theme[-5:].strip()}.png"
+            )
 
 
 def test_an_entry_is_there_again_after_the_kernel_has_gone(page, lab, chromium):

@@ -14,8 +14,11 @@ BERT = "Fine-tuning BERT's top layer with RLHF"
 def grave_violations(page, context=".rlhf-panel"):
     """What axe finds wrong inside the panels and calls serious or critical, one line each."""
     found = Axe().run(page, context=context).response["violations"]
-    return [f"{v['id']} ({v['impact']}): {v['help']}: {v['nodes'][0]['html'][:200]}"
-            for v in found if v["impact"] in ("serious", "critical")]
+    return [
+        f"{v['id']} ({v['impact']}): {v['help']}: {v['nodes'][0]['html'][:200]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
 
 
 def ghosts(panel):
@@ -118,8 +121,9 @@ def test_a_panel_is_seen_whole_in_both_themes_and_reaches_its_goal(open_notebook
         assert len(areas(panel)) == 2 and len(heights) == 1
         inks = []
         for theme in ("JupyterLab Light", "JupyterLab Dark"):
-            page.evaluate("t => jupyterapp.commands.execute('apputils:change-theme', {theme: t})",
-                          theme)
+            page.evaluate(
+                "t => jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme
+            )
             light = theme.endswith("Light")
             panel.until(lambda light=light: (ink(panel) < 128) == light)  # dark on light paper
             inks.append(ink(panel))
@@ -136,7 +140,8 @@ def areas(panel):
 def ink(panel):
     """How bright the letters of the first figure's title are, 0 to 255."""
     colour = panel.root.locator(".js-plotly-plot .gtitle").first.evaluate(
-        "node => getComputedStyle(node).fill")
+        "node => getComputedStyle(node).fill"
+    )
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
 
 

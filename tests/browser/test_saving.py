@@ -16,13 +16,17 @@ def saved(lab, name):
     """The outputs of the panel in the saved file, and all outputs."""
     cells = json.loads((lab.folder / "root" / "notebooks" / name).read_text())["cells"]
     outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    (panel,) = [data for data in outputs
-                if "".join(data.get("text/plain", "")).startswith(f"Panel: {TITLE}")]
+    (panel,) = [
+        data
+        for data in outputs
+        if "".join(data.get("text/plain", "")).startswith(f"Panel: {TITLE}")
+    ]
     return panel, outputs
 
 
 def test_pictures_are_saved_and_a_notebook_without_kernel_shows_them(
-        lab, chromium, open_notebook, artefacts):
+    lab, chromium, open_notebook, artefacts
+):
     name = "03_saddles_and_damping.ipynb"
     notebook = open_notebook(name)
     notebook.run_all()
@@ -49,13 +53,13 @@ def test_pictures_are_saved_and_a_notebook_without_kernel_shows_them(
         page = context.new_page()
         page.add_init_script("window.rlhfLater = true")
         later = Notebook(lab, page, name)
-        page.wait_for_function(
-            "() => document.querySelectorAll('.jp-OutputArea img').length > 0")
+        page.wait_for_function("() => document.querySelectorAll('.jp-OutputArea img').length > 0")
         text = page.locator("body").inner_text()
         assert "Error displaying widget" not in text and "Loading widget" not in text
         data = page.evaluate(
             "() => jupyterapp.shell.currentWidget.content.widgets.flatMap(w =>"
-            "  (w.model.outputs?.toJSON() ?? []).map(o => Object.keys(o.data ?? {})))")
+            "  (w.model.outputs?.toJSON() ?? []).map(o => Object.keys(o.data ?? {})))"
+        )
         assert not any(VIEW in kinds for kinds in data)
         assert later.noise == []
         page.screenshot(path=artefacts / "03_saddles-later.png")

@@ -47,11 +47,16 @@ def test_one_seed_and_numbers_that_are_not_finite_say_nothing():
 @pytest.mark.parametrize(
     ("comparisons", "word"),
     [
-        ([], "not tested"), ([FOR, FOR], "supported"), ([AGAINST], "not supported"),
-        ([AGAINST, OPEN], "not supported"), ([OPEN], "undecided"), ([FOR, OPEN], "undecided"),
-        ([FOR, AGAINST], "depends"), ([FOR, OPEN, AGAINST], "depends"),
+        ([], "not tested"),
+        ([FOR, FOR], "supported"),
+        ([AGAINST], "not supported"),
+        ([AGAINST, OPEN], "not supported"),
+        ([OPEN], "undecided"),
+        ([FOR, OPEN], "undecided"),
+        ([FOR, AGAINST], "depends"),
+        ([FOR, OPEN, AGAINST], "depends"),
     ],
-)  # fmt: skip
+)
 def test_the_word_follows_from_the_intervals_alone(comparisons, word):
     assert verdict(comparisons) == word
 
@@ -117,6 +122,7 @@ def test_other_curves_change_the_verdict_on_speed():
                     if method["method"] == "AdamW":
                         for run in method["runs"]:
                             run["train_loss"] = [factor * loss for loss in run["train_loss"]]
+
         return change
 
     digits = "nb16_digits.json"
@@ -126,6 +132,7 @@ def test_other_curves_change_the_verdict_on_speed():
             for run in document["runs"]:
                 if run["settings"]["method"] == "Adam":
                     run["result"]["objective"][-1] *= factor
+
         return change
 
     better = planted(TRAINING, slower(1e3)) | planted(digits, objective(10))

@@ -102,16 +102,24 @@ def test_arithmetic_of_the_dense_hessian():
     assert dense_hessian_bytes(GPT3.parameters) > 1e23
 
 
-@pytest.mark.parametrize(("shape", "batch", "tokens"), [
-    (Transformer(64, 4, 2, 256, vocabulary=500, positions=32), 8, 32),
-    (Transformer(64, 3, 4, 256, vocabulary=4000, positions=64), 2, 64),
-    (Transformer(128, 2, 2, 512, vocabulary=3000, positions=16), 4, 16),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "batch", "tokens"),
+    [
+        (Transformer(64, 4, 2, 256, vocabulary=500, positions=32), 8, 32),
+        (Transformer(64, 3, 4, 256, vocabulary=4000, positions=64), 2, 64),
+        (Transformer(128, 2, 2, 512, vocabulary=3000, positions=16), 4, 16),
+    ],
+)
 def test_memory_is_what_lives_at_the_peak(shape, batch, tokens):
     bench = Bench(shape, batch, tokens)
     weights = 4 * shape.parameters
-    calls = {"forward": bench.forward, "gradient": bench.gradient, "set-up": bench.set_up,
-             "cg Hv": lambda: bench.cg("Hv", 2), "cg Gv": lambda: bench.cg("Gv", 2)}  # fmt: skip
+    calls = {
+        "forward": bench.forward,
+        "gradient": bench.gradient,
+        "set-up": bench.set_up,
+        "cg Hv": lambda: bench.cg("Hv", 2),
+        "cg Gv": lambda: bench.cg("Gv", 2),
+    }
     for what, call in calls.items():
         call()
         with Watch() as watched:
@@ -136,17 +144,26 @@ def test_the_graph_is_kept_and_nothing_else():
 @few_cases
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 64)),
-    st.integers(1, 9), st.integers(1, 16), st.integers(0, 3),
-)  # fmt: skip
+    st.integers(1, 9),
+    st.integers(1, 16),
+    st.integers(0, 3),
+)
 def test_more_costs_more(sizes, batch, tokens, which):
     head, heads, layers, inner = sizes
     sizes = [head * heads, layers, heads, inner]
     shape = Transformer(*sizes, vocabulary=100, positions=32)
     sizes[3] += 7
     wider = Transformer(*sizes, vocabulary=100, positions=32)
-    more = [(shape, batch + 1, tokens), (shape, batch, tokens + 1),
-            (Transformer(sizes[0], layers + 1, heads, inner, vocabulary=100, positions=32),
-             batch, tokens), (wider, batch, tokens)][which]  # fmt: skip
+    more = [
+        (shape, batch + 1, tokens),
+        (shape, batch, tokens + 1),
+        (
+            Transformer(sizes[0], layers + 1, heads, inner, vocabulary=100, positions=32),
+            batch,
+            tokens,
+        ),
+        (wider, batch, tokens),
+    ][which]
     for what in PASSES:
         fewer, many = shape.work(what, batch, tokens), more[0].work(what, *more[1:])
         assert all(a <= b for a, b in zip(fewer.numbers, many.numbers, strict=True))
@@ -188,17 +205,20 @@ def test_work_adds_up():
     assert solve.vectors > gradient.vectors + 10 * product.vectors
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Transformer(10, 1, 3, 20), "heads to divide hidden = 10, got heads = 3"),
-    (lambda: Transformer(16, 0, 2, 32), "layers to be a whole number of at least 1, got 0"),
-    (lambda: TINY.work("Hessian", 1, 2), "got 'Hessian'"),
-    (lambda: TINY.work("Hv", 0, 2), "batch to be a whole number"),
-    (lambda: TINY.work("Hv", 1, 17), "at most positions = 16 tokens, got 17"),
-    (lambda: TINY.memory("cg gradient", 1, 2), "got 'cg gradient'"),
-    (lambda: TINY.cg("gradient", 1, 2, 3), "expected a product"),
-    (lambda: dense_hessian_bytes(0), "parameters to be a whole number"),
-    (lambda: vector_bytes(1.5), "parameters to be a whole number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Transformer(10, 1, 3, 20), "heads to divide hidden = 10, got heads = 3"),
+        (lambda: Transformer(16, 0, 2, 32), "layers to be a whole number of at least 1, got 0"),
+        (lambda: TINY.work("Hessian", 1, 2), "got 'Hessian'"),
+        (lambda: TINY.work("Hv", 0, 2), "batch to be a whole number"),
+        (lambda: TINY.work("Hv", 1, 17), "at most positions = 16 tokens, got 17"),
+        (lambda: TINY.memory("cg gradient", 1, 2), "got 'cg gradient'"),
+        (lambda: TINY.cg("gradient", 1, 2, 3), "expected a product"),
+        (lambda: dense_hessian_bytes(0), "parameters to be a whole number"),
+        (lambda: vector_bytes(1.5), "parameters to be a whole number"),
+    ],
+)
 def test_errors_say_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message):
         make()

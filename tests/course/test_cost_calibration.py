@@ -148,8 +148,11 @@ def test_passes_are_measured_and_memory_is_seen():
 @pytest.mark.slow
 def test_a_fresh_measurement_is_of_the_predicted_size():
     """A generous factor: the machine may be busy with other work."""
-    runs = [(SMALL.work(what, *case), s) for case in ((4, 16), (8, 64))
-            for what, s in costs.seconds(SMALL, *case, repeats=3).items()]  # fmt: skip
+    runs = [
+        (SMALL.work(what, *case), s)
+        for case in ((4, 16), (8, 64))
+        for what, s in costs.seconds(SMALL, *case, repeats=3).items()
+    ]
     wide = Transformer(256, 2, 4, 1024)
     runs += [(wide.work(what, 4, 32), s) for what, s in costs.seconds(wide, 4, 32).items()]
     machine = Machine.fit(runs)

@@ -29,8 +29,10 @@ def text():
 @pytest.fixture(scope="module")
 def sentences(text):
     """Lists of (token, label)."""
-    return [[tuple(line.split(" ")) for line in block.split("\n")]
-            for block in text.removesuffix("\n").split("\n\n")]
+    return [
+        [tuple(line.split(" ")) for line in block.split("\n")]
+        for block in text.removesuffix("\n").split("\n\n")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +78,12 @@ def test_punctuation_stands_alone(sentences):
             assert not re.search(r"[;:!?()\"]", token), token
         else:
             assert len(token) == 1, token
-    named = {token for sentence in sentences for token, label in sentence
-             if token.endswith("'s") and token != "'s" and label == "O"}
+    named = {
+        token
+        for sentence in sentences
+        for token, label in sentence
+        if token.endswith("'s") and token != "'s" and label == "O"
+    }
     assert not named, "a possessive is a token of its own"
 
 
@@ -118,7 +124,10 @@ def test_validation_has_other_people_and_organizations_than_training(parts):
         return {word for kind, name in found(part) if kind == "PER" for word in name.split()}
 
     assert found("train") & found("validation") == {
-        ("LOC", "earth"), ("LOC", "washington"), ("MISC", "english")}
+        ("LOC", "earth"),
+        ("LOC", "washington"),
+        ("MISC", "english"),
+    }
     assert not words_of_people("train") & words_of_people("validation")
 
 
@@ -126,18 +135,35 @@ def test_some_words_change_their_type(sentences):
     seen = collections.defaultdict(set)
     for token, label in itertools.chain.from_iterable(sentences):
         seen[token.lower()].add(label.split("-")[-1])
-    expected = {"washington": "PER LOC ORG", "jordan": "PER LOC ORG", "chelsea": "PER LOC ORG",
-                "mercury": "PER LOC O", "apple": "ORG O", "may": "PER O", "turkey": "LOC O",
-                "paris": "PER LOC", "hilton": "PER LOC", "amazon": "LOC ORG MISC",
-                "georgia": "PER LOC", "reading": "LOC ORG O", "java": "LOC MISC",
-                "jaguar": "MISC O", "julia": "PER MISC", "polish": "MISC O"}
+    expected = {
+        "washington": "PER LOC ORG",
+        "jordan": "PER LOC ORG",
+        "chelsea": "PER LOC ORG",
+        "mercury": "PER LOC O",
+        "apple": "ORG O",
+        "may": "PER O",
+        "turkey": "LOC O",
+        "paris": "PER LOC",
+        "hilton": "PER LOC",
+        "amazon": "LOC ORG MISC",
+        "georgia": "PER LOC",
+        "reading": "LOC ORG O",
+        "java": "LOC MISC",
+        "jaguar": "MISC O",
+        "julia": "PER MISC",
+        "polish": "MISC O",
+    }
     for word, types in expected.items():
         assert seen[word] >= set(types.split()), word
 
 
 def test_two_names_of_one_type_can_touch(sentences):
-    touching = [pair for s in sentences for pair in itertools.pairwise(label for _, label in s)
-                if pair[0] != "O" and pair[1] == f"B-{pair[0][2:]}"]
+    touching = [
+        pair
+        for s in sentences
+        for pair in itertools.pairwise(label for _, label in s)
+        if pair[0] != "O" and pair[1] == f"B-{pair[0][2:]}"
+    ]
     assert touching
 
 
@@ -163,8 +189,13 @@ def test_the_card_gives_the_numbers_of_the_file(parts):
     for name, part in parts.items():
         kinds = collections.Counter(kind for kind, _ in entities(part))
         without = sum(all(label == "O" for _, label in s) for s in part)
-        row = [len(part), without, sum(map(len, part)), *(kinds[kind] for kind in TYPES),
-               kinds.total()]
+        row = [
+            len(part),
+            without,
+            sum(map(len, part)),
+            *(kinds[kind] for kind in TYPES),
+            kinds.total(),
+        ]
         assert f"| {name} | {' | '.join(map(str, row))} |" in card
     labels = [label for sentence in parts["all"] for _, label in sentence]
     several = sum(" " in name for _, name in entities(parts["all"]))

@@ -33,7 +33,8 @@ def test_widgets_that_do_not_fit_each_other_are_named(monkeypatch):
     assert doctor.check_widgets().status == OK
     real = doctor.version
     monkeypatch.setattr(
-        doctor, "version", lambda name: "1.0" if name == "jupyterlab_widgets" else real(name))
+        doctor, "version", lambda name: "1.0" if name == "jupyterlab_widgets" else real(name)
+    )
     found = doctor.check_widgets()
     assert found.status == FAIL and "jupyterlab_widgets" in found.detail
 
@@ -53,11 +54,14 @@ def test_a_damaged_model_is_reported_with_its_own_cure(monkeypatch):
     assert (found.status, found.detail) == (FAIL, "other bytes. Do this.")
 
 
-@pytest.mark.parametrize("answer, status", [
-    (lambda: time.sleep(20), NOTE),
-    (lambda: (_ for _ in ()).throw(OSError("no route")), NOTE),
-    (lambda: None, OK),
-])
+@pytest.mark.parametrize(
+    "answer, status",
+    [
+        (lambda: time.sleep(20), NOTE),
+        (lambda: (_ for _ in ()).throw(OSError("no route")), NOTE),
+        (lambda: None, OK),
+    ],
+)
 def test_the_hub_check_never_hangs(monkeypatch, answer, status):
     class Response:
         def close(self):
@@ -93,11 +97,14 @@ def broken():
     raise ImportError("half a package")
 
 
-@pytest.mark.parametrize("checks, code", [
-    ({"a": lambda: Check("a", OK, "fine")}, 0),
-    ({"a": lambda: Check("a", NOTE, "none")}, 0),
-    ({"a": broken, "b": lambda: Check("b", OK, "fine")}, 1),
-])
+@pytest.mark.parametrize(
+    "checks, code",
+    [
+        ({"a": lambda: Check("a", OK, "fine")}, 0),
+        ({"a": lambda: Check("a", NOTE, "none")}, 0),
+        ({"a": broken, "b": lambda: Check("b", OK, "fine")}, 1),
+    ],
+)
 def test_the_exit_code_and_the_two_forms_agree(monkeypatch, capsys, checks, code):
     monkeypatch.setattr(doctor, "CHECKS", checks)
     assert doctor.main([]) == code

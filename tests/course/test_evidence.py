@@ -106,9 +106,7 @@ def squares(monkeypatch, tmp_path):
     monkeypatch.setattr(studies, "study", lambda name: study)
     monkeypatch.setattr(evidence, "RECORDED", tmp_path)
     monkeypatch.setattr(evidence.concurrent.futures, "ProcessPoolExecutor", Workers)
-    monkeypatch.setattr(
-        evidence.concurrent.futures, "as_completed", lambda waiting: list(waiting)
-    )
+    monkeypatch.setattr(evidence.concurrent.futures, "as_completed", lambda waiting: list(waiting))
     return state
 
 

@@ -27,18 +27,21 @@ def hint_for(value, truth=TRUTH, *more, **options):
     return str(wrong.value)
 
 
-@pytest.mark.parametrize(("value", "hint"), [
-    (TRUTH.T, "transposed"),
-    (-TRUTH, "sign"),
-    (2 * TRUTH, "2 times"),
-    (TRUTH / 12, "0.08333 times"),
-    (TRUTH[0], "shape (3, 3)"),
-    (TRUTH.float(), "torch.float32"),
-    (TRUTH / 0, "NaN or an infinity"),
-    (TRUTH.tolist(), "got the list [["),
-    (TRUTH + 0.5, "off by up to 0.5. Try again."),
-    (TRUTH + 1, "λ is missing"),
-])
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (TRUTH.T, "transposed"),
+        (-TRUTH, "sign"),
+        (2 * TRUTH, "2 times"),
+        (TRUTH / 12, "0.08333 times"),
+        (TRUTH[0], "shape (3, 3)"),
+        (TRUTH.float(), "torch.float32"),
+        (TRUTH / 0, "NaN or an infinity"),
+        (TRUTH.tolist(), "got the list [["),
+        (TRUTH + 0.5, "off by up to 0.5. Try again."),
+        (TRUTH + 1, "λ is missing"),
+    ],
+)
 def test_each_shared_mistake_has_its_hint(value, hint):
     assert hint in hint_for(value, TRUTH, {"λ is missing.": TRUTH + 1}, "Try again.")
 
@@ -57,10 +60,19 @@ def test_a_number_may_be_a_float_or_a_tensor_without_dimensions(value):
     expect(value, torch.tensor(0.5, dtype=getattr(value, "dtype", torch.float64)))
 
 
-@pytest.mark.parametrize(("value", "got"), [
-    (torch.tensor([0.5]), "shape (1,)"), (True, "bool"), ("0.5", "str"), (float("nan"), "NaN"),
-    (-0.5, "sign"), (0.25, "0.5 times"), (0.35, "off by up to 0.15"), (0.0, "off by up to 0.5"),
-])
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (torch.tensor([0.5]), "shape (1,)"),
+        (True, "bool"),
+        ("0.5", "str"),
+        (float("nan"), "NaN"),
+        (-0.5, "sign"),
+        (0.25, "0.5 times"),
+        (0.35, "off by up to 0.15"),
+        (0.0, "off by up to 0.5"),
+    ],
+)
 def test_what_is_no_number_or_the_wrong_one(value, got):
     assert got in hint_for(value, torch.tensor(0.5, dtype=torch.float64))
 
@@ -116,14 +128,17 @@ def test_a_call_gives_what_the_function_returns():
     assert call(lambda x: 2 * x, leaf).shape == (2,)
 
 
-@pytest.mark.parametrize(("function", "arguments", "hint"), [
-    (write, (randn(3),), "changed x in place"),
-    (lambda pieces: write(pieces["w"]), ({"w": randn(3)},), "changed pieces in place"),
-    (lambda m: m.weight.data.zero_(), (torch.nn.Linear(2, 2),), "changed m in place"),
-    (lambda x: x.resize_(2), (randn(3),), "changed x in place"),
-    (backward, (randn(2).float(), torch.nn.Linear(2, 2)), "left a gradient in model"),
-    (3.5, (), "Expected a function, got the float 3.5"),
-])
+@pytest.mark.parametrize(
+    ("function", "arguments", "hint"),
+    [
+        (write, (randn(3),), "changed x in place"),
+        (lambda pieces: write(pieces["w"]), ({"w": randn(3)},), "changed pieces in place"),
+        (lambda m: m.weight.data.zero_(), (torch.nn.Linear(2, 2),), "changed m in place"),
+        (lambda x: x.resize_(2), (randn(3),), "changed x in place"),
+        (backward, (randn(2).float(), torch.nn.Linear(2, 2)), "left a gradient in model"),
+        (3.5, (), "Expected a function, got the float 3.5"),
+    ],
+)
 def test_a_call_sees_what_should_not_happen(function, arguments, hint):
     with pytest.raises(Wrong, match=hint):
         call(function, *arguments)
@@ -182,10 +197,14 @@ def panel(made_up):
         for step in itertools.count() if rate == 8 else range(3):
             yield Record(step, loss=min(rate, 1.0) ** step)
 
-    return Panel(run, [
-        slider("damping", "μ", low=0.0, high=2.0, step=0.5, value=0.5),
-        slider("rate", "rate", low=0.0, high=9.0, step=0.1, value=0.9),
-    ], on_release=False)
+    return Panel(
+        run,
+        [
+            slider("damping", "μ", low=0.0, high=2.0, step=0.5, value=0.5),
+            slider("rate", "rate", low=0.0, high=9.0, step=0.1, value=0.9),
+        ],
+        on_release=False,
+    )
 
 
 def test_a_goal_counts_a_whole_run_with_its_settings(panel):

@@ -58,7 +58,8 @@ def test_targets_of_another_number_of_samples_are_refused():
 def sketch(**options):
     return Sketch(
         lambda records, values: {"fit": ([0, 1, 2], [records[-1], math.inf, 3.0])},
-        {"fit": "line", "data": "points"}, **options,
+        {"fit": "line", "data": "points"},
+        **options,
     )
 
 

@@ -21,9 +21,13 @@ def test_tasks_are_those_made_one_by_one_and_do_not_meddle():
         reviews = text.load_dataset("course-reviews")
         model, tokenizer = text.load_model("classification", "tiny-random")
         alone = text.ClassificationTask(
-            model, tokenizer, reviews.train.subset(24).with_label_noise(noise),
-            reviews.validation.subset(40), top_layers=layers, max_length=LENGTH,
-        )  # fmt: skip
+            model,
+            tokenizer,
+            reviews.train.subset(24).with_label_noise(noise),
+            reviews.validation.subset(40),
+            top_layers=layers,
+            max_length=LENGTH,
+        )
         assert losses(alone) == found
 
 

@@ -24,8 +24,13 @@ def folder(tmp_path, monkeypatch):
 def three_kinds():
     choice("03.a", "Where?", ["here", "there"], truth=1, why="It is far.")
     number("03.b", "How much?", truth=0.5, within=0.1, unit="nats", why="Half.")
-    curve("03.c", "How?", truth=[0, 1, 4], why="A parabola.",
-          axes={"x_range": [0, 2], "y_range": [0, 4], "x_title": "x", "y_title": "y"})
+    curve(
+        "03.c",
+        "How?",
+        truth=[0, 1, 4],
+        why="A parabola.",
+        axes={"x_range": [0, 2], "y_range": [0, 4], "x_title": "x", "y_title": "y"},
+    )
 
 
 def test_an_entry_is_kept_beside_the_progress():
@@ -97,8 +102,11 @@ def test_every_prediction_of_the_course_can_be_answered_rightly(name):
     if prediction.kind == "choice":
         assert len(prediction.options) >= 2 and prediction.truth in prediction.options
         assert prediction.said(prediction.truth).startswith("As you said.")
-        assert all(prediction.said(option).startswith("Another")
-                   for option in prediction.options if option != prediction.truth)
+        assert all(
+            prediction.said(option).startswith("Another")
+            for option in prediction.options
+            if option != prediction.truth
+        )
     if prediction.kind == "number":
         assert prediction.within >= 0
     bundle = predict(name)._repr_mimebundle_()

@@ -73,10 +73,19 @@ def test_a_planned_notebook_has_no_exercises_and_an_unknown_one_is_an_error(fold
     assert set(progress().rows) == {row for n in SERIES for row in progress(n.number).rows}
 
 
-@pytest.mark.parametrize("damage", [
-    b"", b"{", b"[]", b'{"solved": 3}', b'{"solved": {"00.same_rest": 5}}', b"\xff\xfe\x00",
-    b'{"solved": {"00.same_rest": "yesterday"}}', b'{"version": 1}',
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"solved": 3}',
+        b'{"solved": {"00.same_rest": 5}}',
+        b"\xff\xfe\x00",
+        b'{"solved": {"00.same_rest": "yesterday"}}',
+        b'{"version": 1}',
+    ],
+)
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(folder, damage):
     folder.mkdir()
     (folder / "progress.json").write_bytes(damage)
@@ -110,7 +119,9 @@ def test_an_exercise_that_is_gone_is_kept_but_not_shown(folder):
 
 
 def test_checks_of_other_notebooks_and_widgets_are_imported_only_when_asked_for():
-    code = ("import sys, rlhf_course as course; course.check('00.same_rest', 'AB'); "
-            "assert 'rlhf_course.checks.nb10' not in sys.modules; "
-            "assert not {'ipywidgets', 'plotly', 'transformers'} & set(sys.modules)")
+    code = (
+        "import sys, rlhf_course as course; course.check('00.same_rest', 'AB'); "
+        "assert 'rlhf_course.checks.nb10' not in sys.modules; "
+        "assert not {'ipywidgets', 'plotly', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,8 +5,10 @@ import pytest
 
 from rlhf_course import Table
 
-ROWS = [{"method": "CG <b>", "loss": 0.62131, "products": 24},
-        {"method": "sample space", "loss": None, "products": 8}]
+ROWS = [
+    {"method": "CG <b>", "loss": 0.62131, "products": 24},
+    {"method": "sample space", "loss": None, "products": 8},
+]
 
 
 def test_text_and_html_show_caption_rows_and_formats():

@@ -4,8 +4,10 @@ from answers import Shown, record
 
 
 def panel(lam, train, new, **changes):
-    sweep = [record(train_loss=t, val_loss=v, extra={"lambda": at})
-             for at, t, v in ((1e-6, 0.04, 3.56), (0.1, 0.06, 0.16), (10.0, 0.84, 0.85))]
+    sweep = [
+        record(train_loss=t, val_loss=v, extra={"lambda": at})
+        for at, t, v in ((1e-6, 0.04, 3.56), (0.1, 0.06, 0.16), (10.0, 0.84, 0.85))
+    ]
     chosen = record(train_loss=train, val_loss=new, extra={"lambda": lam})
     values = {"lambda_reg": lam, "degree": 12, "n": 20, "noise": 0.3}
     return Shown([chosen, *sweep], values, **changes)

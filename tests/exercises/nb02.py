@@ -5,8 +5,10 @@ from answers import Shown, record
 
 
 def valley(x, y, rate):
-    H = torch.tensor([[0.64 + 25 * 0.36, 0.48 - 25 * 0.48], [0.48 - 25 * 0.48, 0.36 + 25 * 0.64]],
-                     dtype=torch.float64)
+    H = torch.tensor(
+        [[0.64 + 25 * 0.36, 0.48 - 25 * 0.48], [0.48 - 25 * 0.48, 0.36 + 25 * 0.64]],
+        dtype=torch.float64,
+    )
     start = torch.tensor([x, y], dtype=torch.float64)
     steps = [record(theta=start), record(theta=start - rate * H @ start)]
     return Shown(steps, {"method": "gradient descent", "kappa": 25.0, "rate": rate, "x": x, "y": y})

@@ -6,8 +6,10 @@ from answers import Shown, record
 
 def path(damping, y_end, smallest):
     eigenvalues = torch.tensor([smallest - damping, 1.0])
-    steps = [record(theta=torch.tensor([0.0, y]), damping=damping,
-                    extra={"eigenvalues": eigenvalues}) for y in (0.2, y_end)]
+    steps = [
+        record(theta=torch.tensor([0.0, y]), damping=damping, extra={"eigenvalues": eigenvalues})
+        for y in (0.2, y_end)
+    ]
     return Shown(steps, {"x": 1.5, "y": 0.2, "damping": damping})
 
 

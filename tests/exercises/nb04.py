@@ -6,8 +6,9 @@ from answers import Shown, record
 
 def after(lam, alive, kkt=1e-10):
     theta = torch.cat([torch.ones(alive), torch.zeros(30 - alive)])
-    return Shown([record(theta=theta, extra={"kkt": kkt})],
-                 {"method": "proximal Newton", "lambda_reg": lam})
+    return Shown(
+        [record(theta=theta, extra={"kkt": kkt})], {"method": "proximal Newton", "lambda_reg": lam}
+    )
 
 
 def soft(x, t):

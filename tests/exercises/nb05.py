@@ -37,8 +37,10 @@ def backward_leaves_a_gradient(f, theta, v):
 
 def after(eps, error, least=1e-5):
     steps = [record(extra={"eps": e, "error": x}) for e, x in ((1.0, 0.6), (1e-3, least))]
-    return Shown([*steps, record(extra={"eps": eps, "error": error})],
-                 {"method": "central", "numbers": "float32", "eps": eps})
+    return Shown(
+        [*steps, record(extra={"eps": eps, "error": error})],
+        {"method": "central", "numbers": "float32", "eps": eps},
+    )
 
 
 def gap(product, u, v):

@@ -5,9 +5,15 @@ from answers import Shown, record
 
 
 def solver(
-    *, beta=lambda new, old: new / old, alpha=lambda rr, curvature: rr / curvature, steps=200,
-    stop=lambda r, b, rtol: r.norm() <= rtol * b.norm(), extra=False, carried=True, zero=False,
-):  # fmt: skip
+    *,
+    beta=lambda new, old: new / old,
+    alpha=lambda rr, curvature: rr / curvature,
+    steps=200,
+    stop=lambda r, b, rtol: r.norm() <= rtol * b.norm(),
+    extra=False,
+    carried=True,
+    zero=False,
+):
     """Conjugate gradients with faults of choice."""
 
     def cg(A, b, rtol):
@@ -40,8 +46,7 @@ def in_place(A, b, rtol):
 
 def one_step(steps):
     return Shown(
-        [record(step=k) for k in range(steps + 1)],
-        {"start": 30.0, "method": "steepest descent"},
+        [record(step=k) for k in range(steps + 1)], {"start": 30.0, "method": "steepest descent"}
     )
 
 

@@ -40,8 +40,15 @@ def in_place(outputs, loss, theta, v):
     return answer
 
 
-def fishers(middle=lambda pi: torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :], swap=False,
-            scale_f=1, scale_e=1, mean=False, same=False, plain=False):  # fmt: skip
+def fishers(
+    middle=lambda pi: torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :],
+    swap=False,
+    scale_f=1,
+    scale_e=1,
+    mean=False,
+    same=False,
+    plain=False,
+):
     def answer(J, pi, y):
         n, classes, _ = J.shape
         F = torch.einsum("ncp,ncd,ndq->pq", J, middle(pi), J) / n

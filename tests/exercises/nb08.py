@@ -90,8 +90,10 @@ MISTAKES = {
     "08.radius": [
         (unbound, "nothing binds"),
         (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else float(g.norm()) / r, "upper end"),
-        (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else length(B, g, 0.0) / r - 1,
-         "would not turn"),
+        (
+            lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else length(B, g, 0.0) / r - 1,
+            "would not turn",
+        ),
         (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else r, "how long"),
         (in_place, "in place"),
         (lambda B, g, r: g / r, "a number"),

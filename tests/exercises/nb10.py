@@ -6,10 +6,16 @@ from answers import Shown, record
 
 def held(lambda_reg, losses, curvature="Gauss-Newton G", reason="converged", **others):
     values = {
-        "lambda_reg": lambda_reg, "damping": 1.0, "max_iter": 8, "curvature": curvature,
-        "penalty": "L2 to pre-trained", "labels": "20 % wrong",
-        "frozen": "5 of 6 layers", "method": "RLHF", "solver": "conjugate gradients",
-    }  # fmt: skip
+        "lambda_reg": lambda_reg,
+        "damping": 1.0,
+        "max_iter": 8,
+        "curvature": curvature,
+        "penalty": "L2 to pre-trained",
+        "labels": "20 % wrong",
+        "frozen": "5 of 6 layers",
+        "method": "RLHF",
+        "solver": "conjugate gradients",
+    }
     return Shown([record(val_loss=loss, reason=reason) for loss in losses], values | others)
 
 

@@ -53,6 +53,7 @@ def nested(translate=True, how="nested"):
         everywhere = select_lambda(fit, labels, lambdas, folds=4, rule="min").chosen
         scores = []
         for train, judges in stratified_folds(labels, 5):
+
             def inner(a, b, values, seed, train=train):
                 return fit(train[a], train[b], values, seed) if translate else fit(a, b, values, 0)
 
@@ -69,11 +70,7 @@ def nested(translate=True, how="nested"):
     return answer
 
 
-SOLUTIONS = {
-    "11.fooled": shown(0.13),
-    "11.leak": ("B", fit()),
-    "11.nested": nested(),
-}
+SOLUTIONS = {"11.fooled": shown(0.13), "11.leak": ("B", fit()), "11.nested": nested()}
 
 MISTAKES = {
     "11.fooled": [

@@ -12,13 +12,17 @@ def every_piece(word_ids, tags):
 
 
 def zeros_for_special(word_ids, tags):
-    return [0 if w is None else label
-            for w, label in zip(word_ids, aligned(word_ids, tags), strict=True)]
+    return [
+        0 if w is None else label
+        for w, label in zip(word_ids, aligned(word_ids, tags), strict=True)
+    ]
 
 
 def zeros_for_later(word_ids, tags):
-    return [0 if w is not None and label == -100 else label
-            for w, label in zip(word_ids, aligned(word_ids, tags), strict=True)]
+    return [
+        0 if w is not None and label == -100 else label
+        for w, label in zip(word_ids, aligned(word_ids, tags), strict=True)
+    ]
 
 
 def last_piece(word_ids, tags):
@@ -69,10 +73,14 @@ def in_place(start, end, mask, first, last):
 
 
 def run(lambda_reg, training, validation):
-    records = [record(train_loss=2.2, val_loss=2.2),
-               record(train_loss=training, val_loss=validation)]
-    return Shown(records, {"task": "entities", "model": "MiniLM (a BERT), its top layer",
-                           "lambda_reg": lambda_reg})  # fmt: skip
+    records = [
+        record(train_loss=2.2, val_loss=2.2),
+        record(train_loss=training, val_loss=validation),
+    ]
+    return Shown(
+        records,
+        {"task": "entities", "model": "MiniLM (a BERT), its top layer", "lambda_reg": lambda_reg},
+    )
 
 
 SOLUTIONS = {"13.transfer": run(0.07, 0.22, 0.46)}

@@ -20,8 +20,9 @@ def silenced(W1, b1, W2, keep):
     return W1 * mask[:, None], b1 * mask, W2 * mask
 
 
-def distilled(student, teacher, labels, T, alpha, *, power=2, hot=True, reverse=False, times=1,
-              swap=False):
+def distilled(
+    student, teacher, labels, T, alpha, *, power=2, hot=True, reverse=False, times=1, swap=False
+):
     p, q = (student / T).log_softmax(1), (teacher / (T if hot else 1)).log_softmax(1)
     if reverse:
         p, q = q, p
@@ -63,8 +64,10 @@ MISTAKES = {
         (wrong(swap=True), "exchanged"),
         (wrong(times=1 / 3), "divides by the classes"),
         (wrong(times=5), "sum over samples"),
-        (lambda s, t, y, T, a: distilled(s, t, y, T, a) - (1 - a) * cross_entropy(s, y),
-         "part is missing"),
+        (
+            lambda s, t, y, T, a: distilled(s, t, y, T, a) - (1 - a) * cross_entropy(s, y),
+            "part is missing",
+        ),
     ],
     "14.limit": [
         (lambda z, v: (z - v).square().sum(1).mean() / 8, "mean away first"),
@@ -73,4 +76,4 @@ MISTAKES = {
         (lambda z, v: (centred(z) - centred(v)).square().sum() / 8, "over the samples"),
         (lambda z, v: (centred(z) - centred(v)).norm(dim=1).mean() / 8, "its square"),
     ],
-}  # fmt: skip
+}

@@ -9,8 +9,14 @@ TIMES = {1: 100.0, 2: 60.0, 3: 50.0, 4: 45.0, 5: 42.0}  # efficiencies 1, 0.83, 
 
 
 def chosen(workers):
-    values = {"shape": "BERT-base", "batch": 32, "tokens": 128, "products": 10, "workers": workers,
-              "network": "1 Gbit/s"}
+    values = {
+        "shape": "BERT-base",
+        "batch": 32,
+        "tokens": 128,
+        "products": 10,
+        "workers": workers,
+        "network": "1 Gbit/s",
+    }
     return Shown([record(extra={"by_workers": TIMES})], values)
 
 

@@ -76,8 +76,10 @@ def test_a_penalty_is_one_class():
     found, optimizer = losses(steps=30, regularizer=Quartic(), lambda_reg=0.1)
     free, other = losses(steps=30)
     assert optimizer.record.penalty > 0 and optimizer.record.grad_norm < 1e-3
-    size = [max(float(p.abs().max()) for group in o.param_groups for p in group["params"])
-            for o in (optimizer, other)]
+    size = [
+        max(float(p.abs().max()) for group in o.param_groups for p in group["params"])
+        for o in (optimizer, other)
+    ]
     assert size[0] < size[1] and found[-1] > free[-1]
 
 

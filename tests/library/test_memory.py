@@ -45,8 +45,14 @@ def no_collector():
 @pytest.mark.parametrize("way", WAYS)
 def test_memory_after_200_steps_is_that_after_5(way, no_collector):
     net = mlp(4, 5, 3)
-    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=1e-3, damping=1.0, max_iter=3,
-                              damping_rule="fixed", **WAYS[way])  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(),
+        lambda_reg=1e-3,
+        damping=1.0,
+        max_iter=3,
+        damping_rule="fixed",
+        **WAYS[way],
+    )
     parts = [(X[:14], Y[:14]), (X[14:], Y[14:])]
     graphs = []
 

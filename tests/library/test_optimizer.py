@@ -45,14 +45,14 @@ class Dense:
     def __init__(self, net, curvature, lam=0.0, center=None, inputs=X, labels=Y):
         self.theta = flat(net.parameters())
         self.weighted = torch.cat(
-            [torch.full((p.numel(),), lam * (p.ndim == 2), dtype=torch.float64)
-             for p in net.parameters()]
+            [
+                torch.full((p.numel(),), lam * (p.ndim == 2), dtype=torch.float64)
+                for p in net.parameters()
+            ]
         )
         self.center = torch.zeros_like(self.theta) if center is None else center
         self.curvature = curvature
-        self.loss = flat_loss(
-            net, lambda call: nn.functional.cross_entropy(call(inputs), labels)
-        )
+        self.loss = flat_loss(net, lambda call: nn.functional.cross_entropy(call(inputs), labels))
         self.logits = flat_loss(net, lambda call: call(inputs))
 
     def objective(self, theta):
@@ -101,10 +101,16 @@ class Dense:
 # Against the dense method.
 
 
-@pytest.mark.parametrize(("rule", "regularizer", "mu"), [
-    ("nielsen", "l2", 1.0), ("nielsen", "l2sp", 1e-4), ("martens", "l2", 1e-3),
-    ("martens", None, 0.1), ("fixed", "l2sp", 0.01),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "regularizer", "mu"),
+    [
+        ("nielsen", "l2", 1.0),
+        ("nielsen", "l2sp", 1e-4),
+        ("martens", "l2", 1e-3),
+        ("martens", None, 0.1),
+        ("fixed", "l2sp", 0.01),
+    ],
+)
 def test_ten_steps_equal_a_hand_written_damped_gauss_newton(net, rule, regularizer, mu):
     lam = 0.01 if regularizer else 0.0
     center = flat(net.parameters()) if regularizer == "l2sp" else None
@@ -132,8 +138,14 @@ def test_the_cases_above_contain_steps_that_the_line_search_cuts(net):
 def test_ten_steps_equal_a_hand_written_damped_newton(rule):
     net = mlp(3, 3)  # convex: the Hessian is definite wherever the steps lead
     dense = Dense(net, "hessian", 0.02)
-    optimizer = tight(net.parameters(), lambda_reg=0.02, regularizer="l2", curvature="hessian",
-                      damping=0.5, damping_rule=rule)  # fmt: skip
+    optimizer = tight(
+        net.parameters(),
+        lambda_reg=0.02,
+        regularizer="l2",
+        curvature="hessian",
+        damping=0.5,
+        damping_rule=rule,
+    )
     closure = cross_entropy_closure(net, X, Y)
     for theta, used, *_ in dense.damped_newton(0.5, rule, 10):
         optimizer.step(lambda: closure()[0])
@@ -160,9 +172,10 @@ def test_curvature_may_come_from_fewer_samples_than_the_gradient(net, keep_graph
     expected = theta + torch.linalg.solve(matrix, -whole.gradient(theta))
     optimizer = tight(net.parameters(), damping=0.3, regularizer=None, keep_graph=keep_graph)
     optimizer.step(
-        cross_entropy_on(net), batches=[(X[:8], Y[:8]), (X[8:], Y[8:])],
+        cross_entropy_on(net),
+        batches=[(X[:8], Y[:8]), (X[8:], Y[8:])],
         curvature_batches=[(X[:2], Y[:2]), (X[2:5], Y[2:5])],
-    )  # fmt: skip
+    )
     assert optimizer.record.step_length == 1
     close(flat(net.parameters()), expected, rtol=1e-10)
     assert optimizer.record.loss == pytest.approx(whole.objective(theta), rel=1e-12)
@@ -227,13 +240,20 @@ def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(
 ):
     X, y = cancer
     lam = 0.01
-    model = LogisticRegression(l1_ratio=1, C=1 / (len(y) * lam), solver="saga", tol=1e-9,
-                               max_iter=20_000).fit(X.numpy(), y.numpy())  # fmt: skip
+    model = LogisticRegression(
+        l1_ratio=1, C=1 / (len(y) * lam), solver="saga", tol=1e-9, max_iter=20_000
+    ).fit(X.numpy(), y.numpy())
     net = zeros_net(30)  # its bias is left out of the penalty, as scikit-learn's intercept is
     closure = logistic_closure(net, X, y)
-    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=lam, regularizer="l1",
-                              curvature=curvature, damping=1e-2, rtol=1e-6,
-                              warm_start=warm_start)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(),
+        lambda_reg=lam,
+        regularizer="l1",
+        curvature=curvature,
+        damping=1e-2,
+        rtol=1e-6,
+        warm_start=warm_start,
+    )
     values = []
     for _ in range(60):
         optimizer.step(closure)
@@ -243,7 +263,7 @@ def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(
     assert optimizer.record.grad_norm < 1e-9
     assert all(after <= before for before, after in pairwise(values))
     assert values[-1] == pytest.approx(0.15930738045800086, rel=1e-12)
-    assert ((net.weight == 0).tolist() == (model.coef_ == 0).tolist())
+    assert (net.weight == 0).tolist() == (model.coef_ == 0).tolist()
     assert int((net.weight != 0).sum()) == 9 and bool(net.bias != 0)
     assert optimizer.record.penalty == pytest.approx(lam * float(net.weight.detach().abs().sum()))
 
@@ -251,8 +271,13 @@ def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(
 def test_elastic_net_satisfies_its_optimality_conditions(cancer):
     X, y = cancer
     net = zeros_net(30)
-    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=0.05, damping=1e-2, rtol=1e-8,
-                              regularizer=ElasticNet(l1_ratio=0.3))  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(),
+        lambda_reg=0.05,
+        damping=1e-2,
+        rtol=1e-8,
+        regularizer=ElasticNet(l1_ratio=0.3),
+    )
     closure = logistic_closure(net, X, y)
     for _ in range(40):
         optimizer.step(closure)
@@ -368,8 +393,9 @@ def test_the_hessian_of_a_saddle_is_left_downhill(start):
 
 
 def test_hessian_steps_train_a_network(net):
-    optimizer = RLHFOptimizer(net.parameters(), curvature="hessian", regularizer="l2",
-                              lambda_reg=1e-3, damping=0.1)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(), curvature="hessian", regularizer="l2", lambda_reg=1e-3, damping=0.1
+    )
     values = []
     for _ in range(40):
         optimizer.step(cross_entropy_closure(net, X, Y))
@@ -447,11 +473,14 @@ def test_a_step_can_be_interrupted_between_two_products(net):
     assert torch.equal(flat(net.parameters()), theta) and optimizer.state["rlhf"]["step"] == 0
 
 
-@pytest.mark.parametrize(("loss", "message"), [
-    (lambda z: z.sum() * math.nan, "the loss is not finite"),
-    (lambda z: (z * 0).sum().sqrt(), "the gradient is not finite"),
-    (lambda z: ((z - z.detach()).abs() ** 1.5).sum(), "a curvature product is not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda z: z.sum() * math.nan, "the loss is not finite"),
+        (lambda z: (z * 0).sum().sqrt(), "the gradient is not finite"),
+        (lambda z: ((z - z.detach()).abs() ** 1.5).sum(), "a curvature product is not finite"),
+    ],
+)
 def test_what_is_not_finite_is_named_and_nothing_has_changed(net, loss, message):
     theta = flat(net.parameters())
 
@@ -459,26 +488,30 @@ def test_what_is_not_finite_is_named_and_nothing_has_changed(net, loss, message)
         z = net(X)
         return loss(z), z
 
-    optimizer = RLHFOptimizer(net.parameters(), curvature="hessian", regularizer="l2",
-                              lambda_reg=0.1)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(), curvature="hessian", regularizer="l2", lambda_reg=0.1
+    )
     with pytest.raises(FloatingPointError, match=message):
         optimizer.step(closure)
     assert torch.equal(flat(net.parameters()), theta) and optimizer.record is None
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"lr": -1.0}, "finite lr >= 0"),
-    ({"lr": math.inf}, "finite lr >= 0"),
-    ({"lambda_reg": -1.0}, "lambda_reg >= 0"),
-    ({"lambda_reg": 0.1, "regularizer": None}, "no effect without a penalty"),
-    ({"regularizer": "ridge"}, "one of"),
-    ({"damping": -1.0}, "damping >= 0"),
-    ({"damping_rule": "none"}, "'martens', 'nielsen' or 'fixed'"),
-    ({"curvature": "fisher"}, "'ggn' or 'hessian', got 'fisher'"),
-    ({"solver": "lu"}, "got 'lu'"),
-    ({"max_iter": 0}, "max_iter >= 1"),
-    ({"warm_start": 2.0}, "0 <= warm_start <= 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": -1.0}, "finite lr >= 0"),
+        ({"lr": math.inf}, "finite lr >= 0"),
+        ({"lambda_reg": -1.0}, "lambda_reg >= 0"),
+        ({"lambda_reg": 0.1, "regularizer": None}, "no effect without a penalty"),
+        ({"regularizer": "ridge"}, "one of"),
+        ({"damping": -1.0}, "damping >= 0"),
+        ({"damping_rule": "none"}, "'martens', 'nielsen' or 'fixed'"),
+        ({"curvature": "fisher"}, "'ggn' or 'hessian', got 'fisher'"),
+        ({"solver": "lu"}, "got 'lu'"),
+        ({"max_iter": 0}, "max_iter >= 1"),
+        ({"warm_start": 2.0}, "0 <= warm_start <= 1"),
+    ],
+)
 def test_bad_arguments_are_refused(net, arguments, message):
     with pytest.raises(ValueError, match=message):
         RLHFOptimizer(net.parameters(), **arguments)
@@ -507,8 +540,9 @@ def test_max_iter_bounds_the_products_of_a_step(net):
 
 
 def test_martens_stop_is_passed_on(net):
-    optimizer = RLHFOptimizer(net.parameters(), damping=1e-6, rtol=1e-14, max_iter=500,
-                              progress_tol=0.01)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(), damping=1e-6, rtol=1e-14, max_iter=500, progress_tol=0.01
+    )
     optimizer.step(cross_entropy_closure(net, X, Y))
     assert optimizer.record.reason == "relative_progress"
 
@@ -519,8 +553,15 @@ def test_a_record_has_the_relative_residual_of_every_iterate(curvature):
     for k in range(1, 6):
         net = mlp(3, 4, 3)
         dense, mu = Dense(net, curvature, 0.02), 2.0
-        optimizer = RLHFOptimizer(net.parameters(), regularizer="l2", lambda_reg=0.02, damping=mu,
-                                  curvature=curvature, rtol=1e-12, max_iter=k)  # fmt: skip
+        optimizer = RLHFOptimizer(
+            net.parameters(),
+            regularizer="l2",
+            lambda_reg=0.02,
+            damping=mu,
+            curvature=curvature,
+            rtol=1e-12,
+            max_iter=k,
+        )
         optimizer.step(cross_entropy_closure(net, X, Y))
         record = optimizer.record
         d = (flat(net.parameters()) - dense.theta) / record.step_length
@@ -543,8 +584,15 @@ def test_the_dual_solve_reports_its_one_residual_and_proximal_steps_none(net):
 def test_a_warm_start_saves_products_and_changes_the_solution_within_the_tolerance():
     def products(warm_start):
         net = mlp(3, 4, 3)
-        optimizer = RLHFOptimizer(net.parameters(), lr=1e-6, damping=0.01, damping_rule="fixed",
-                                  regularizer=None, rtol=1e-3, warm_start=warm_start)  # fmt: skip
+        optimizer = RLHFOptimizer(
+            net.parameters(),
+            lr=1e-6,
+            damping=0.01,
+            damping_rule="fixed",
+            regularizer=None,
+            rtol=1e-3,
+            warm_start=warm_start,
+        )
         for _ in range(2):
             optimizer.step(cross_entropy_closure(net, X, Y))
         return optimizer.record.products
@@ -596,8 +644,13 @@ def test_all_evaluations_of_a_step_see_one_mask_and_the_next_step_another(dropou
 
 def test_a_dropout_network_descends_on_each_steps_own_function(dropout_net):
     # Short steps, so that the model holds: with other masks rho would be anything.
-    optimizer = RLHFOptimizer(dropout_net.parameters(), regularizer="l2", lambda_reg=1e-3,
-                              damping=30.0, damping_rule="fixed")  # fmt: skip
+    optimizer = RLHFOptimizer(
+        dropout_net.parameters(),
+        regularizer="l2",
+        lambda_reg=1e-3,
+        damping=30.0,
+        damping_rule="fixed",
+    )
     for _ in range(10):
         optimizer.step(cross_entropy_closure(dropout_net, X, Y))
         assert optimizer.record.rho == pytest.approx(1.0, abs=0.1)
@@ -679,16 +732,16 @@ def test_groups_have_their_own_lambda_and_lr(net):
     dense.weighted = torch.tensor(
         [0.5] * 12 + [0.0] * 4 + [0.1] * 12 + [0.0] * 3, dtype=torch.float64
     )
-    groups = [{"params": net[0].parameters(), "lambda_reg": 0.5}, {"params": net[2].parameters(),
-              "lr": 0.5}]  # fmt: skip
+    groups = [
+        {"params": net[0].parameters(), "lambda_reg": 0.5},
+        {"params": net[2].parameters(), "lr": 0.5},
+    ]
     optimizer = tight(groups, lambda_reg=0.1, regularizer="l2")
     optimizer.step(cross_entropy_closure(net, X, Y))
     d = dense.direction(dense.theta, 1.0)
     expected = dense.theta + torch.cat([d[:16], 0.5 * d[16:]])
     close(flat(net.parameters()), expected, rtol=1e-10)
-    assert optimizer.record.penalty == pytest.approx(
-        0.5 * float(dense.weighted @ dense.theta**2)
-    )
+    assert optimizer.record.penalty == pytest.approx(0.5 * float(dense.weighted @ dense.theta**2))
 
 
 def test_lambda_may_change_between_steps(net):
@@ -717,11 +770,14 @@ def test_an_added_group_is_pulled_to_where_it_was_when_added(net, steps_before):
     close(flat(net.parameters()), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("group", "message"), [
-    ({"lambda_reg": -1.0}, "lambda_reg"),
-    ({"lr": -1.0}, "lr >= 0"),
-    ({"params": [torch.zeros(2)]}, "frozen"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ({"lambda_reg": -1.0}, "lambda_reg"),
+        ({"lr": -1.0}, "lr >= 0"),
+        ({"params": [torch.zeros(2)]}, "frozen"),
+    ],
+)
 def test_a_group_that_is_refused_is_not_added(net, group, message):
     optimizer = RLHFOptimizer(net[0].parameters())
     with pytest.raises(ValueError, match=message):

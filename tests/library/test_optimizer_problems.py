@@ -80,9 +80,13 @@ def by_scipy(f, start, method):
 
     options = {"gtol": GTOL} if method == "trust-ncg" else {"xtol": 1e-12}
     return minimize(
-        function, np.array(start), jac=gradient, hess=hessian, method=method,
+        function,
+        np.array(start),
+        jac=gradient,
+        hess=hessian,
+        method=method,
         options={**options, "maxiter": 500},
-    )  # fmt: skip
+    )
 
 
 def by_us(f, start, most=200, **options):
@@ -144,8 +148,8 @@ def cancer():
 def test_proximal_steps_reach_scikit_learns_l1_logistic_regression(cancer, lam):
     X, y = cancer
     theirs = LogisticRegression(
-        solver="saga", l1_ratio=1.0, C=1 / (lam * len(y)), tol=1e-12, max_iter=100000,
-    ).fit(X, y)  # fmt: skip
+        solver="saga", l1_ratio=1.0, C=1 / (lam * len(y)), tol=1e-12, max_iter=100000
+    ).fit(X, y)
     inputs, labels = torch.from_numpy(X), torch.from_numpy(y).double()
     net = nn.Linear(30, 1).double()
     with torch.no_grad():
@@ -155,8 +159,15 @@ def test_proximal_steps_reach_scikit_learns_l1_logistic_regression(cancer, lam):
         z = net(inputs)[:, 0]
         return F.binary_cross_entropy_with_logits(z, labels), z
 
-    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=lam, regularizer="l1", damping=1e-3,
-                              kinks="proximal", rtol=1e-3, max_iter=200)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(),
+        lambda_reg=lam,
+        regularizer="l1",
+        damping=1e-3,
+        kinks="proximal",
+        rtol=1e-3,
+        max_iter=200,
+    )
     for _ in range(40):
         optimizer.step(closure)
         if optimizer.record.grad_norm < 1e-10:
@@ -175,8 +186,9 @@ def test_both_ways_over_kinks_meet():
     ends = []
     for kinks in ("orthant", "proximal"):
         net = mlp(6, 3)
-        optimizer = RLHFOptimizer(net.parameters(), lambda_reg=0.03, damping=0.01, kinks=kinks,
-                                  rtol=1e-10, max_iter=500)  # fmt: skip
+        optimizer = RLHFOptimizer(
+            net.parameters(), lambda_reg=0.03, damping=0.01, kinks=kinks, rtol=1e-10, max_iter=500
+        )
         for _ in range(60):
             optimizer.step(lambda net=net: (F.cross_entropy(z := net(X), Y), z))
         assert optimizer.record.grad_norm < 1e-8
@@ -190,8 +202,9 @@ def test_group_lasso_zeroes_whole_rows_of_a_first_layer():
     X = randn(60, 4)
     Y = (X @ randn(4, 3, seed=1)).argmax(1)
     net = mlp(4, 12, 3)
-    optimizer = RLHFOptimizer(net.parameters(), lambda_reg=0.01, regularizer=GroupLasso(),
-                              damping=0.1, max_iter=100)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        net.parameters(), lambda_reg=0.01, regularizer=GroupLasso(), damping=0.1, max_iter=100
+    )
     values = []
     for _ in range(60):
         optimizer.step(lambda: (F.cross_entropy(z := net(X), Y), z))

@@ -47,8 +47,11 @@ def objective(net, lam=0.0):
 @pytest.mark.parametrize("solver", ["dual", "auto"])
 def test_steps_in_sample_space_are_those_of_exact_conjugate_gradients(solver, regularizer):
     nets = [mlp(3, 4, 3) for _ in range(2)]
-    options = {"regularizer": regularizer, "lambda_reg": 0.02 if regularizer else 0.0,
-               "damping": 0.1}  # fmt: skip
+    options = {
+        "regularizer": regularizer,
+        "lambda_reg": 0.02 if regularizer else 0.0,
+        "damping": 0.1,
+    }
     dual = run(nets[0], 6, solver=solver, rtol=1e-12, **options)
     primal = run(nets[1], 6, rtol=1e-13, max_iter=500, **options)
     close(flat(nets[0].parameters()), flat(nets[1].parameters()), rtol=1e-9)
@@ -63,8 +66,9 @@ def test_steps_in_sample_space_are_those_of_exact_conjugate_gradients(solver, re
 def test_dual_steps_take_micro_batches_and_their_own_curvature_samples(keep_graph):
     nets = [mlp(3, 4, 3) for _ in range(2)]
     parts = [(X[:5], Y[:5]), (X[5:9], Y[5:9]), (X[9:], Y[9:])]
-    for net, options in zip(nets, ({"solver": "dual", "rtol": 1e-12},
-                                   {"rtol": 1e-13, "max_iter": 500}), strict=True):  # fmt: skip
+    for net, options in zip(
+        nets, ({"solver": "dual", "rtol": 1e-12}, {"rtol": 1e-13, "max_iter": 500}), strict=True
+    ):
         optimizer = RLHFOptimizer(
             net.parameters(), regularizer=None, damping=0.1, keep_graph=keep_graph, **options
         )
@@ -89,8 +93,10 @@ def test_a_dual_step_costs_what_its_products_say():
 def test_auto_never_leads_elsewhere(seed, n, classes, mu):
     inputs, labels = classification(n, classes=classes, seed=seed)
     results = []
-    for options in ({"solver": "auto", "rtol": 1e-12, "max_iter": 500},
-                    {"solver": "cg", "rtol": 1e-13, "max_iter": 500}):  # fmt: skip
+    for options in (
+        {"solver": "auto", "rtol": 1e-12, "max_iter": 500},
+        {"solver": "cg", "rtol": 1e-13, "max_iter": 500},
+    ):
         net = mlp(3, 4, classes, seed=seed % 1000)
         run(net, 2, inputs, labels, regularizer=None, damping=mu, **options)
         results.append(flat(net.parameters()))
@@ -105,10 +111,17 @@ def test_auto_decides_once_and_again_when_the_batch_changes():
         optimizer.step(cross_entropy_closure(net, X[:n], Y[:n]))
         notes.append(optimizer.record.extra["solver"])
     assert [note.split(" take")[0] for note in notes] == [
-        "dual: 24 rows", "dual: 24 rows", "dual: 12 rows", "dual: 12 rows", "dual: 24 rows"
+        "dual: 24 rows",
+        "dual: 24 rows",
+        "dual: 12 rows",
+        "dual: 12 rows",
+        "dual: 24 rows",
     ]
     assert optimizer.state["rlhf"]["direction memory"]["choice"] == {
-        "samples": 12, "dual": notes[-1].startswith("dual"), "grounds": notes[-1]}
+        "samples": 12,
+        "dual": notes[-1].startswith("dual"),
+        "grounds": notes[-1],
+    }
 
 
 def test_auto_takes_conjugate_gradients_where_samples_are_many_and_says_why():
@@ -165,8 +178,15 @@ def test_the_radius_follows_algorithm_4_1():
     # f is quadratic but for a factor on its fall, so that rho is that factor; damping is nil.
     problem = Scripted([30.0, 40.0], [1.0, 1.0])
     rhos = iter([0.9, 0.9, 0.5, 0.1, 0.2, -3.0, 0.9, 0.74, 0.76])
-    optimizer = RLHFOptimizer([problem.w], regularizer=None, curvature="hessian", damping=0.0,
-                              damping_rule="fixed", radius=1.0, line_search=False)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        [problem.w],
+        regularizer=None,
+        curvature="hessian",
+        damping=0.0,
+        damping_rule="fixed",
+        radius=1.0,
+        line_search=False,
+    )
     expected, rejected = 1.0, 0
     for rho in rhos:
         start = problem.exact().item()
@@ -195,8 +215,15 @@ def test_the_radius_follows_algorithm_4_1():
 
 def test_the_radius_stays_where_a_good_step_ends_inside():
     problem = Scripted([0.3, 0.4], [1.0, 2.0])
-    optimizer = RLHFOptimizer([problem.w], regularizer=None, curvature="hessian", damping=0.0,
-                              damping_rule="fixed", radius=1.0, rtol=1e-10)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        [problem.w],
+        regularizer=None,
+        curvature="hessian",
+        damping=0.0,
+        damping_rule="fixed",
+        radius=1.0,
+        rtol=1e-10,
+    )
     optimizer.step(problem.exact)
     assert optimizer.record.reason == "converged" and optimizer.record.rho == pytest.approx(1.0)
     assert optimizer.state["rlhf"]["radius"] == 1.0
@@ -209,9 +236,15 @@ def test_the_radius_stays_where_a_good_step_ends_inside():
 def test_steps_stay_inside_the_radius_and_descend(curvature, damping, line_search):
     net = mlp(3, 4, 3)
     optimizer = RLHFOptimizer(
-        net.parameters(), lambda_reg=0.01, regularizer="l2", curvature=curvature, damping=damping,
-        radius=0.2, line_search=line_search, max_iter=200,
-    )  # fmt: skip
+        net.parameters(),
+        lambda_reg=0.01,
+        regularizer="l2",
+        curvature=curvature,
+        damping=damping,
+        radius=0.2,
+        line_search=line_search,
+        max_iter=200,
+    )
     reasons, values = set(), [objective(net, 0.01)]
     for _ in range(25):
         radius, before = optimizer.state["rlhf"]["radius"], flat(net.parameters())
@@ -251,16 +284,23 @@ def monkey_saddle(w):
     return w[0] ** 3 - 3 * w[0] * w[1] ** 2 + 0.25 * (w[0] ** 2 + w[1] ** 2) ** 2
 
 
-@pytest.mark.parametrize(("f", "start", "least"), [
-    (saddle, [1.0, 1e-3], -0.25), (monkey_saddle, [1e-2, 1e-2], -6.75),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("f", "start", "least"), [(saddle, [1.0, 1e-3], -0.25), (monkey_saddle, [1e-2, 1e-2], -6.75)]
+)
 @pytest.mark.parametrize("line_search", [True, False])
 def test_negative_curvature_is_followed_to_the_boundary_and_saddles_are_left(
     f, start, least, line_search
 ):
     w = nn.Parameter(torch.tensor(start, dtype=torch.float64))
-    optimizer = RLHFOptimizer([w], regularizer=None, curvature="hessian", damping=0.0, radius=0.5,
-                              damping_rule="fixed", line_search=line_search)  # fmt: skip
+    optimizer = RLHFOptimizer(
+        [w],
+        regularizer=None,
+        curvature="hessian",
+        damping=0.0,
+        radius=0.5,
+        damping_rule="fixed",
+        line_search=line_search,
+    )
     at_boundary = []
     for _ in range(40):
         radius = optimizer.state["rlhf"]["radius"]
@@ -276,18 +316,30 @@ def test_without_a_radius_the_same_saddle_is_left_more_slowly():
     values = {}
     for radius in (None, 0.5):
         w = nn.Parameter(torch.tensor([1.0, 1e-6], dtype=torch.float64))
-        optimizer = RLHFOptimizer([w], regularizer=None, curvature="hessian", damping=0.0,
-                                  radius=radius, damping_rule="fixed")  # fmt: skip
+        optimizer = RLHFOptimizer(
+            [w],
+            regularizer=None,
+            curvature="hessian",
+            damping=0.0,
+            radius=radius,
+            damping_rule="fixed",
+        )
         for _ in range(8):
             optimizer.step(lambda w=w: saddle(w))
         values[radius] = float(saddle(w.detach()))
     assert values[0.5] == pytest.approx(-0.25, abs=1e-4) and values[None] > -0.01
 
 
-@pytest.mark.parametrize("options", [
-    {"solver": "dual"}, {"solver": "auto"}, {"warm_start": 0.5}, {"regularizer": "group-lasso"},
-    {"regularizer": "l1", "kinks": "proximal"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "dual"},
+        {"solver": "auto"},
+        {"warm_start": 0.5},
+        {"regularizer": "group-lasso"},
+        {"regularizer": "l1", "kinks": "proximal"},
+    ],
+)
 def test_a_radius_with_what_cannot_keep_it_is_refused(options):
     with pytest.raises(ValueError, match="trust-region radius works with solver='cg' alone"):
         RLHFOptimizer(mlp(2, 2).parameters(), radius=1.0, **options)
@@ -306,8 +358,13 @@ def test_a_radius_has_to_be_positive_and_finite(radius):
 @pytest.mark.parametrize("regularizer", ["l2", "l1"])
 def test_preconditioned_steps_lead_where_plain_ones_do(kind, regularizer):
     nets = [mlp(3, 4, 3) for _ in range(2)]
-    options = {"regularizer": regularizer, "lambda_reg": 0.02, "damping": 0.1, "max_iter": 500,
-               "rtol": 1e-12}  # fmt: skip
+    options = {
+        "regularizer": regularizer,
+        "lambda_reg": 0.02,
+        "damping": 0.1,
+        "max_iter": 500,
+        "rtol": 1e-12,
+    }
     run(nets[0], 5, preconditioner=kind, **options)
     run(nets[1], 5, **options)
     close(flat(nets[0].parameters()), flat(nets[1].parameters()), rtol=1e-8)
@@ -337,9 +394,14 @@ def test_backtracking_never_ends_higher_than_the_last_iterate():
         records, values = [], []
         for net, backtrack in zip(nets, (True, False), strict=True):
             optimizer = RLHFOptimizer(
-                net.parameters(), regularizer=None, damping=1e-6, rtol=1e-10, max_iter=60,
-                line_search=False, backtrack=backtrack,
-            )  # fmt: skip
+                net.parameters(),
+                regularizer=None,
+                damping=1e-6,
+                rtol=1e-10,
+                max_iter=60,
+                line_search=False,
+                backtrack=backtrack,
+            )
             seen = []
             optimizer.step(watched(net, seen))
             records.append(optimizer.record)
@@ -358,8 +420,14 @@ def test_backtracking_goes_back_while_the_objective_falls_and_then_stops():
     went_back = 0
     for seed in range(6):
         net = mlp(3, 6, 3, seed=seed, activation=nn.Sigmoid)
-        optimizer = RLHFOptimizer(net.parameters(), regularizer=None, damping=1e-6, rtol=1e-10,
-                                  max_iter=60, backtrack=True)  # fmt: skip
+        optimizer = RLHFOptimizer(
+            net.parameters(),
+            regularizer=None,
+            damping=1e-6,
+            rtol=1e-10,
+            max_iter=60,
+            backtrack=True,
+        )
         for _ in range(6):
             seen = []
             optimizer.step(watched(net, seen))
@@ -426,8 +494,14 @@ def test_a_state_dict_continues_bit_for_bit(name):
     for _ in range(2):
         optimizer.step(cross_entropy_closure(net, X, Y))
     stored = io.BytesIO()
-    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                "random": torch.get_rng_state()}, stored)  # fmt: skip
+    torch.save(
+        {
+            "net": net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        },
+        stored,
+    )
     for _ in range(3):
         optimizer.step(cross_entropy_closure(net, X, Y))
     stored.seek(0)
@@ -476,5 +550,3 @@ def test_a_scheduler_shortens_the_steps(name):
     assert norms[0.25] < 0.6 * norms[1.0]
     if SETTINGS[name].get("regularizer") in ("l2", "l2sp") and name != "backtrack":
         assert norms[0.25] == pytest.approx(0.25 * norms[1.0], rel=1e-9)
-
-

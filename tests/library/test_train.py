@@ -129,17 +129,30 @@ def test_curvature_batches_are_asked_for_by_step(net):
     assert torch.equal(flat(net.parameters()), flat(other.parameters()))
 
 
-@pytest.mark.parametrize(("epochs", "max_steps", "every", "expected"), [
-    (2, None, 1, [0, 1, 2, 3, 4, 5, 6]), (2, None, 4, [0, 4, 6]), (3, 5, 3, [0, 3, 5]),
-    (1, 50, 2, [0, 2, 3]), (5, 0, 1, [0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "every", "expected"),
+    [
+        (2, None, 1, [0, 1, 2, 3, 4, 5, 6]),
+        (2, None, 4, [0, 4, 6]),
+        (3, 5, 3, [0, 3, 5]),
+        (1, 50, 2, [0, 2, 3]),
+        (5, 0, 1, [0]),
+    ],
+)
 def test_evaluation_comes_at_the_start_every_so_often_and_at_the_end(
     net, epochs, max_steps, every, expected
 ):
-    records = list(train(
-        cross_entropy_on(net), adamw(net), BATCHES, epochs=epochs, max_steps=max_steps,
-        evaluate=lambda: {"val_loss": loss_at(net)}, evaluate_every=every,
-    ))  # fmt: skip
+    records = list(
+        train(
+            cross_entropy_on(net),
+            adamw(net),
+            BATCHES,
+            epochs=epochs,
+            max_steps=max_steps,
+            evaluate=lambda: {"val_loss": loss_at(net)},
+            evaluate_every=every,
+        )
+    )
     assert [r.step for r in records if r.val_loss is not None] == expected
     assert records[-1].step == expected[-1]
     assert records[-1].val_loss == loss_at(net)

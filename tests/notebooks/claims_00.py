@@ -15,21 +15,25 @@ def first_step(H, gradient, shift):
     return -torch.linalg.solve(H + shift * torch.eye(len(gradient)), gradient)
 
 
-@claim("BERT-base has about 110 million weights, so its Hessian has $1.2 \\cdot 10^{16}$ entries, "
-       "48 petabytes at four bytes each")
+@claim(
+    "BERT-base has about 110 million weights, so its Hessian has $1.2 \\cdot 10^{16}$ entries, "
+    "48 petabytes at four bytes each"
+)
 def a_hessian_of_bert_base_has_48_petabytes():
     width, inner, layers = 768, 3072, 12
     layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
-    weights = ((30_522 + 512 + 2) * width + 2 * width + layers * layer + width * width + width)
+    weights = (30_522 + 512 + 2) * width + 2 * width + layers * layer + width * width + width
     near(weights, 110e6, relative=0.01)
     near(weights**2, 1.2e16, relative=0.02)
     near(4 * weights**2, 48e15, relative=0.02)
 
 
-@claim("It has 20 weights and sees 30 noisy measurements",
-       "the mean squared error on 1000 inputs that it has not seen, against their true values, "
-       "without noise",
-       "With $X$ of $n = 30$ rows and $p = 20$ columns")
+@claim(
+    "It has 20 weights and sees 30 noisy measurements",
+    "the mean squared error on 1000 inputs that it has not seen, against their true values, "
+    "without noise",
+    "With $X$ of $n = 30$ rows and $p = 20$ columns",
+)
 def the_data_have_these_sizes(X, y, X_test, y_test, true_weights, test_error):
     assert X.shape == (30, 20) and y.shape == (30,)
     assert X_test.shape == (1000, 20) and y_test.shape == (1000,)
@@ -37,9 +41,12 @@ def the_data_have_these_sizes(X, y, X_test, y_test, true_weights, test_error):
     between((y - X @ true_weights).std(), 0.2, 0.4)
 
 
-@claim("The first steps are the same", "its weights grow",
-       "After that the λ run stays: it has arrived at its minimum in one step",
-       "so λ and μ enter (1) in the same place, and the first steps are equal")
+@claim(
+    "The first steps are the same",
+    "its weights grow",
+    "After that the λ run stays: it has arrived at its minimum in one step",
+    "so λ and μ enter (1) in the same place, and the first steps are equal",
+)
 def the_first_steps_are_the_same_and_the_ends_are_not(ridge):
     with_lambda, with_damping = list(ridge(0.01, 0)), list(ridge(0, 0.01))
     assert torch.allclose(with_lambda[1].theta, with_damping[1].theta)
@@ -49,8 +56,10 @@ def the_first_steps_are_the_same_and_the_ends_are_not(ridge):
     assert lengths == sorted(lengths)
 
 
-@claim("From the same 0.092 its test error falls first, to 0.071 after step 3, and only then "
-       "climbs, to 0.174 after step 100, because it is on its way to the least-squares fit")
+@claim(
+    "From the same 0.092 its test error falls first, to 0.071 after step 3, and only then "
+    "climbs, to 0.174 after step 100, because it is on its way to the least-squares fit"
+)
 def the_test_error_falls_before_it_climbs(ridge, test_error, least_squares):
     errors = [record.val_loss for record in ridge(0, 0.01)]
     near(errors[1], 0.0925, absolute=5e-4)
@@ -61,9 +70,11 @@ def the_test_error_falls_before_it_climbs(ridge, test_error, least_squares):
     assert errors[100] < test_error(least_squares)
 
 
-@claim("The damped way passed better places than the one at which λ = 0.01 rests, and as good a "
-       "one as the best of all λ offers",
-       "stopping it after three steps would have been a regularizer, too")
+@claim(
+    "The damped way passed better places than the one at which λ = 0.01 rests, and as good a "
+    "one as the best of all λ offers",
+    "stopping it after three steps would have been a regularizer, too",
+)
 def a_damped_run_that_is_stopped_is_as_good_as_the_best_lambda(ridge, X, y, test_error):
     damped = [record.val_loss for record in ridge(0, 0.01)]
     H, g = X.T @ X / len(y), -X.T @ y / len(y)
@@ -72,9 +83,11 @@ def a_damped_run_that_is_stopped_is_as_good_as_the_best_lambda(ridge, X, y, test
     assert damped[3] < 0.8 * list(ridge(0.01, 0))[-1].val_loss
 
 
-@claim("a damped one goes the share $h/(h + \\mu)$ of what is left",
-       "A run with λ stops for good at the share $h/(h + \\lambda)$",
-       "nearly all of it where the loss is steep, little where it is flat")
+@claim(
+    "a damped one goes the share $h/(h + \\mu)$ of what is left",
+    "A run with λ stops for good at the share $h/(h + \\lambda)$",
+    "nearly all of it where the loss is steep, little where it is flat",
+)
 def each_direction_is_done_by_its_own_share(ridge, X, y, least_squares):
     values, directions = torch.linalg.eigh(X.T @ X / len(y))
     whole = directions.T @ least_squares
@@ -87,8 +100,11 @@ def each_direction_is_done_by_its_own_share(ridge, X, y, least_squares):
     between(1 - (0.01 / (values[0] + 0.01)) ** 100, 0.8, 0.9)
 
 
-@claim("the first one, with μ = 0.01, has half the length of the undamped one and stands at 48 "
-       "degrees to it", "So damping also *turns* the step")
+@claim(
+    "the first one, with μ = 0.01, has half the length of the undamped one and stands at 48 "
+    "degrees to it",
+    "So damping also *turns* the step",
+)
 def damping_turns_the_step(X, y):
     H, g = X.T @ X / len(y), -X.T @ y / len(y)
     undamped, damped = first_step(H, g, 0), first_step(H, g, 0.01)
@@ -105,10 +121,12 @@ def the_line_and_the_library_agree(X, y, newton, loss):
     assert float((record.theta - step).abs().max()) < 1e-12
 
 
-@claim("its last step shorter than 0.005, and **with a test error below 0.08**",
-       "λ = 0.003 does, and so does a whole range around it",
-       "At λ = 0 the run has a low error after 100 steps as well, but it only passes there: it is "
-       "on its way to the least-squares fit, where the error is 0.18")
+@claim(
+    "its last step shorter than 0.005, and **with a test error below 0.08**",
+    "λ = 0.003 does, and so does a whole range around it",
+    "At λ = 0 the run has a low error after 100 steps as well, but it only passes there: it is "
+    "on its way to the least-squares fit, where the error is 0.18",
+)
 def the_second_goal_can_be_reached_and_not_without_a_penalty(ridge, test_error, least_squares):
     def end(lam):
         *_, before, last = ridge(lam, 0.1)
@@ -124,8 +142,10 @@ def the_second_goal_can_be_reached_and_not_without_a_penalty(ridge, test_error, 
     near(test_error(least_squares), 0.183, absolute=5e-4)
 
 
-@claim("A with λ = 0.01 and μ = 0, B with λ = 0.01 and μ = 0.1, C with λ = 0.1 and μ = 0",
-       "the μ of B makes its steps shorter and turns them (the first by 23 degrees)")
+@claim(
+    "A with λ = 0.01 and μ = 0, B with λ = 0.01 and μ = 0.1, C with λ = 0.1 and μ = 0",
+    "the μ of B makes its steps shorter and turns them (the first by 23 degrees)",
+)
 def a_and_b_rest_at_one_point(ridge):
     a, b, c = (list(ridge(lam, mu)) for lam, mu in ((0.01, 0), (0.01, 0.1), (0.1, 0)))
     assert float((a[-1].theta - b[-1].theta).norm()) < 1e-4

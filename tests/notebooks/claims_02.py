@@ -14,9 +14,11 @@ def steps_to_a_millionth(gradient_descent, valley, start, kappa):
     return next(r.step for r in run if float(r.theta.norm()) <= goal)
 
 
-@claim("where $u = (0.8,\\ 0.6)$ points along the floor, $v = (-0.6,\\ 0.8)$ across it",
-       "Both have length 1 and they are perpendicular",
-       "its eigenvalues are 1 along $u$ and κ along $v$")
+@claim(
+    "where $u = (0.8,\\ 0.6)$ points along the floor, $v = (-0.6,\\ 0.8)$ across it",
+    "Both have length 1 and they are perpendicular",
+    "its eigenvalues are 1 along $u$ and κ along $v$",
+)
 def the_valley_has_the_curvatures_1_and_kappa(FLOOR, WALL, valley, exact_hessian):
     assert FLOOR.tolist() == [0.8, 0.6] and WALL.tolist() == [-0.6, 0.8]
     near(FLOOR.norm(), 1), near(WALL.norm(), 1), near(FLOOR @ WALL, 0)
@@ -25,9 +27,11 @@ def the_valley_has_the_curvatures_1_and_kappa(FLOOR, WALL, valley, exact_hessian
         assert torch.allclose(H @ FLOOR, FLOOR) and torch.allclose(H @ WALL, kappa * WALL)
 
 
-@claim("so we count $1 + 2n$ for a step; here 5",
-       "Newton's method needs one step, from every start and for every κ",
-       "At κ = 1 Newton's step is the dearer one, 5 gradients against 1")
+@claim(
+    "so we count $1 + 2n$ for a step; here 5",
+    "Newton's method needs one step, from every start and for every κ",
+    "At κ = 1 Newton's step is the dearer one, 5 gradients against 1",
+)
 def newton_needs_one_step_from_everywhere(walk, newton, valley, start, FLOOR, WALL, nb02):
     for kappa, x, y in ((25, 2.0, -1.0), (25, -2.7, 0.3), (1000, -2.7, 0.3)):
         run = list(walk("Newton", kappa, 0.05, x, y))
@@ -39,23 +43,26 @@ def newton_needs_one_step_from_everywhere(walk, newton, valley, start, FLOOR, WA
     assert nb02.distance(run[1]) < 1e-9 and run[1].cost == 1
 
 
-@claim("a line joins its first twelve steps; dots are later ones",
-       "where it is above $10^{-6}$")
+@claim("a line joins its first twelve steps; dots are later ones", "where it is above $10^{-6}$")
 def what_the_panel_draws(nb02):
     assert nb02.STEPS_DRAWN == 12 and nb02.FAR == 1e-6
 
 
-@claim("With κ = 25, find a start, at least 1 away from the minimum, and a step size η",
-       "At $\\theta = tu$ the gradient is $H\\theta = 1 \\cdot \\theta$, so η = 1 arrives; at "
-       "$\\theta = tv$ it is $25\\,\\theta$, so η = 1/25 arrives")
+@claim(
+    "With κ = 25, find a start, at least 1 away from the minimum, and a step size η",
+    "At $\\theta = tu$ the gradient is $H\\theta = 1 \\cdot \\theta$, so η = 1 arrives; at "
+    "$\\theta = tv$ it is $25\\,\\theta$, so η = 1/25 arrives",
+)
 def gradient_descent_arrives_in_one_step_on_two_lines_only(gradient_descent, valley):
     f = valley(25)
     for point, rate in (([2.0, 1.5], 1.0), ([-1.5, 2.0], 1 / 25)):
         run = list(gradient_descent(f, torch.tensor(point), rate, 1))
         assert float(run[0].theta.norm()) >= 1 and float(run[1].theta.norm()) < 1e-9
     # From (2, -1) the part along the floor is (1 - η), that across it 1 - 25 η times as long.
-    ends = [float(list(gradient_descent(f, torch.tensor([2.0, -1.0]), rate, 1))[1].theta.norm())
-            for rate in torch.linspace(0.01, 1, 100).tolist()]
+    ends = [
+        float(list(gradient_descent(f, torch.tensor([2.0, -1.0]), rate, 1))[1].theta.norm())
+        for rate in torch.linspace(0.01, 1, 100).tolist()
+    ]
     assert min(ends) > 0.9
 
 
@@ -68,9 +75,11 @@ def above_two_over_kappa_the_walk_is_thrown_out(walk, nb02):
         assert nb02.distance(run[-1]) < 0.2 * nb02.distance(run[0])
 
 
-@claim("The best compromise makes both factors equal in size",
-       "*every* step multiplies the distance (here exactly, in general at worst)",
-       "For κ = 1 this is 0. For large κ it is about $1 - 2/\\kappa$")
+@claim(
+    "The best compromise makes both factors equal in size",
+    "*every* step multiplies the distance (here exactly, in general at worst)",
+    "For κ = 1 this is 0. For large κ it is about $1 - 2/\\kappa$",
+)
 def the_best_step_size_has_the_factor_of_5(gradient_descent, valley):
     for kappa in (3, 25, 200):
         run = list(gradient_descent(valley(kappa), torch.tensor([2.0, -1.0]), 2 / (1 + kappa), 5))
@@ -97,8 +106,10 @@ def the_check_accepts_five_percent():
     raise AssertionError("5.1 % was near enough, too")
 
 
-@claim("ln 10⁻⁶ = −13.8 and ln(99/101) ≈ −2/100, so about 13.8 · 100/2 = 691",
-       "each factor of ten costs 1.15 κ steps")
+@claim(
+    "ln 10⁻⁶ = −13.8 and ln(99/101) ≈ −2/100, so about 13.8 · 100/2 = 691",
+    "each factor of ten costs 1.15 κ steps",
+)
 def the_steps_of_exercise_2(gradient_descent, valley, start):
     near(math.log(1e-6), -13.8, absolute=0.05)
     near(math.log(99 / 101), -0.02, relative=1e-3)
@@ -109,8 +120,10 @@ def the_steps_of_exercise_2(gradient_descent, valley, start):
 
 @claim("Ten times the condition number, ten times the steps of gradient descent")
 def ten_times_the_condition_number_ten_times_the_steps(gradient_descent, valley, start, needed):
-    count = {kappa: steps_to_a_millionth(gradient_descent, valley, start, kappa)
-             for kappa in (10, 100, 1000)}
+    count = {
+        kappa: steps_to_a_millionth(gradient_descent, valley, start, kappa)
+        for kappa in (10, 100, 1000)
+    }
     between(count[100] / count[10], 9, 11)
     between(count[1000] / count[100], 9, 11)
     assert needed[1] == 1
@@ -118,10 +131,12 @@ def ten_times_the_condition_number_ten_times_the_steps(gradient_descent, valley,
         between(needed[2 * kappa] / needed[kappa], 1.95, 2.05)
 
 
-@claim("scikit-learn's breast-cancer data, 569 of them",
-       "They come in very different units: the radius is about 14, the texture about 19, the "
-       "smoothness about 0.1",
-       "with $s = 1$ for benign and $-1$ for malignant")
+@claim(
+    "scikit-learn's breast-cancer data, 569 of them",
+    "They come in very different units: the radius is about 14, the texture about 19, the "
+    "smoothness about 0.1",
+    "with $s = 1$ for benign and $-1$ for malignant",
+)
 def the_tumours_and_their_units(data, sign):
     assert len(sign) == len(data.data) == 569
     mean = dict(zip(map(str, data.feature_names), data.data.mean(0), strict=True))
@@ -132,21 +147,25 @@ def the_tumours_and_their_units(data, sign):
     assert bool((sign[torch.tensor(data.target == 1)] == 1).all())
 
 
-@claim("Nowhere is that eigenvalue larger: the second derivative of $\\log(1 + e^{-t})$ is at most "
-       "¼")
+@claim(
+    "Nowhere is that eigenvalue larger: the second derivative of $\\log(1 + e^{-t})$ is at most ¼"
+)
 def the_curvature_at_the_start_is_the_largest(races):
     t = torch.linspace(-5, 5, 101)
-    bend = torch.func.vmap(torch.func.grad(torch.func.grad(
-        lambda s: torch.nn.functional.softplus(-s))))(t)
+    bend = torch.func.vmap(
+        torch.func.grad(torch.func.grad(lambda s: torch.nn.functional.softplus(-s)))
+    )(t)
     near(bend.max(), 0.25) and near(bend[50], 0.25)
     for steps, _ in races.values():
         largest = [float(r.extra["eigenvalues"][-1]) for r in steps]
         assert max(largest) <= largest[0] * (1 + 1e-9)
 
 
-@claim("In raw units the condition number is in the millions, and gradient descent is hopeless",
-       "with the first three measurements gradient descent pays more than Newton, with the second "
-       "three, whose condition number is about 3, it pays *less*")
+@claim(
+    "In raw units the condition number is in the millions, and gradient descent is hopeless",
+    "with the first three measurements gradient descent pays more than Newton, with the second "
+    "three, whose condition number is about 3, it pays *less*",
+)
 def the_prices_on_the_tumours(races):
     def cost(run, least, price):
         return next((price * r.step for r in run if r.loss - least < 1e-6), math.inf)
@@ -155,7 +174,10 @@ def the_prices_on_the_tumours(races):
     for (columns, units), (steps, descent) in races.items():
         ends, least = steps[-1].extra["eigenvalues"], steps[-1].loss
         found[columns.split(",")[0], units] = (
-            float(ends[-1] / ends[0]), cost(steps, least, 9), cost(descent, least, 1))
+            float(ends[-1] / ends[0]),
+            cost(steps, least, 9),
+            cost(descent, least, 1),
+        )
     for name in ("radius", "texture"):
         between(found[name, "raw"][0], 1e6, 1e7)
         assert found[name, "raw"][2] == math.inf
@@ -182,9 +204,12 @@ def newtons_path_is_the_same_in_z_and_that_of_gradient_descent_is_not(paths):
     assert apart("GD") > 0.1
 
 
-@claim("The three functions of the next panel all have their minimum 0 at $x = 0$",
-       "so flat at its minimum that the curvature $3x^2$ is zero there",
-       "far out, its curvature $1/\\cosh^2 x$ goes to zero", "whose curvature $e^x$ grows")
+@claim(
+    "The three functions of the next panel all have their minimum 0 at $x = 0$",
+    "so flat at its minimum that the curvature $3x^2$ is zero there",
+    "far out, its curvature $1/\\cosh^2 x$ goes to zero",
+    "whose curvature $e^x$ grows",
+)
 def the_three_bowls(BOWLS):
     slope = {name: torch.func.grad(f) for name, f in BOWLS.items()}
     bend = {name: torch.func.grad(torch.func.grad(f)) for name, f in BOWLS.items()}
@@ -201,12 +226,14 @@ def the_three_bowls(BOWLS):
         near(bend["x⁴ / 4"](at), 3 * x**2)
 
 
-@claim("A step costs $1 + 2 \\cdot 1 = 3$ gradients",
-       "**Goal:** find the largest start, to 0.01, from which Newton's method arrives at the "
-       "minimum of log cosh",
-       "In panel 2, choose log cosh x and find the largest start, to 0.01",
-       "At the edge the step lands at $-x$: $\\sinh 2x = 4x$, so $x = 1.0887$ to four digits",
-       "because $\\tanh x$ divided by $1/\\cosh^2 x$ is $\\sinh x \\cosh x$")
+@claim(
+    "A step costs $1 + 2 \\cdot 1 = 3$ gradients",
+    "**Goal:** find the largest start, to 0.01, from which Newton's method arrives at the "
+    "minimum of log cosh",
+    "In panel 2, choose log cosh x and find the largest start, to 0.01",
+    "At the edge the step lands at $-x$: $\\sinh 2x = 4x$, so $x = 1.0887$ to four digits",
+    "because $\\tanh x$ divided by $1/\\cosh^2 x$ is $\\sinh x \\cosh x$",
+)
 def the_edge_of_log_cosh(newton, BOWLS):
     low, high = 0.5, 2.0
     for _ in range(60):
@@ -222,23 +249,30 @@ def the_edge_of_log_cosh(newton, BOWLS):
         assert list(newton(f, torch.tensor([x]), max_steps=25))[-1].reason == "singular"
 
 
-@claim("Beyond the edge each step overshoots farther than the one before",
-       "until the curvature out there is zero to all digits (the run ends as \"singular\")",
-       "so a **line search**, which shortens a step until $f$ really falls, mends it")
+@claim(
+    "Beyond the edge each step overshoots farther than the one before",
+    'until the curvature out there is zero to all digits (the run ends as "singular")',
+    "so a **line search**, which shortens a step until $f$ really falls, mends it",
+)
 def beyond_the_edge_it_runs_away_and_a_line_search_mends_it(tries, newton, BOWLS):
-    for run in (tries["from 1.2"],
-                list(newton(BOWLS["log cosh x"], torch.tensor([1.1]), max_steps=25))):
+    for run in (
+        tries["from 1.2"],
+        list(newton(BOWLS["log cosh x"], torch.tensor([1.1]), max_steps=25)),
+    ):
         points = [float(r.theta) for r in run[:-1]]
-        assert all(abs(b) > abs(a) and a * b < 0
-                   for a, b in pairwise(points))
+        assert all(abs(b) > abs(a) and a * b < 0 for a, b in pairwise(points))
         assert run[-1].reason == "singular"
     mended = tries["from 3, search"]
     assert mended[-1].reason == "converged" and mended[1].step_length < 0.1
     assert all(b.loss < a.loss for a, b in pairwise(mended))
 
 
-@claim("$e^x - x - 1$ has exponents that approach 2", "$\\log\\cosh$ has 3", "$x^4/4$ has 1",
-       "$x_{k+1} \\approx -\\tfrac23 x_k^3$")
+@claim(
+    "$e^x - x - 1$ has exponents that approach 2",
+    "$\\log\\cosh$ has 3",
+    "$x^4/4$ has 1",
+    "$x_{k+1} \\approx -\\tfrac23 x_k^3$",
+)
 def the_three_exponents(rolls, nb02):
     for name, wanted in (("exp(x) − x − 1", 2), ("log cosh x", 3), ("x⁴ / 4", 1)):
         near(nb02.exponents(rolls[name])[-1], wanted, absolute=0.05)
@@ -246,9 +280,11 @@ def the_three_exponents(rolls, nb02):
     near(points[4] / points[3] ** 3, -2 / 3, relative=0.01)
 
 
-@claim("Each step is $x - x^3/(3x^2) = \\tfrac23 x$, a fixed factor, for ever",
-       "The run ends after 23 steps because the gradient $x^3$ is then below the tolerance "
-       "$10^{-12}$; $x$ itself is still near $10^{-4}$")
+@claim(
+    "Each step is $x - x^3/(3x^2) = \\tfrac23 x$, a fixed factor, for ever",
+    "The run ends after 23 steps because the gradient $x^3$ is then below the tolerance "
+    "$10^{-12}$; $x$ itself is still near $10^{-4}$",
+)
 def the_quartic_falls_by_two_thirds(rolls):
     run = rolls["x⁴ / 4"]
     for one, other in pairwise(run):
@@ -257,8 +293,10 @@ def the_quartic_falls_by_two_thirds(rolls):
     between(run[-1].theta, 0.5e-4, 2e-4)
 
 
-@claim("From −3, $e^x - x - 1$ is so flat that its model has its lowest point at 16, and then "
-       "Newton's method crawls back by about one unit a step")
+@claim(
+    "From −3, $e^x - x - 1$ is so flat that its model has its lowest point at 16, and then "
+    "Newton's method crawls back by about one unit a step"
+)
 def from_the_flat_side_it_jumps_far_and_crawls_back(roll):
     run = list(roll("exp(x) − x − 1", -3.0))
     near(run[1].theta, 16, absolute=0.1)
@@ -267,8 +305,10 @@ def from_the_flat_side_it_jumps_far_and_crawls_back(roll):
     assert run[-1].reason == "converged"
 
 
-@claim("A whole Newton step is two lines: the exact Hessian, and a linear solve",
-       "it has one lowest point, where its gradient $g + Hd$ is zero")
+@claim(
+    "A whole Newton step is two lines: the exact Hessian, and a linear solve",
+    "it has one lowest point, where its gradient $g + Hd$ is zero",
+)
 def the_library_takes_the_step_of_equation_3(newton, bumpy, exact_hessian, gradient_at):
     theta = torch.tensor([1.0, -0.5])
     H, g = exact_hessian(bumpy, theta), gradient_at(bumpy, theta)
@@ -284,8 +324,10 @@ def elimination_takes_a_third_of_n_cubed_multiplications():
     near(count / n**3, 1 / 3, relative=0.01)
 
 
-@claim("Think of what each method does with the two directions before you look",
-       "**Predict** before you look")
+@claim(
+    "Think of what each method does with the two directions before you look",
+    "**Predict** before you look",
+)
 def the_predictions_have_the_right_answers(walk, roll, newton, BOWLS, nb02):
     from rlhf_course.checking.predictions import find
 

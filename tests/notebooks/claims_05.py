@@ -19,8 +19,9 @@ def berts_hessian_takes_petabytes(p):
     near(4 * p**2 / 1e9 / 1e6, 47.9, relative=2e-3)
 
 
-@claim("real data: 569 breast tumours, 30 measurements each, scaled to mean 0 and standard "
-       "deviation 1")
+@claim(
+    "real data: 569 breast tumours, 30 measurements each, scaled to mean 0 and standard deviation 1"
+)
 def the_data_is_scaled(X, y):
     assert X.shape == (569, 30) and set(y.tolist()) == {-1.0, 1.0}
     assert float(X.mean(0).abs().max()) < 1e-12
@@ -34,8 +35,10 @@ def equation_1_is_the_hessian(X, theta, loss, exact_hessian):
     assert float((exact_hessian(loss, theta) - H).norm() / H.norm()) < 1e-12
 
 
-@claim("by ten for each decade (one-sided), by a hundred (central). Those are the slopes of 1 and "
-       "of 2.")
+@claim(
+    "by ten for each decade (one-sided), by a hundred (central). Those are the slopes of 1 and "
+    "of 2."
+)
 def truncation_falls_with_slopes_1_and_2(errors, nb05):
     at = [round(-2 * math.log10(eps)) for eps in nb05.EPSILONS]
     for name, slope in (("one-sided, 64 bits", 1), ("central, 64 bits", 2)):
@@ -51,11 +54,20 @@ def rounding_grows_by_ten_for_each_decade(errors):
         between(math.log10(found[26] / found[20]) / 3, 0.6, 1.4)  # over three decades
 
 
-@claim("its best ε is **larger**, its best error smaller",
-       "No choice of ε gives an exact product. *Double backward* does")
+@claim(
+    "its best ε is **larger**, its best error smaller",
+    "No choice of ε gives an exact product. *Double backward* does",
+)
 def the_valleys_lie_where_formula_3_puts_them(errors, nb05, product, Hv):
-    coarse, fine, small, coarse_small = (best(errors[name], nb05.EPSILONS) for name in (
-        "one-sided, 64 bits", "central, 64 bits", "central, 32 bits", "one-sided, 32 bits"))
+    coarse, fine, small, coarse_small = (
+        best(errors[name], nb05.EPSILONS)
+        for name in (
+            "one-sided, 64 bits",
+            "central, 64 bits",
+            "central, 32 bits",
+            "one-sided, 32 bits",
+        )
+    )
     between(coarse[0], 2e-9, 5e-8)
     between(coarse[1], 1e-8, 1e-7)
     between(fine[0], 9e-8, 1.1e-5)
@@ -68,11 +80,15 @@ def the_valleys_lie_where_formula_3_puts_them(errors, nb05, product, Hv):
     assert coarse[1] > 100 * fine[1] > 1e4 * exact
 
 
-@claim("In float32 rounding begins about nine digits higher",
-       "the quotient is zero and the error 1")
+@claim(
+    "In float32 rounding begins about nine digits higher", "the quotient is zero and the error 1"
+)
 def float32_rounds_nine_digits_higher(errors):
-    near(math.log10(torch.finfo(torch.float32).eps / torch.finfo(torch.float64).eps), 8.7,
-         absolute=0.1)
+    near(
+        math.log10(torch.finfo(torch.float32).eps / torch.finfo(torch.float64).eps),
+        8.7,
+        absolute=0.1,
+    )
     near(errors["one-sided, 32 bits"][28], 1.0)
 
 
@@ -86,8 +102,11 @@ def formula_3_is_right_to_a_factor():
         between((least**k + u / least) / u ** (k / (k + 1)), 1, 3)
 
 
-@claim("(Here $v$ is made $10^5$ times longer, and the products are divided by $10^5$ again, to "
-       "be compared with the same $Hv$.)", "Divide ε by $\\lVert v \\rVert$")
+@claim(
+    "(Here $v$ is made $10^5$ times longer, and the products are divided by $10^5$ again, to "
+    "be compared with the same $Hv$.)",
+    "Divide ε by $\\lVert v \\rVert$",
+)
 def a_long_v_needs_a_small_eps(nb05, as_it_is, scaled, long, v, Hv):
     near(long.norm() / v.norm(), 1e5)
     between(nb05.relative_error(as_it_is, Hv), 0.5, 0.8)
@@ -101,10 +120,11 @@ def the_exact_ways_are_exact(nb05, ways, Hv):
         assert nb05.relative_error(found, Hv) < 1e-14
 
 
-@claim("**About two gradients, whatever the number of weights.**",
-       "a central quotient is two gradients by definition",
-       "Forward over reverse computes the gradient along with its derivative, and came out at "
-       "three")
+@claim(
+    "**About two gradients, whatever the number of weights.**",
+    "a central quotient is two gradients by definition",
+    "Forward over reverse computes the gradient along with its derivative, and came out at three",
+)
 def a_product_costs_two_gradients(costs):
     between(costs["double backward, graph kept"], 1.5, 2)
     near(costs["double backward, from scratch"], costs["double backward, graph kept"] + 1)
@@ -112,9 +132,12 @@ def a_product_costs_two_gradients(costs):
     near(costs["central quotient"], 2.0)
 
 
-@claim("makes a logistic regression with $p$ weights and 8 random samples, for $p$ = 10, 20, 50, "
-       "100 and so on", "A matrix of 128 MiB at most is allowed here",
-       "the refusal calls this limit 0.1 GiB. The library's own is 2 GiB")
+@claim(
+    "makes a logistic regression with $p$ weights and 8 random samples, for $p$ = 10, 20, 50, "
+    "100 and so on",
+    "A matrix of 128 MiB at most is allowed here",
+    "the refusal calls this limit 0.1 GiB. The library's own is 2 GiB",
+)
 def the_memory_panel_is_as_described(nb05, logistic, LIMIT, dense, exact_hessian):
     import inspect
 
@@ -125,10 +148,12 @@ def the_memory_panel_is_as_described(nb05, logistic, LIMIT, dense, exact_hessian
     assert inspect.signature(exact_hessian).parameters["max_bytes"].default == 2 * 2**30
 
 
-@claim("The dense matrix takes $8p^2$ bytes, and twice that at the peak",
-       "At $p = 5000$ it is over the limit of this panel; at a million weights it would be 8 TB",
-       "Double backward takes four vectors at $p = 5000$, that is $4 \\cdot 8 \\cdot 5000$ bytes "
-       "or 160 kB")
+@claim(
+    "The dense matrix takes $8p^2$ bytes, and twice that at the peak",
+    "At $p = 5000$ it is over the limit of this panel; at a million weights it would be 8 TB",
+    "Double backward takes four vectors at $p = 5000$, that is $4 \\cdot 8 \\cdot 5000$ bytes "
+    "or 160 kB",
+)
 def the_dense_matrix_is_refused_at_5000(nb05, used, LIMIT):
     at = nb05.SIZES.index(5000)
     matrix = used["dense matrix"]
@@ -149,9 +174,12 @@ def a_product_has_no_limit(many):
     assert len(many) == 100_000 and bool(many.isfinite().all())
 
 
-@claim("the second derivative of LayerNorm's rule lacks a term in torch 2.13, the version of this "
-       "course", "yet it fails where `jvp(grad(f))` passes",
-       "are silently wrong through LayerNorm in torch 2.13")
+@claim(
+    "the second derivative of LayerNorm's rule lacks a term in torch 2.13, the version of this "
+    "course",
+    "yet it fails where `jvp(grad(f))` passes",
+    "are silently wrong through LayerNorm in torch 2.13",
+)
 def four_nestings_are_wrong_through_layernorm(wrong):
     assert torch.__version__.startswith("2.13")
     right = {"double backward", "jvp(grad(f))", "functional.hessian"}
@@ -169,10 +197,14 @@ def symmetry_gives_the_wrong_hessian_away(hessian, exact_hessian, with_layernorm
     between(gap(hessian(with_layernorm)(start)), 0.03, 0.05)
 
 
-@claim("a tiny one at random initialisation, with 2,074 weights, small enough that its whole "
-       "Hessian fits (34 MB)", "Four reviews are its data, cut to their first twelve *word pieces*")
-def products_of_the_whole_bert_are_exact(nb05, bert, H, w, judge, bert_loss_at, bert_theta,
-                                         NESTINGS, tokens, reviews):
+@claim(
+    "a tiny one at random initialisation, with 2,074 weights, small enough that its whole "
+    "Hessian fits (34 MB)",
+    "Four reviews are its data, cut to their first twelve *word pieces*",
+)
+def products_of_the_whole_bert_are_exact(
+    nb05, bert, H, w, judge, bert_loss_at, bert_theta, NESTINGS, tokens, reviews
+):
     near(H.nbytes / 1e6, 34, absolute=0.5)
     assert len(H) == 2074 and len(reviews.texts) == 4 and tokens["input_ids"].shape[1] == 12
     assert nb05.relative_error(bert @ w, H @ w) < 1e-12
@@ -181,9 +213,12 @@ def products_of_the_whole_bert_are_exact(nb05, bert, H, w, judge, bert_loss_at, 
         assert nb05.relative_error(NESTINGS[name](bert_loss_at, bert_theta, w), H @ w) > 1e-3
 
 
-@claim("The classifier and the pooler, under 5 % of the weights, curve the most, and strongly "
-       "*with one another*", "The queries and keys of the attention hardly curve at all",
-       "most of the sum of squares lies outside the diagonal")
+@claim(
+    "The classifier and the pooler, under 5 % of the weights, curve the most, and strongly "
+    "*with one another*",
+    "The queries and keys of the attention hardly curve at all",
+    "most of the sum of squares lies outside the diagonal",
+)
 def the_classifier_and_the_pooler_curve_the_most(groups, members, blocks, bert_theta):
     assert groups[-2:] == ["pooler", "classifier"] and groups[:2] == ["word", "position"]
     share = [len(m) / len(bert_theta) for m in members]
@@ -198,8 +233,10 @@ def the_classifier_and_the_pooler_curve_the_most(groups, members, blocks, bert_t
     between(1 - float(own.square().sum() / blocks.square().sum()), 0.8, 0.9)
 
 
-@claim("four times as many products roughly halve the error, as averages do (four per column: 10 "
-       "to 18 %, sixteen: 5 to 8 %)")
+@claim(
+    "four times as many products roughly halve the error, as averages do (four per column: 10 "
+    "to 18 %, sixteen: 5 to 8 %)"
+)
 def four_times_the_products_halve_the_error(runs):
     assert runs.shape == (5, 16)
     between(runs[:, 3].min(), 0.08, 0.12)
@@ -209,10 +246,12 @@ def four_times_the_products_halve_the_error(runs):
     between(runs[:, 3].median() / runs[:, 15].median(), 1.6, 2.6)
 
 
-@claim("find an ε with which the run ends with an error below $10^{-4}$",
-       "In float32 $u \\approx 6\\cdot10^{-8}$, so equation (3) puts the best ε near "
-       "$4\\cdot10^{-3}$. Two or three times smaller is as good here",
-       "At $10^{-5}$, a good choice in float64, rounding has taken most of the digits")
+@claim(
+    "find an ε with which the run ends with an error below $10^{-4}$",
+    "In float32 $u \\approx 6\\cdot10^{-8}$, so equation (3) puts the best ε near "
+    "$4\\cdot10^{-3}$. Two or three times smaller is as good here",
+    "At $10^{-5}$, a good choice in float64, rounding has taken most of the digits",
+)
 def the_goal_is_in_the_valley_of_float32(nb05, product, Hv):
     u = torch.finfo(torch.float32).eps / 2
     near(u, 6e-8, relative=0.01)
@@ -233,8 +272,9 @@ def the_predictions_have_the_right_answers(errors, nb05, blocks, groups):
         near(-math.log10(error), digits, absolute=0.02 if i < 15 else 0.5)
     assert find("05.valley").truth == "larger, and in float32 larger still"
     bottom = {name: best(found, nb05.EPSILONS)[0] for name, found in errors.items()}
-    assert (bottom["one-sided, 64 bits"] < bottom["central, 64 bits"]
-            < bottom["central, 32 bits"])
+    assert bottom["one-sided, 64 bits"] < bottom["central, 64 bits"] < bottom["central, 32 bits"]
     assert find("05.block").truth == "pooler and classifier"
     assert set(blocks.diagonal().argsort(descending=True)[:2].tolist()) == {
-        groups.index("pooler"), groups.index("classifier")}
+        groups.index("pooler"),
+        groups.index("classifier"),
+    }

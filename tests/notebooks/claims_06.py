@@ -18,9 +18,11 @@ def bert_base_has_109_million_weights():
     near(total, 109e6, relative=0.01)
 
 
-@claim("The panel shows a bowl with eigenvalues 1 and 9 and $b = 0$",
-       "The slider moves the start round the contour $q = 4.5$, and a run ends when the residual "
-       "is a thousandth of what it was")
+@claim(
+    "The panel shows a bowl with eigenvalues 1 and 9 and $b = 0$",
+    "The slider moves the start round the contour $q = 4.5$, and a run ends when the residual "
+    "is a thousandth of what it was",
+)
 def the_bowl_and_its_runs_are_as_told(BOWL, ROOT, walk, nb06):
     low, high = torch.linalg.eigvalsh(BOWL).tolist()
     near(low, 1)
@@ -34,10 +36,12 @@ def the_bowl_and_its_runs_are_as_told(BOWL, ROOT, walk, nb06):
             assert left[-1] <= 1.01e-3 * left[0] < left[-2]
 
 
-@claim("Steepest descent makes right angles *where you look*, on the left, and zigzags",
-       "at 30° it needs one step, at 35° thirty",
-       "make a right angle *where the bowl is round*, on the right, and arrive in two steps",
-       "From 35°, next door to the long axis")
+@claim(
+    "Steepest descent makes right angles *where you look*, on the left, and zigzags",
+    "at 30° it needs one step, at 35° thirty",
+    "make a right angle *where the bowl is round*, on the right, and arrive in two steps",
+    "From 35°, next door to the long axis",
+)
 def steepest_descent_zigzags_and_cg_does_not(walk, ROOT, nb06):
     zigzag, straight = list(walk(35, nb06.STEEPEST)), list(walk(35, nb06.CONJUGATE))
     near(nb06.angles(zigzag, ROOT)[0], 90, absolute=1e-6)
@@ -47,9 +51,11 @@ def steepest_descent_zigzags_and_cg_does_not(walk, ROOT, nb06):
     assert len(list(walk(30, nb06.STEEPEST))) == 2
 
 
-@claim("At 30° (or 120°, 210°, 300°) the start is an eigenvector",
-       "There are four best ones, the ends of the two axes",
-       "In a *round* bowl every start is one")
+@claim(
+    "At 30° (or 120°, 210°, 300°) the start is an eigenvector",
+    "There are four best ones, the ends of the two axes",
+    "In a *round* bowl every start is one",
+)
 def four_starts_need_one_step(walk, nb06, steepest_descent):
     best = [start for start in range(0, 360, 5) if len(list(walk(start, nb06.STEEPEST))) == 2]
     assert best == [30, 120, 210, 300]
@@ -58,34 +64,45 @@ def four_starts_need_one_step(walk, nb06, steepest_descent):
         assert len(list(steepest_descent(2 * torch.eye(2), start, steps=60, rtol=1e-3))) == 1
 
 
-@claim("The small miracle is that $p_{k+1}$ is then A-orthogonal to *all* earlier directions",
-       "Here is the miracle, in eight dimensions, with the library's solver")
+@claim(
+    "The small miracle is that $p_{k+1}$ is then A-orthogonal to *all* earlier directions",
+    "Here is the miracle, in eight dimensions, with the library's solver",
+)
 def eight_products_for_eight_unknowns(found8, apart):
     assert found8.iterations == 8 and found8.converged
     assert float(apart) < 1e-6
 
 
-@claim("- **a.** $A = 5I$, with 1,000 rows",
-       "- **b.** $A$ has 1,000 rows, but only three different eigenvalues: 1, 10 and 1,000",
-       "- **c.** $A = I + uu^\\top + ww^\\top$ with 1,000 rows, and $u$, $w$ two random vectors",
-       "- **d.** $A$ has 6 rows and 6 different eigenvalues, and $b$ is the sum of two "
-       "eigenvectors")
+@claim(
+    "- **a.** $A = 5I$, with 1,000 rows",
+    "- **b.** $A$ has 1,000 rows, but only three different eigenvalues: 1, 10 and 1,000",
+    "- **c.** $A = I + uu^\\top + ww^\\top$ with 1,000 rows, and $u$, $w$ two random vectors",
+    "- **d.** $A$ has 6 rows and 6 different eigenvalues, and $b$ is the sum of two eigenvectors",
+)
 def the_four_counts_are_1_3_3_and_2(conjugate_gradient, random):
     b, u, w = (random(1000, seed=seed) for seed in range(3))
     three = torch.tensor([1.0, 10.0, 1000.0]).repeat_interleave(334)[:1000]
     few = torch.diag(torch.linspace(1, 6, 6)), torch.tensor([1.0, 0, 0, 1.0, 0, 0])
-    counts = [conjugate_gradient(A, b, rtol=1e-8).iterations for A, b in (
-        (5 * torch.eye(1000), b), (torch.diag(three), b),
-        (torch.eye(1000) + torch.outer(u, u) + torch.outer(w, w), b), few)]
+    counts = [
+        conjugate_gradient(A, b, rtol=1e-8).iterations
+        for A, b in (
+            (5 * torch.eye(1000), b),
+            (torch.diag(three), b),
+            (torch.eye(1000) + torch.outer(u, u) + torch.outer(w, w), b),
+            few,
+        )
+    ]
     assert counts == [1, 3, 3, 2], counts
 
 
-@claim("Now a matrix with $n = 60$ rows and eigenvalues from 1 to $\\kappa$",
-       "as a *bulk and outliers*: 55 between 1 and 2, and five far above them",
-       "in *three clusters* at $1$, $\\sqrt\\kappa$ and $\\kappa$",
-       "*badly scaled variables*: a matrix with eigenvalues between 1 and 4 whose variables are "
-       "then measured in very different units",
-       "All five matrices have (nearly) the same κ")
+@claim(
+    "Now a matrix with $n = 60$ rows and eigenvalues from 1 to $\\kappa$",
+    "as a *bulk and outliers*: 55 between 1 and 2, and five far above them",
+    "in *three clusters* at $1$, $\\sqrt\\kappa$ and $\\kappa$",
+    "*badly scaled variables*: a matrix with eigenvalues between 1 and 4 whose variables are "
+    "then measured in very different units",
+    "All five matrices have (nearly) the same κ",
+)
 def the_spectra_are_as_told(nb06):
     values = {s: torch.linalg.eigvalsh(nb06.matrix(s, 1e4)) for s in nb06.SPECTRA}
     for found in values.values():
@@ -103,19 +120,22 @@ def the_spectra_are_as_told(nb06):
     near(inner[-1], 4)
 
 
-@claim("with κ = 30,000, find the spectrum and the preconditioner with which CG reaches a relative "
-       "residual of $10^{-8}$ in at most 25 products",
-       "What stays is a matrix with a condition number of about 4, and the bound below allows "
-       "about twenty products",
-       "*Bulk and outliers* without a preconditioner comes near the goal")
+@claim(
+    "with κ = 30,000, find the spectrum and the preconditioner with which CG reaches a relative "
+    "residual of $10^{-8}$ in at most 25 products",
+    "What stays is a matrix with a condition number of about 4, and the bound below allows "
+    "about twenty products",
+    "*Bulk and outliers* without a preconditioner comes near the goal",
+)
 def one_pair_reaches_the_goal_and_another_comes_near(solve, nb06):
     spent = {}
     for spectrum in nb06.SPECTRA:
         for preconditioner in nb06.PRECONDITIONERS:
             last = list(solve(spectrum, 3e4, preconditioner, 1e-8))[-1]
             spent[spectrum, preconditioner] = last
-    reached = {pair for pair, r in spent.items()
-               if r.products <= 25 and r.extra["residual"] <= 1.01e-8}
+    reached = {
+        pair for pair, r in spent.items() if r.products <= 25 and r.extra["residual"] <= 1.01e-8
+    }
     assert reached == {(nb06.UNITS, nb06.DIAGONAL)}
     best = spent[nb06.UNITS, nb06.DIAGONAL]
     between(best.extra["kappa"], 3.5, 4.5)
@@ -123,21 +143,26 @@ def one_pair_reaches_the_goal_and_another_comes_near(solve, nb06):
     between(spent[nb06.OUTLIERS, nb06.NONE].products, 26, 33)
 
 
-@claim("Counts above 60 hang on rounding, and may differ by a few on your machine",
-       "*over all scales* was stopped at 250 iterations, short of the residual")
+@claim(
+    "Counts above 60 hang on rounding, and may differ by a few on your machine",
+    "*over all scales* was stopped at 250 iterations, short of the residual",
+)
 def the_estimate_over_all_scales_was_stopped(runs, nb06):
     last = runs[nb06.SCALES, nb06.ESTIMATED][-1]
     assert last.step == 250 and last.products == 260 and last.reason == "max_iter"
     assert last.extra["residual"] > 1e-8
-    others = [r[-1].extra["residual"] for pair, r in runs.items()
-              if pair != (nb06.SCALES, nb06.ESTIMATED)]
+    others = [
+        r[-1].extra["residual"] for pair, r in runs.items() if pair != (nb06.SCALES, nb06.ESTIMATED)
+    ]
     assert max(others) < 1.1e-8
 
 
-@claim("without a preconditioner CG needs from 27 products to about 190",
-       "60 eigenvalues, not even 60 zeros",
-       "CG needed three times as many products as there are unknowns",
-       "By (6), 60 zeros should have been enough for any matrix")
+@claim(
+    "without a preconditioner CG needs from 27 products to about 190",
+    "60 eigenvalues, not even 60 zeros",
+    "CG needed three times as many products as there are unknowns",
+    "By (6), 60 zeros should have been enough for any matrix",
+)
 def the_spectrum_decides(count, nb06):
     none = {s: count[s, nb06.NONE] for s in nb06.SPECTRA}
     between(none[nb06.OUTLIERS], 26, 28)
@@ -147,9 +172,11 @@ def the_spectrum_decides(count, nb06):
     between(none[nb06.UNITS], 175, 215)
 
 
-@claim("For badly scaled variables it divides the work by ten",
-       "For clusters and outliers it *more than doubles* it",
-       "The estimate from ten products is worse than the exact diagonal everywhere")
+@claim(
+    "For badly scaled variables it divides the work by ten",
+    "For clusters and outliers it *more than doubles* it",
+    "The estimate from ten products is worse than the exact diagonal everywhere",
+)
 def the_diagonal_helps_one_and_harms_two(count, nb06):
     diagonal = {s: count[s, nb06.DIAGONAL] for s in nb06.SPECTRA}
     between(count[nb06.UNITS, nb06.NONE] / diagonal[nb06.UNITS], 8, 12)
@@ -159,8 +186,10 @@ def the_diagonal_helps_one_and_harms_two(count, nb06):
         assert count[s, nb06.ESTIMATED] > 1.1 * diagonal[s]
 
 
-@claim("For *bulk and outliers* it spends one zero on each outlier, and then the bulk is a problem "
-       "with κ ≤ 2")
+@claim(
+    "For *bulk and outliers* it spends one zero on each outlier, and then the bulk is a problem "
+    "with κ ≤ 2"
+)
 def a_zero_for_each_outlier(runs, nb06):
     record = runs[nb06.OUTLIERS, nb06.NONE][12]
     zeros = torch.linalg.eigvalsh(nb06.tridiagonal(record.extra["lanczos"], 12))
@@ -169,10 +198,12 @@ def a_zero_for_each_outlier(runs, nb06):
     assert float(zeros[:-5].max()) < 2.01
 
 
-@claim("**CG picks the polynomial that leaves least**, measured by $q$",
-       "its height the *measured* factor by which the error along its eigenvector has shrunk; the "
-       "line is $p_k$",
-       "The bound has to hold for the worst spectrum with this κ")
+@claim(
+    "**CG picks the polynomial that leaves least**, measured by $q$",
+    "its height the *measured* factor by which the error along its eigenvector has shrunk; the "
+    "line is $p_k$",
+    "The bound has to hold for the worst spectrum with this κ",
+)
 def the_dots_lie_on_the_polynomial_and_the_bound_holds(runs, nb06):
     for spectrum in nb06.SPECTRA:
         run = runs[spectrum, nb06.NONE]
@@ -184,9 +215,11 @@ def the_dots_lie_on_the_polynomial_and_the_bound_holds(runs, nb06):
         between(nb06.allowed(run[-1]), 950, 1300)
 
 
-@claim("To bring the error down to ε times what it was at the start takes about "
-       "$\\tfrac12 \\sqrt\\kappa \\ln(2/\\varepsilon)$ products; gradient descent needs about "
-       "$\\kappa$ in the place of $\\sqrt\\kappa$")
+@claim(
+    "To bring the error down to ε times what it was at the start takes about "
+    "$\\tfrac12 \\sqrt\\kappa \\ln(2/\\varepsilon)$ products; gradient descent needs about "
+    "$\\kappa$ in the place of $\\sqrt\\kappa$"
+)
 def the_bound_gives_half_the_root_of_kappa():
     for kappa, epsilon in ((1e3, 1e-4), (1e4, 1e-8)):
         rate = (kappa**0.5 - 1) / (kappa**0.5 + 1)
@@ -203,16 +236,20 @@ def the_panel_begins_with_a_short_run(solve, nb06):
     assert int((run[-1].extra["left"].abs() > 0.05).sum()) > 20
 
 
-@claim("The estimated diagonal is the mean of $w \\odot Aw$ over vectors $w$ of random signs",
-       "*estimated diagonal* spends 10 products on that")
+@claim(
+    "The estimated diagonal is the mean of $w \\odot Aw$ over vectors $w$ of random signs",
+    "*estimated diagonal* spends 10 products on that",
+)
 def the_estimate_spends_ten_products(PROBES, runs, nb06):
     assert PROBES == 10
     assert all(runs[s, nb06.ESTIMATED][0].products == 10 for s in nb06.SPECTRA)
 
 
-@claim("With all vectors kept orthogonal, 60 products solve the system",
-       "CG is far from it after 60 and takes more than three times as many",
-       "its directions 0 and 5 are A-orthogonal still, later ones far apart are not")
+@claim(
+    "With all vectors kept orthogonal, 60 products solve the system",
+    "CG is far from it after 60 and takes more than three times as many",
+    "its directions 0 and 5 are A-orthogonal still, later ones far apart are not",
+)
 def rounding_spoils_finite_termination(kept, residual, cg_points, plain, pairs, N):
     assert N == 60
     assert residual(kept(N)) < 1e-10
@@ -222,17 +259,23 @@ def rounding_spoils_finite_termination(kept, residual, cg_points, plain, pairs, 
     assert float(pairs[:N, :N].triu(11).max()) > 0.1
 
 
-@claim("64 pixels of a handwritten digit, 12 hidden units, 10 classes, 910 weights",
-       "Lanczos finds $\\lambda_{\\max}$, nearly, from 15 products",
-       "A damping that is ten times smaller makes a solve about twice as dear here; by the bound "
-       "it would be $\\sqrt{10} \\approx 3$ times",
-       "**More damping, cheaper solves.**")
-def damping_makes_a_solve_cheaper(net, inputs, G, top, lanczos, mus, spent, bound,
-                                  conjugate_gradient, Shifted):
+@claim(
+    "64 pixels of a handwritten digit, 12 hidden units, 10 classes, 910 weights",
+    "Lanczos finds $\\lambda_{\\max}$, nearly, from 15 products",
+    "A damping that is ten times smaller makes a solve about twice as dear here; by the bound "
+    "it would be $\\sqrt{10} \\approx 3$ times",
+    "**More damping, cheaper solves.**",
+)
+def damping_makes_a_solve_cheaper(
+    net, inputs, G, top, lanczos, mus, spent, bound, conjugate_gradient, Shifted
+):
     assert inputs.shape[1] == 64 and net[0].out_features == 12 and net[2].out_features == 10
     assert G.shape[0] == sum(p.numel() for p in net.parameters()) == 910
-    near(top, lanczos(G, 60, generator=torch.Generator().manual_seed(1)).ritz_values[-1],
-         relative=1e-3)
+    near(
+        top,
+        lanczos(G, 60, generator=torch.Generator().manual_seed(1)).ritz_values[-1],
+        relative=1e-3,
+    )
     assert conjugate_gradient(Shifted(G, mus[-1]), -G.gradient, rtol=1e-4).converged
     assert all(count <= most for count, most in zip(spent, bound, strict=True))
     assert spent[-1] > 4 * spent[2]
@@ -241,8 +284,10 @@ def damping_makes_a_solve_cheaper(net, inputs, G, top, lanczos, mus, spent, boun
     between(bound[-1] / bound[-2], 3, 4)
 
 
-@claim("The relative residual to reach is $10^{-4}$, and *promised* is the count that (7) allows "
-       "for it")
+@claim(
+    "The relative residual to reach is $10^{-4}$, and *promised* is the count that (7) allows "
+    "for it"
+)
 def the_solves_reach_their_residual(G, mus, conjugate_gradient, Shifted):
     b = -G.gradient
     for mu in mus:
@@ -250,9 +295,11 @@ def the_solves_reach_their_residual(G, mus, conjugate_gradient, Shifted):
         assert float((b - Shifted(G, mu) @ x).norm()) <= 1.01e-4 * float(b.norm())
 
 
-@claim("It gets 30 iterations for its 20 weights, because of rounding",
-       "A **U**, with no penalty anywhere. After one iteration the fit has learnt too little, "
-       "after thirty it has fitted the noise. Without noise the U is gone")
+@claim(
+    "It gets 30 iterations for its 20 weights, because of rounding",
+    "A **U**, with no penalty anywhere. After one iteration the fit has learnt too little, "
+    "after thirty it has fitted the noise. Without noise the U is gone",
+)
 def stopping_early_makes_a_u(run, stop_early, nb06, WEIGHTS, ITERATIONS):
     assert (ITERATIONS, WEIGHTS) == (30, 20)
     best, clean = nb06.least(run), list(stop_early(0.0, 26))
@@ -263,9 +310,11 @@ def stopping_early_makes_a_u(run, stop_early, nb06, WEIGHTS, ITERATIONS):
     assert not nb06.gains_nothing(list(stop_early(0.05, 26)), {})
 
 
-@claim("CG at its best iteration is below ridge at its best λ in four of the five draws",
-       "the best iteration differs from draw to draw, from 6 to about 15 here",
-       "Neither wins always")
+@claim(
+    "CG at its best iteration is below ridge at its best λ in four of the five draws",
+    "the best iteration differs from draw to draw, from 6 to about 15 here",
+    "Neither wins always",
+)
 def cg_and_ridge_are_alike(run, own, at_best):
     ridge = run[-1].extra["ridge"]
     assert sum(a < b for a, b in zip(at_best, ridge, strict=True)) == 4
@@ -274,8 +323,10 @@ def cg_and_ridge_are_alike(run, own, at_best):
     between(max(own), 13, 17)
 
 
-@claim("Both are near 1 for large eigenvalues $\\lambda_i$ and near 0 for small ones",
-       "in between CG's need not even fall evenly, as the plot below shows")
+@claim(
+    "Both are near 1 for large eigenvalues $\\lambda_i$ and near 0 for small ones",
+    "in between CG's need not even fall evenly, as the plot below shows",
+)
 def both_filters_fall(filters, own):
     for name in ("ridge, best λ", f"CG, {own[0]} steps"):
         factors = filters[name][1]
@@ -285,10 +336,11 @@ def both_filters_fall(filters, own):
     assert float(filters[f"CG, {own[0]} steps"][1].diff().min()) < -0.2
 
 
-@claim("With μ = 1, above $-\\lambda_{\\min}$, all eigenvalues are positive and the solve "
-       "converges",
-       "With less it stops after a handful of products, and with a radius it ends on the boundary",
-       "Here a step left the ball of radius 1 before any negative curvature was met")
+@claim(
+    "With μ = 1, above $-\\lambda_{\\min}$, all eigenvalues are positive and the solve converges",
+    "With less it stops after a handful of products, and with a radius it ends on the boundary",
+    "Here a step left the ball of radius 1 before any negative curvature was met",
+)
 def negative_curvature_is_met_and_told(H, lowest, conjugate_gradient, Shifted):
     between(-lowest, 0.35, 0.5)
     assert conjugate_gradient(H, -H.gradient).reason == "negative_curvature"
@@ -302,10 +354,12 @@ def negative_curvature_is_met_and_told(H, lowest, conjugate_gradient, Shifted):
         near(within.x.norm(), 1, relative=1e-6)
 
 
-@claim("A matrix with a zero eigenvalue is *singular* only if $b$ has a part along it: otherwise "
-       "CG never notices, and need not",
-       "Had it been met inside, the solver would go to the boundary along it, and say "
-       "*negative_curvature*")
+@claim(
+    "A matrix with a zero eigenvalue is *singular* only if $b$ has a part along it: otherwise "
+    "CG never notices, and need not",
+    "Had it been met inside, the solver would go to the boundary along it, and say "
+    "*negative_curvature*",
+)
 def a_solver_says_why_it_stopped(conjugate_gradient):
     flat = torch.diag(torch.tensor([1.0, 0.0]))
     assert conjugate_gradient(flat, torch.tensor([1.0, 1.0])).reason == "singular"
@@ -316,11 +370,13 @@ def a_solver_says_why_it_stopped(conjugate_gradient):
     near(within.x.norm(), 5, relative=1e-6)
 
 
-@claim("when over the last $k = \\max(10, i/10)$ iterations it fell by less than "
-       "$k\\varepsilon$ of itself, with $\\varepsilon = 0.0005$",
-       "what Martens' stop leaves out of the fall of $q$ is less than a thousandth, even where the "
-       "residual is still about a hundredth of what it was",
-       "A product with $G$ costs 4/3 of a gradient, not two")
+@claim(
+    "when over the last $k = \\max(10, i/10)$ iterations it fell by less than "
+    "$k\\varepsilon$ of itself, with $\\varepsilon = 0.0005$",
+    "what Martens' stop leaves out of the fall of $q$ is less than a thousandth, even where the "
+    "residual is still about a hundredth of what it was",
+    "A product with $G$ costs 4/3 of a gradient, not two",
+)
 def martens_stop_leaves_out_less_than_a_thousandth(rows, G, HessianOperator):
     near(G.product_cost, 4 / 3)
     near(HessianOperator.product_cost, 2)
@@ -340,7 +396,8 @@ def the_predictions_have_the_right_answers(run, walk, ROOT, nb06):
 
     near(nb06.angles(list(walk(60, nb06.STEEPEST)), ROOT)[0], find("06.angle").truth)
     assert find("06.starts").truth == sum(
-        len(list(walk(start, nb06.STEEPEST))) == 2 for start in range(0, 360, 5))
+        len(list(walk(start, nb06.STEEPEST))) == 2 for start in range(0, 360, 5)
+    )
     drawn = find("06.early").truth
     assert len(drawn) == len(run)
     for value, record in zip(drawn, run, strict=True):

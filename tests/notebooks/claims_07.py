@@ -9,8 +9,10 @@ def norm(A):
     return float(A.norm())
 
 
-@claim("a network with one hidden layer that reads 200 handwritten digits of 8 × 8 pixels",
-       "is half the squared distance of the ten outputs from the label's **one-hot vector**")
+@claim(
+    "a network with one hidden layer that reads 200 handwritten digits of 8 × 8 pixels",
+    "is half the squared distance of the ten outputs from the label's **one-hot vector**",
+)
 def the_example_has_200_digits_of_64_pixels(x, y, network, squared_error):
     assert x.shape == (200, 64) and len(y) == 200
     model = network(16)
@@ -20,9 +22,11 @@ def the_example_has_200_digits_of_64_pixels(x, y, network, squared_error):
     near(squared_error(z, y), 0.5 * ((z - torch.eye(10)[y]) ** 2).sum() / 200, relative=1e-9)
 
 
-@claim("At the start $G$ is **no** stand-in for $H$: they differ by more than half",
-       "$H$ has an arm of negative eigenvalues, $G$ has none",
-       "no negative eigenvalue, ever")
+@claim(
+    "At the start $G$ is **no** stand-in for $H$: they differ by more than half",
+    "$H$ has an arm of negative eigenvalues, $G$ has none",
+    "no negative eigenvalue, ever",
+)
 def at_the_start_h_has_negative_eigenvalues_and_g_has_none(H, G, eigenvalues, runs):
     rounding = 1e-9 * float(eigenvalues["H"][-1])
     between((eigenvalues["H"] < -rounding).double().mean(), 0.25, 0.6)
@@ -34,10 +38,12 @@ def at_the_start_h_has_negative_eigenvalues_and_g_has_none(H, G, eigenvalues, ru
         assert all(float(r.extra["G"].nodes.min()) > -1e-9 for r in run)
 
 
-@claim("They are estimated from 80 products each (40 steps of Lanczos' method, notebook 06, from "
-       "each of two random vectors",
-       "trust the ends of the spectrum more than the heights in between",
-       "A density from 80 products is an estimate")
+@claim(
+    "They are estimated from 80 products each (40 steps of Lanczos' method, notebook 06, from "
+    "each of two random vectors",
+    "trust the ends of the spectrum more than the heights in between",
+    "A density from 80 products is an estimate",
+)
 def eighty_products_find_the_ends_of_the_spectrum(nb07, H, G, eigenvalues, runs):
     class Counted:
         shape, dtype, products = H.shape, torch.float64, 0
@@ -62,19 +68,23 @@ def the_arm_of_negative_eigenvalues_fades(nb07, runs):
         assert low < -0.1 * high and late_low > -0.05 * late_high
 
 
-@claim("With squared error yes, to a percent",
-       "With cross-entropy not here: after 200 steps they are apart by almost a third, though the "
-       "labels are fitted nearly perfectly",
-       "here they were still apart by almost a third of their size",
-       "after 200 steps $H$ and $G$ are still far apart, *relative to their size*")
+@claim(
+    "With squared error yes, to a percent",
+    "With cross-entropy not here: after 200 steps they are apart by almost a third, though the "
+    "labels are fitted nearly perfectly",
+    "here they were still apart by almost a third of their size",
+    "after 200 steps $H$ and $G$ are still far apart, *relative to their size*",
+)
 def with_squared_error_they_meet_and_with_cross_entropy_they_do_not(runs):
     between(runs["squared error"][-1].extra["gap"], 0.0, 0.015)
     between(runs["cross-entropy"][-1].extra["gap"], 0.25, 1 / 3)
     assert runs["cross-entropy"][-1].step == 200 and runs["cross-entropy"][-1].loss < 0.01
 
 
-@claim("a network *with* a hidden layer, trained until $\\lVert (H-G)v \\rVert$ is below 2 % of "
-       "$\\lVert Hv \\rVert$")
+@claim(
+    "a network *with* a hidden layer, trained until $\\lVert (H-G)v \\rVert$ is below 2 % of "
+    "$\\lVert Hv \\rVert$"
+)
 def the_goal_is_reached_with_squared_error_only(runs, watch):
     from rlhf_course.checking.goals import reached
 
@@ -95,8 +105,10 @@ def with_cross_entropy_everything_fades_but_the_ratio(nb07, runs):
     between(run[-1].extra["gap"] / early.extra["gap"], 0.8, 1.3)
 
 
-@claim("Without a hidden layer the outputs are linear in θ. There is nothing to bend, and $H = G$ "
-       "always")
+@claim(
+    "Without a hidden layer the outputs are linear in θ. There is nothing to bend, and $H = G$ "
+    "always"
+)
 def without_a_hidden_layer_h_is_g(watch):
     assert all(record.extra["gap"] < 1e-9 for record in watch("cross-entropy", 0, 20))
 
@@ -117,9 +129,12 @@ def the_predictions_have_the_right_answers(runs, costs):
         assert exact > cg
 
 
-@claim("**$F = G$** for both losses", "**$E \\ne F$** in general",
-       "It is zero when the network does not bend, or when the slopes are zero",
-       "$F = G$ for cross-entropy of logits and for squared error")
+@claim(
+    "**$F = G$** for both losses",
+    "**$E \\ne F$** in general",
+    "It is zero when the network does not bend, or when the slopes are zero",
+    "$F = G$ for cross-entropy of logits and for squared error",
+)
 def f_is_g_and_e_is_not(four, apart, LOSSES):
     for width in (0, 5):
         for loss in LOSSES:
@@ -129,9 +144,12 @@ def f_is_g_and_e_is_not(four, apart, LOSSES):
             assert float(torch.linalg.eigvalsh(G)[0]) > -1e-12
 
 
-@claim("In the units of notebook 05 a backward pass costs 2 and a gradient 3, so a product costs "
-       "4/3 of a gradient, less than the 2 of $Hv$",
-       "| $G$ | no, if the loss is convex in $z$ | 4/3 |", "| $H$ | yes | 2 |")
+@claim(
+    "In the units of notebook 05 a backward pass costs 2 and a gradient 3, so a product costs "
+    "4/3 of a gradient, less than the 2 of $Hv$",
+    "| $G$ | no, if the loss is convex in $z$ | 4/3 |",
+    "| $H$ | yes | 2 |",
+)
 def a_product_with_g_costs_four_thirds_of_a_gradient(H, G):
     near(G.product_cost, 2 * 2 / 3)
     near(H.product_cost, 2)
@@ -145,9 +163,11 @@ def cg_stops_at_negative_curvature_with_h_and_not_with_g(H, G, conjugate_gradien
     assert conjugate_gradient(Shifted(G, 0.01), -G.gradient, rtol=1e-4).converged
 
 
-@claim("At the truth, a hundred times as many samples bring $E$ about ten times nearer to $F$",
-       "at the negative of the truth they stay apart by twice the size of $F$",
-       "Elsewhere no number of samples does")
+@claim(
+    "At the truth, a hundred times as many samples bring $E$ about ten times nearer to $F$",
+    "at the negative of the truth they stay apart by twice the size of $F$",
+    "Elsewhere no number of samples does",
+)
 def the_empirical_fisher_is_the_fisher_at_the_truth_only(drawn):
     truth, half, negative = (drawn[k] for k in ("at the truth", "halfway", "at its negative"))
     assert float(truth[-1].max()) < 0.05 < 0.2 < float(truth[0].min())
@@ -158,26 +178,32 @@ def the_empirical_fisher_is_the_fisher_at_the_truth_only(drawn):
     between(negative[-1].max(), 1.9, 2.4)
 
 
-@claim("$H = G = F$ is the mean of $x^2$, whatever the weight. $E$ is the mean of",
-       "Each makes a step $-g/\\text{matrix}$, and with $G$ that leads to the solution in one step")
+@claim(
+    "$H = G = F$ is the mean of $x^2$, whatever the weight. $E$ is the mean of",
+    "Each makes a step $-g/\\text{matrix}$, and with $G$ that leads to the solution in one step",
+)
 def with_g_one_step_solves_the_one_weight(inputs, targets, best, curvature):
     for away in (10.0, 0.01):
         gradient = float((inputs * ((best + away) * inputs - targets)).mean())
         near(-gradient / curvature, -away, relative=1e-6)
 
 
-@claim("Far away $E$ is far too large and the step too short; near the solution $E$ is too small "
-       "and the step overshoots",
-       "of variance $0.1^2 = 0.01$, so $E$ is about 0.01 times the mean of $x^2$ and the step "
-       "about 100 times too long (91 times at the left end of the picture)")
+@claim(
+    "Far away $E$ is far too large and the step too short; near the solution $E$ is too small "
+    "and the step overshoots",
+    "of variance $0.1^2 = 0.01$, so $E$ is about 0.01 times the mean of $x^2$ and the step "
+    "about 100 times too long (91 times at the left end of the picture)",
+)
 def the_step_with_e_is_too_short_far_away_and_too_long_near(ratio, inputs, targets, best):
     assert ratio(10.0) < 0.01
     near(ratio(0.01), 91, relative=0.01)
     near((best * inputs - targets).square().mean(), 0.01, relative=0.1)
 
 
-@claim("as the labels are fitted, $E$'s largest eigenvalue falls from 2.3 to 0.15, and that of $H$ "
-       "does not fall")
+@claim(
+    "as the labels are fitted, $E$'s largest eigenvalue falls from 2.3 to 0.15, and that of $H$ "
+    "does not fall"
+)
 def as_the_labels_are_fitted_e_fades_and_h_does_not(nb07, runs):
     run = runs["squared error"]
     near(nb07.ends(run[0], "E")[1], 2.3, relative=0.03)
@@ -185,8 +211,10 @@ def as_the_labels_are_fitted_e_fades_and_h_does_not(nb07, runs):
     assert nb07.ends(run[-1])[1] > nb07.ends(run[0])[1]
 
 
-@claim("takes eight steps along $-(M + \\mu I)^{-1} g$",
-       "three values of μ, 21 lengths from $2^{-10}$ to $2^{10}$")
+@claim(
+    "takes eight steps along $-(M + \\mu I)^{-1} g$",
+    "three values of μ, 21 lengths from $2^{-10}$ to $2^{10}$",
+)
 def the_search_tries_three_dampings_and_21_lengths(nb07, network, x, y, matrices, walks):
     assert nb07.MUS == (0.001, 0.01, 0.1)
     assert len(nb07.LENGTHS) == 21 and nb07.LENGTHS[::20] == [2.0**-10, 2.0**10]
@@ -201,20 +229,25 @@ def the_search_tries_three_dampings_and_21_lengths(nb07, network, x, y, matrices
         assert norm(A @ d + 0.01 * d + G.gradient) < 1e-8 * norm(G.gradient)
 
 
-@claim("With the length searched, $E$ is better than no matrix at all, and no match for $G$: after "
-       "eight steps the loss is about 0.03 with $E$, 0.4 along the gradient, and below 0.001 with "
-       "$G$",
-       "So the *length* of a step with $E$ says nothing",
-       "or for a direction whose length is searched; its own length says nothing")
+@claim(
+    "With the length searched, $E$ is better than no matrix at all, and no match for $G$: after "
+    "eight steps the loss is about 0.03 with $E$, 0.4 along the gradient, and below 0.001 with "
+    "$G$",
+    "So the *length* of a step with $E$ says nothing",
+    "or for a direction whose length is searched; its own length says nothing",
+)
 def with_a_searched_length_a_step_with_e_is_of_use(walks):
     between(walks["with E"][-1], 0.025, 0.045)
     between(walks["gradient"][-1], 0.3, 0.5)
     between(walks["with G"][-1], 0, 0.001)
 
 
-@claim("at most $m$ of its eigenvalues are not zero", "with softmax, $S_i$ has $C - 1$ columns",
-       "Stack all $S_i^\\top J_i$ into a matrix $U$ of $m = n(C-1)$ rows",
-       "With 64 samples and 2 classes this is $64 \\times 64$")
+@claim(
+    "at most $m$ of its eigenvalues are not zero",
+    "with softmax, $S_i$ has $C - 1$ columns",
+    "Stack all $S_i^\\top J_i$ into a matrix $U$ of $m = n(C-1)$ rows",
+    "With 64 samples and 2 classes this is $64 \\times 64$",
+)
 def g_has_at_most_as_many_eigenvalues_as_rows(few, SampleSpace):
     small = few([3, 8], 6)
     assert SampleSpace(small.task, small.params).rows == 6
@@ -232,10 +265,12 @@ def the_two_solutions_agree(by_cg, by_samples, difference, b, system):
     assert norm(system @ by_samples.x - b) < 1e-9 * norm(b)
 
 
-@claim("the exact solve costs three to eight gradients with two classes, less than CG for every "
-       "$n$ and μ, and it does not care how small μ is, while CG does",
-       "CG wins everywhere but with 16 samples and the small μ",
-       "on a network with 128 hidden units")
+@claim(
+    "the exact solve costs three to eight gradients with two classes, less than CG for every "
+    "$n$ and μ, and it does not care how small μ is, while CG does",
+    "CG wins everywhere but with 16 samples and the small μ",
+    "on a network with 128 hidden units",
+)
 def the_exact_solve_wins_with_two_classes_and_loses_with_ten(costs, few):
     two, ten = "3s and 8s", "all ten digits"
     for mu in (0.001, 0.1):
@@ -243,8 +278,9 @@ def the_exact_solve_wins_with_two_classes_and_loses_with_ten(costs, few):
             between(exact, 3, 8.5)
             assert exact < cg
     for of in (two, ten):
-        for (small_cg, small), (large_cg, large) in zip(costs[of, 0.001], costs[of, 0.1],
-                                                        strict=True):
+        for (small_cg, small), (large_cg, large) in zip(
+            costs[of, 0.001], costs[of, 0.1], strict=True
+        ):
             near(small, large, relative=1e-6)
             assert small_cg > 1.5 * large_cg
     assert costs[ten, 0.001][0][1] < costs[ten, 0.001][0][0]
@@ -252,10 +288,13 @@ def the_exact_solve_wins_with_two_classes_and_loses_with_ten(costs, few):
     assert few([3, 8], 16).params[0].shape[0] == 128
 
 
-@claim("With ten classes there are nine rows a sample",
-       "CG does (notebook [06](06_conjugate_gradients.ipynb))")
-def both_solvers_arrive_at_the_same_step(few, SampleSpace, Shifted, conjugate_gradient,
-                                         sample_space_solve):
+@claim(
+    "With ten classes there are nine rows a sample",
+    "CG does (notebook [06](06_conjugate_gradients.ipynb))",
+)
+def both_solvers_arrive_at_the_same_step(
+    few, SampleSpace, Shifted, conjugate_gradient, sample_space_solve
+):
     for classes, n in (([3, 8], 64), (list(range(10)), 16)):
         G = few(classes, n)
         for mu in (0.001, 0.1):

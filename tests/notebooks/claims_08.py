@@ -8,14 +8,17 @@ import torch
 from tools.claims import between, claim, near
 
 
-@claim("Newton's step is $-f'/f'' = -x(1 + x^2)$, so Newton's method goes from $x$ to $-x^3$",
-       "For $|x| < 1$ that converges, and fast", "The cell starts once below 1 and once above",
-       "The model at 1.1 is a parabola that opens upwards, its minimum is real, and it is in the "
-       "wrong place")
+@claim(
+    "Newton's step is $-f'/f'' = -x(1 + x^2)$, so Newton's method goes from $x$ to $-x^3$",
+    "For $|x| < 1$ that converges, and fast",
+    "The cell starts once below 1 and once above",
+    "The model at 1.1 is a parabola that opens upwards, its minimum is real, and it is in the "
+    "wrong place",
+)
 def newton_goes_from_x_to_minus_x_cubed(paths, parabola, bowl):
     for start, path in paths.items():
         for before, r in pairwise(path):
-            near(r.theta, -float(before.theta) ** 3, relative=1e-6)
+            near(r.theta, -(float(before.theta) ** 3), relative=1e-6)
         assert (abs(float(path[-1].theta)) < 1e-3) == (start < 1)
     assert float(paths[1.1][-1].theta) > 2000
     lowest = float(paths[1.1][1].theta)
@@ -24,8 +27,10 @@ def newton_goes_from_x_to_minus_x_cubed(paths, parabola, bowl):
     near(parabola(1.1), bowl(torch.tensor([1.1])))
 
 
-@claim("569 patients; scaled to mean 0 and standard deviation 1",
-       "Two weights, $\\theta = (a, b)$, so its whole loss, the mean cross-entropy, can be drawn")
+@claim(
+    "569 patients; scaled to mean 0 and standard deviation 1",
+    "Two weights, $\\theta = (a, b)$, so its whole loss, the mean cross-entropy, can be drawn",
+)
 def the_data_are_569_patients(x, malignant, nb08, closure):
     assert len(x) == len(malignant) == nb08.PATIENTS == 569
     near(x.mean(), 0.0, absolute=1e-12)
@@ -39,8 +44,10 @@ def the_data_are_569_patients(x, malignant, nb08, closure):
     near(nb08.surface(closure)(*(t[None].numpy() for t in theta))[0], truth, relative=1e-9)
 
 
-@claim("On the *plateau* both layers are nearly off, and $G$ has an eigenvalue of almost zero",
-       "in two dimensions they need at most two")
+@claim(
+    "On the *plateau* both layers are nearly off, and $G$ has an eigenvalue of almost zero",
+    "in two dimensions they need at most two",
+)
 def on_the_plateau_g_has_almost_a_zero_eigenvalue(models, conjugate_gradient):
     small, large = torch.linalg.eigvalsh(models["plateau"].dense()).tolist()
     between(small / large, 0, 0.001)
@@ -57,10 +64,14 @@ def on_the_wall_the_network_is_confidently_wrong(models, malignant):
     assert models["wall"].loss > guess + 0.3
 
 
-@claim("Commit to an answer before you look", "So one may ask for ρ as a function of the length "
-       "alone. Sketch it, and remember that a short step has ρ = 1")
-def the_predictions_have_the_right_answers(loss, origin, undamped, decrease, steps, propose,
-                                           promise, models):
+@claim(
+    "Commit to an answer before you look",
+    "So one may ask for ρ as a function of the length "
+    "alone. Sketch it, and remember that a short step has ρ = 1",
+)
+def the_predictions_have_the_right_answers(
+    loss, origin, undamped, decrease, steps, propose, promise, models
+):
     from rlhf_course.checking.predictions import find
 
     assert find("08.end").truth == "far above 1" and loss(origin + undamped) > 10
@@ -78,11 +89,13 @@ def the_predictions_have_the_right_answers(loss, origin, undamped, decrease, ste
         near(drawn, decrease(d) / promise(G, d), absolute=0.15)
 
 
-@claim("The undamped step is 23 long and ends at (−20, 11), where the loss is 14.3 instead of "
-       "0.675: the decrease of 0.085 that the model promised is an *increase* of 13.6, and "
-       "ρ = −160",
-       "The undamped step points more than 80° away from $-g$",
-       "No eigenvalue was negative. One was nearly zero")
+@claim(
+    "The undamped step is 23 long and ends at (−20, 11), where the loss is 14.3 instead of "
+    "0.675: the decrease of 0.085 that the model promised is an *increase* of 13.6, and "
+    "ρ = −160",
+    "The undamped step points more than 80° away from $-g$",
+    "No eigenvalue was negative. One was nearly zero",
+)
 def the_undamped_step_runs_away(models, origin, undamped, loss, decrease, promise, nb08):
     G, end = models["plateau"], origin + undamped
     near(undamped.norm(), 23, relative=0.02)
@@ -96,8 +109,11 @@ def the_undamped_step_runs_away(models, origin, undamped, loss, decrease, promis
     assert nb08.angle(undamped, -G.gradient) > 80
 
 
-@claim("With μ = 0.003 or Δ = 1.5 it turns towards $-g$, and a step of length 1.5 decreases the "
-       "loss more than promised", "Damping and radius mend it by turning")
+@claim(
+    "With μ = 0.003 or Δ = 1.5 it turns towards $-g$, and a step of length 1.5 decreases the "
+    "loss more than promised",
+    "Damping and radius mend it by turning",
+)
 def damping_and_radius_turn_the_step(steps, models, decrease, promise, nb08):
     G = models["plateau"]
     for name in ("μ = 0.003", "Δ = 1.5"):
@@ -107,19 +123,25 @@ def damping_and_radius_turn_the_step(steps, models, decrease, promise, nb08):
         assert decrease(d) > promise(G, d)
 
 
-@claim("so all it can do is go 1/256 of the way along a poor path",
-       "The loss falls, as Armijo's test demands, but by 0.00006",
-       "No length would have helped much")
+@claim(
+    "so all it can do is go 1/256 of the way along a poor path",
+    "The loss falls, as Armijo's test demands, but by 0.00006",
+    "No length would have helped much",
+)
 def a_line_search_only_shortens(t, undamped, decrease):
     near(t, 1 / 256, relative=1e-9)
     near(decrease(t * undamped), 0.00006, absolute=0.000005)
-    assert max(decrease(r * undamped / undamped.norm())
-               for r in torch.logspace(-4, 1.4, 400)) < 0.0002
+    assert (
+        max(decrease(r * undamped / undamped.norm()) for r in torch.logspace(-4, 1.4, 400)) < 0.0002
+    )
 
 
-@claim("**Goal:** from the *wall*, a step longer than 1.9 with ρ of at least ¾",
-       "a full step longer than 1.9 whose ρ is at least ¾",
-       "From about ¾ on one calls a step well predicted", "(at 100 it binds nobody)")
+@claim(
+    "**Goal:** from the *wall*, a step longer than 1.9 with ρ of at least ¾",
+    "a full step longer than 1.9 whose ρ is at least ¾",
+    "From about ¾ on one calls a step well predicted",
+    "(at 100 it binds nobody)",
+)
 def the_goal_is_a_step_longer_than_19(one_step):
     from rlhf_course.checking.goals import reached
     from rlhf_course.checks import nb08 as how_far_to_trust
@@ -127,18 +149,23 @@ def the_goal_is_a_step_longer_than_19(one_step):
     assert how_far_to_trust.LONG == 1.9
     at_goal = reached("08.longest")
     for start, damping, radius, c, wanted in (
-        ("wall", 0.0, 2.0, 1e-4, True), ("wall", 0.1, 100.0, 1e-4, True),
-        ("plateau", 0.0, 100.0, 1e-4, False), ("wall", 0.0, 100.0, 1e-4, False),
-        ("wall", 0.0, 1.5, 1e-4, False), ("wall", 0.0, 3.0, 1e-4, False),
+        ("wall", 0.0, 2.0, 1e-4, True),
+        ("wall", 0.1, 100.0, 1e-4, True),
+        ("plateau", 0.0, 100.0, 1e-4, False),
+        ("wall", 0.0, 100.0, 1e-4, False),
+        ("wall", 0.0, 1.5, 1e-4, False),
+        ("wall", 0.0, 3.0, 1e-4, False),
     ):
         records = list(one_step(start, damping, radius, c))
         values = {"start": start, "damping": damping, "radius": radius, "c": c}
         assert at_goal(records, values) is wanted, values
 
 
-@claim("Δ = 2 gives ρ = 0.81 at the length 2",
-       "Try μ = 0.1 with Δ = 100, too: the read-out has nearly the same length and nearly the same "
-       "ρ", "The two steps are not the same")
+@claim(
+    "Δ = 2 gives ρ = 0.81 at the length 2",
+    "Try μ = 0.1 with Δ = 100, too: the read-out has nearly the same length and nearly the same ρ",
+    "The two steps are not the same",
+)
 def radius_two_and_damping_01_are_nearly_the_same(one_step):
     by_radius = list(one_step("wall", 0.0, 2.0, 1e-4))[-1]
     by_damping = list(one_step("wall", 0.1, 100.0, 1e-4))[-1]
@@ -149,9 +176,11 @@ def radius_two_and_damping_01_are_nearly_the_same(one_step):
     assert float((by_damping.theta - by_radius.theta).norm()) > 0.01
 
 
-@claim("how far the loss is above its least value, 0.5715, against cost",
-       "What is below $10^{-8}$ is drawn there",
-       "*Home* is within 0.0001 of the least loss; the read-out tells when")
+@claim(
+    "how far the loss is above its least value, 0.5715, against cost",
+    "What is below $10^{-8}$ is drawn there",
+    "*Home* is within 0.0001 of the least loss; the read-out tells when",
+)
 def the_least_loss_is_05715(nb08, guarded, at, loss):
     near(nb08.LEAST, 0.5715, absolute=0.00005)
     assert nb08.HOME == 0.0001
@@ -162,8 +191,10 @@ def the_least_loss_is_05715(nb08, guarded, at, loss):
         near(loss(torch.tensor(nb08.MARKS[mark])), nb08.LEAST, absolute=1e-6)
 
 
-@claim("a gradient counts 1, a product with $G$ 4/3, and a trial of the loss, which is a forward "
-       "pass, 1/3")
+@claim(
+    "a gradient counts 1, a product with $G$ 4/3, and a trial of the loss, which is a forward "
+    "pass, 1/3"
+)
 def a_step_costs_a_gradient_its_products_and_its_trials(walk, nb08):
     for guard in ("nothing", "damping, Nielsen"):
         run = list(walk("wall", guard))
@@ -171,9 +202,11 @@ def a_step_costs_a_gradient_its_products_and_its_trials(walk, nb08):
         assert run[1].products == 2
 
 
-@claim("where the loss would rise it **rejects** the step and puts the weights back bit for bit",
-       "A *fixed* μ never changes, so a rejected step is tried again in vain",
-       "its next step is tried with more damping or a smaller radius")
+@claim(
+    "where the loss would rise it **rejects** the step and puts the weights back bit for bit",
+    "A *fixed* μ never changes, so a rejected step is tried again in vain",
+    "its next step is tried with more damping or a smaller radius",
+)
 def a_rejected_step_is_put_back_bit_for_bit(walk):
     fixed = list(walk("wall", "damping, fixed"))
     assert {r.damping for r in fixed[1:]} == {1e-4} and not fixed[-1].accepted
@@ -190,10 +223,13 @@ def nothing_runs_away(careless, price):
     assert price("wall", "nothing") == price("plateau", "nothing") == math.inf
 
 
-@claim("With μ = 0.0001 the first step from the wall is barely guarded: ρ = 0.53, accepted",
-       "The second would make things much worse: rejected, and so are the next three, while "
-       "Nielsen's rule multiplies μ by 2, 4, 8, 16",
-       "At μ = 0.1 the model is right again (ρ = 0.99)", "it is a whole theory in six steps")
+@claim(
+    "With μ = 0.0001 the first step from the wall is barely guarded: ρ = 0.53, accepted",
+    "The second would make things much worse: rejected, and so are the next three, while "
+    "Nielsen's rule multiplies μ by 2, 4, 8, 16",
+    "At μ = 0.1 the model is right again (ρ = 0.99)",
+    "it is a whole theory in six steps",
+)
 def six_steps_under_nielsens_rule(nielsen_walk):
     run = nielsen_walk[1:7]
     assert [r.accepted for r in run] == [True, False, False, False, False, True]
@@ -201,16 +237,16 @@ def six_steps_under_nielsens_rule(nielsen_walk):
     assert run[1].rho < -5
     near(run[5].rho, 0.99, absolute=0.005)
     near(run[5].damping, 0.1, relative=0.03)
-    factors = [after.damping / before.damping
-               for before, after in pairwise(run[1:])]
+    factors = [after.damping / before.damping for before, after in pairwise(run[1:])]
     for factor, wanted in zip(factors, (2, 4, 8, 16), strict=True):
         near(factor, wanted, relative=1e-6)
 
 
-@claim("Martens' rule multiplies by 1.5 only, so after six steps it is still paying for rejected "
-       "ones",
-       "The line search needs no second solve: it takes a quarter of the bad step, and here (not "
-       "on the plateau!) the direction happens to be excellent")
+@claim(
+    "Martens' rule multiplies by 1.5 only, so after six steps it is still paying for rejected ones",
+    "The line search needs no second solve: it takes a quarter of the bad step, and here (not "
+    "on the plateau!) the direction happens to be excellent",
+)
 def martens_still_pays_and_the_line_search_does_not(walks, nb08, price):
     martens, search = walks["Martens"][1:7], walks["line search"]
     assert [r.accepted for r in martens] == [True] + [False] * 5
@@ -220,11 +256,13 @@ def martens_still_pays_and_the_line_search_does_not(walks, nb08, price):
     assert price("plateau", "line search") > price("plateau", "damping, Nielsen")
 
 
-@claim("No guard is best everywhere. Every one of them that *adapts* brings both starts home; "
-       "nothing, and a fixed μ that is too small, do not",
-       "with 0.01 instead of 0.0001, Nielsen's rule pays about half",
-       "Which guard is cheapest differed even between the two starts",
-       "A fixed μ that happens to be large enough did as well as Nielsen's rule")
+@claim(
+    "No guard is best everywhere. Every one of them that *adapts* brings both starts home; "
+    "nothing, and a fixed μ that is too small, do not",
+    "with 0.01 instead of 0.0001, Nielsen's rule pays about half",
+    "Which guard is cheapest differed even between the two starts",
+    "A fixed μ that happens to be large enough did as well as Nielsen's rule",
+)
 def every_guard_that_adapts_comes_home(prices):
     for guard, row in prices.items():
         if guard == "nothing":
@@ -236,17 +274,21 @@ def every_guard_that_adapts_comes_home(prices):
     before, after = prices["damping, Nielsen"][:2], prices["damping, Nielsen"][2:]
     between(sum(after) / sum(before), 0.4, 0.65)
     for first in (0, 2):
-        cheapest = [min(prices, key=lambda guard, k=k: prices[guard][k])
-                    for k in (first, first + 1)]
+        cheapest = [
+            min(prices, key=lambda guard, k=k: prices[guard][k]) for k in (first, first + 1)
+        ]
         assert cheapest[0] != cheapest[1] == "line search"
 
 
-@claim("For short steps ρ tends to 1 whatever $B$ is, because $g$ is exact",
-       "And ρ, which is −3.6 at μ = 0.0005 and passes 1.2, comes to 1 as the step shrinks")
+@claim(
+    "For short steps ρ tends to 1 whatever $B$ is, because $g$ is exact",
+    "And ρ, which is −3.6 at μ = 0.0005 and passes 1.2, comes to 1 as the step shrinks",
+)
 def rho_comes_to_one_as_the_step_shrinks(models, propose, decrease, promise):
     G = models["plateau"]
-    ratios = {mu: decrease(d := propose(G, mu)) / promise(G, d)
-              for mu in (0.0005, 0.01, 0.03, 1.0, 100.0)}
+    ratios = {
+        mu: decrease(d := propose(G, mu)) / promise(G, d) for mu in (0.0005, 0.01, 0.03, 1.0, 100.0)
+    }
     near(ratios[0.0005], -3.6, absolute=0.05)
     between(max(ratios.values()), 1.2, 1.3)
     near(ratios[1.0], 1, absolute=0.05)
@@ -256,10 +298,12 @@ def rho_comes_to_one_as_the_step_shrinks(models, propose, decrease, promise):
         near(decrease(d) / -float(G.gradient @ d + 0.5 * B * d @ d), 1, absolute=0.001)
 
 
-@claim("which falls strictly as μ grows. So **each radius below the undamped length has one μ, and "
-       "each μ one radius**",
-       "From right to left the step gets shorter *and* turns to $-g$: large damping is gradient "
-       "descent with the rate 1/μ")
+@claim(
+    "which falls strictly as μ grows. So **each radius below the undamped length has one μ, and "
+    "each μ one radius**",
+    "From right to left the step gets shorter *and* turns to $-g$: large damping is gradient "
+    "descent with the rate 1/μ",
+)
 def the_length_falls_as_damping_grows(models, propose, nb08):
     for G in models.values():
         mus = torch.logspace(-5, 1, 31).tolist()
@@ -270,13 +314,17 @@ def the_length_falls_as_damping_grows(models, propose, nb08):
             near(size, equation, relative=1e-6)
         d = propose(G, 1000.0)
         assert float((d + G.gradient / 1000).norm()) < 0.001 * float(d.norm())
-    turned = [nb08.angle(propose(models["plateau"], mu), -models["plateau"].gradient)
-              for mu in (0.0005, 0.002, 0.01, 0.1)]
+    turned = [
+        nb08.angle(propose(models["plateau"], mu), -models["plateau"].gradient)
+        for mu in (0.0005, 0.002, 0.01, 0.1)
+    ]
     assert turned == sorted(turned, reverse=True)
 
 
-@claim("where $B$ has no negative eigenvalue its decrease of the model is never less than half the "
-       "best possible (Yuan 2000), and here it is over 0.99 of it")
+@claim(
+    "where $B$ has no negative eigenvalue its decrease of the model is never less than half the "
+    "best possible (Yuan 2000), and here it is over 0.99 of it"
+)
 def steihaugs_short_cut_gives_away_little(models, propose, promise):
     G = models["plateau"]
     for mu in (0.0005, 0.002, 0.01, 0.03, 0.1, 1.0):
@@ -285,9 +333,11 @@ def steihaugs_short_cut_gives_away_little(models, propose, promise):
         between(share, 0.99, 1 + 1e-9)
 
 
-@claim("four failures, six steps that keep 0.9 of their promise, three that keep half",
-       "At ρ = ½ the factor is 1 and the curve is flat there: a promise half kept changes nothing",
-       "Just above ρ = 0 it is 2, where the second case begins with ν = 2")
+@claim(
+    "four failures, six steps that keep 0.9 of their promise, three that keep half",
+    "At ρ = ½ the factor is 1 and the curve is flat there: a promise half kept changes nothing",
+    "Just above ρ = 0 it is 2, where the second case begins with ν = 2",
+)
 def the_script_of_rho(script, mus, Damping):
     assert script == [-1.0] * 4 + [0.9] * 6 + [0.5] * 3
     for values in mus.values():

@@ -14,8 +14,10 @@ def ends(runs):
     return {name: statistics.fmean(r[-1].train_loss for r in five) for name, five in runs.items()}
 
 
-@claim("A forward pass alone counts ⅓ and a product with $G$ 4/3, by counting matrix products (a "
-       "backward pass is two of them for each one of the forward pass).")
+@claim(
+    "A forward pass alone counts ⅓ and a product with $G$ 4/3, by counting matrix products (a "
+    "backward pass is two of them for each one of the forward pass)."
+)
 def the_library_charges_a_third_and_four_thirds(dear):
     from rlhf_course.cost.model import PRODUCTS
 
@@ -26,9 +28,11 @@ def the_library_charges_a_third_and_four_thirds(dear):
         between(round(rest * 3), 1, 10)
 
 
-@claim("images of 8 × 8 pixels, 1,000 to train on and 797 to validate, and a network with one "
-       "hidden layer of 32 tanh units",
-       "With 2,410 parameters most of the time goes into Python's overhead")
+@claim(
+    "images of 8 × 8 pixels, 1,000 to train on and 797 to validate, and a network with one "
+    "hidden layer of 32 tanh units",
+    "With 2,410 parameters most of the time goes into Python's overhead",
+)
 def the_digits_and_the_network(digits, size, WEIGHT):
     assert digits.train[0].shape == (1000, 64) and digits.validation[0].shape == (797, 64)
     assert digits.network(0)[0].weight.shape == (32, 64)
@@ -55,9 +59,12 @@ def our_steps_are_those_of_the_library(apart):
             between(rho, 0, 1e-8)
 
 
-@claim("Adam on batches of 100 takes 600 steps", "of Adam's 600 steps, the first 60",
-       "its staircase has one stair for five iterations",
-       "one step of L-BFGS is five of its iterations")
+@claim(
+    "Adam on batches of 100 takes 600 steps",
+    "of Adam's 600 steps, the first 60",
+    "its staircase has one stair for five iterations",
+    "one step of L-BFGS is five of its iterations",
+)
 def adam_takes_600_steps(runs):
     assert [r[-1].step for r in runs["Adam"]] == [600] * 5
     for records in runs["L-BFGS"]:
@@ -74,8 +81,10 @@ def the_goal_is_within_reach_of_the_lean_settings_alone(lean, dear, runs, WEIGHT
     assert lean[-1].train_loss < 1.05 * adam < 2 * adam < dear[-1].train_loss
 
 
-@claim("Five seeds each (0 to 4; the tuning had its own)",
-       "SGD and Adam take batches of 100, L-BFGS and the gradient of RLHF all 1,000 images")
+@claim(
+    "Five seeds each (0 to 4; the tuning had its own)",
+    "SGD and Adam take batches of 100, L-BFGS and the gradient of RLHF all 1,000 images",
+)
 def five_seeds_and_two_for_tuning(runs, methods, tuning, best):
     assert {len(five) for five in runs.values()} == {5}
     assert best == {"RLHF": "100 images, cap 5", "Adam": "rate 0.01", "SGD": "rate 1.0"}
@@ -87,10 +96,12 @@ def five_seeds_and_two_for_tuning(runs, methods, tuning, best):
         between(each / size, 1, 1.01 if size == 100 else 7)
 
 
-@claim("RLHF gets to an objective of 0.15 in less than a tenth of Adam's steps",
-       "It pays more gradients for it than Adam",
-       "In steps RLHF beat Adam by more than ten to one.",
-       "In gradient-equivalents Adam was ahead for most of the way")
+@claim(
+    "RLHF gets to an objective of 0.15 in less than a tenth of Adam's steps",
+    "It pays more gradients for it than Adam",
+    "In steps RLHF beat Adam by more than ten to one.",
+    "In gradient-equivalents Adam was ahead for most of the way",
+)
 def fewer_steps_are_not_less_work(price, runs, nb09, BUDGET):
     by = {row["method"]: row for row in price}
     assert by["RLHF"]["steps to 0.15"] * 10 < by["Adam"]["steps to 0.15"]
@@ -106,14 +117,19 @@ def steps_for_ten_gradients(runs, nb09):
     between(nb09.at(runs["RLHF"][0], 10).step, 4, 4)
 
 
-@claim("The noise of their batches keeps Adam and SGD from settling (their spread is the widest)",
-       "L-BFGS starts badly and ends lowest", "*Accuracy* hardly differs",
-       "and L-BFGS ended lowest")
+@claim(
+    "The noise of their batches keeps Adam and SGD from settling (their spread is the widest)",
+    "L-BFGS starts badly and ends lowest",
+    "*Accuracy* hardly differs",
+    "and L-BFGS ended lowest",
+)
 def the_end_of_the_race(runs, nb09):
     last = ends(runs)
     assert min(last, key=last.get) == "L-BFGS"
-    width = {name: max(r[-1].train_loss for r in five) - min(r[-1].train_loss for r in five)
-             for name, five in runs.items()}
+    width = {
+        name: max(r[-1].train_loss for r in five) - min(r[-1].train_loss for r in five)
+        for name, five in runs.items()
+    }
     assert min(width["Adam"], width["SGD"]) > 2 * max(width["RLHF"], width["L-BFGS"])
     early = {name: nb09.against_cost(five, [10]).mean[0] for name, five in runs.items()}
     assert max(early, key=early.get) == "L-BFGS"
@@ -123,11 +139,13 @@ def the_end_of_the_race(runs, nb09):
         between(statistics.fmean(r[-1].val_accuracy for r in five), 0.965, 0.98)
 
 
-@claim("after a search that cost over a hundred times Adam's tuning",
-       "None of the 200 settings has a lower mean than the tuned Adam",
-       "(here 0.7 times it) to the next solve (2010, section 4.5), and comes within 1 %: 0.1285 "
-       "against 0.1278",
-       "But Adam's own seeds run from 0.124 to 0.134, and a winner of 200")
+@claim(
+    "after a search that cost over a hundred times Adam's tuning",
+    "None of the 200 settings has a lower mean than the tuned Adam",
+    "(here 0.7 times it) to the next solve (2010, section 4.5), and comes within 1 %: 0.1285 "
+    "against 0.1278",
+    "But Adam's own seeds run from 0.124 to 0.134, and a winner of 200",
+)
 def no_setting_of_the_search_comes_below_adam(ranking, runs, BUDGET):
     adam = [r[-1].train_loss for r in runs["Adam"]]
     means = [statistics.fmean(objective) for _, objective in ranking]
@@ -148,10 +166,12 @@ def the_best_of_the_search_is_lean(ranking):
     assert whole > 1.2 * statistics.fmean(ranking[0][1])
 
 
-@claim("Over ten seeds the best RLHF ends 0.0009 above Adam, and the standard error of that "
-       "difference is as large.",
-       "The range of ten seeds is wider than what is between the two",
-       "the end was a tie")
+@claim(
+    "Over ten seeds the best RLHF ends 0.0009 above Adam, and the standard error of that "
+    "difference is as large.",
+    "The range of ten seeds is wider than what is between the two",
+    "the end was a tie",
+)
 def the_best_of_rlhf_and_adam_end_level(more, rows):
     assert len(more) == 10
     near(statistics.fmean(more), 0.0009, absolute=5e-4)
@@ -177,15 +197,21 @@ def rlhf_and_lbfgs_take_the_fewest_steps(runs):
     assert max(steps["RLHF"], steps["L-BFGS"]) * 10 < min(steps["Adam"], steps["SGD"])
 
 
-@claim("on batches of 50 images with the library's optimizer", "ρ over 25 steps",
-       "One of them has a bug that makes ρ worthless")
+@claim(
+    "on batches of 50 images with the library's optimizer",
+    "ρ over 25 steps",
+    "One of them has a bug that makes ρ worthless",
+)
 def the_batches_of_the_suspects(nb09, suspects):
     assert inspect.signature(nb09.stream).parameters["size"].default == 50
     assert {len(records) for records in suspects.values()} == {25}
 
 
-@claim("ρ then is noise, μ follows noise (up to above 200 here)", "The loss hardly shows it",
-       "A looks guilty")
+@claim(
+    "ρ then is noise, μ follows noise (up to above 200 here)",
+    "The loss hardly shows it",
+    "A looks guilty",
+)
 def b_has_the_bug(suspects):
     largest = {name: max(abs(r.rho) for r in records) for name, records in suspects.items()}
     assert largest["B"] > 20 > 2 > max(largest["A"], largest["C"])
@@ -199,8 +225,9 @@ def the_same_point_twice(twice):
     assert list(same.values()) == [True, False, True, False]
 
 
-@claim("after 60 gradients the curves are nearly flat",
-       "the score was the objective at 60 gradients")
+@claim(
+    "after 60 gradients the curves are nearly flat", "the score was the objective at 60 gradients"
+)
 def the_curves_are_nearly_flat(runs, nb09, BUDGET):
     assert BUDGET == 60
     for five in runs.values():

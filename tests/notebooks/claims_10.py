@@ -14,9 +14,11 @@ def losses(records):
     return [r.val_loss for r in records]
 
 
-@claim("You have 200 labelled sentences, and one label in five is wrong",
-       "we train the top layer, the pooler and the classifier",
-       "So far 1.9 of 22.7 million weights were trained")
+@claim(
+    "You have 200 labelled sentences, and one label in five is wrong",
+    "we train the top layer, the pooler and the classifier",
+    "So far 1.9 of 22.7 million weights were trained",
+)
 def what_is_trained_and_on_what(training, task, model):
     wrong = [a != b for a, b in zip(training.labels, training.clean_labels, strict=True)]
     assert len(training) == 200 == task.samples and sum(wrong) == 40
@@ -33,10 +35,13 @@ def a_coin_costs_ln_2():
     near(math.log(2), 0.693)
 
 
-@claim("each from a **minibatch** of 16 sentences", "an **epoch** is one pass over all 200",
-       "those on SST-2 have the usual decay of 0.01",
-       "in this notebook's live runs and in the recorded one on the same reviews without its "
-       "weight decay, which makes it Adam")
+@claim(
+    "each from a **minibatch** of 16 sentences",
+    "an **epoch** is one pass over all 200",
+    "those on SST-2 have the usual decay of 0.01",
+    "in this notebook's live runs and in the recorded one on the same reviews without its "
+    "weight decay, which makes it Adam",
+)
 def adamw_as_it_is_run_here(text, adamw, past):
     usual = inspect.signature(text.finetune).parameters
     assert usual["batch_size"].default == 16 and usual["lambda_reg"].default == 0.0
@@ -47,18 +52,22 @@ def adamw_as_it_is_run_here(text, adamw, past):
     assert '"adamw", lambda_reg=0.01' in inspect.getsource(nb10_sst2)
 
 
-@claim("eight epochs of AdamW with a learning rate of 1e-4",
-       "It has a learning rate of 1e-4 and no use for the other controls",
-       "One epoch costs one gradient of the whole training set",
-       "where eight epochs of AdamW are 8")
+@claim(
+    "eight epochs of AdamW with a learning rate of 1e-4",
+    "It has a learning rate of 1e-4 and no use for the other controls",
+    "One epoch costs one gradient of the whole training set",
+    "where eight epochs of AdamW are 8",
+)
 def the_baseline(adam, adamw, nb10):
     assert 1e-4 in adam.__code__.co_consts and len(adamw) == 9
     near(nb10.cost(adamw[-1]), 8)
 
 
-@claim("**AdamW** learns nearly every label, wrong ones included",
-       "Its validation loss has a good minimum half-way and is then on its way up, while accuracy "
-       "changes little")
+@claim(
+    "**AdamW** learns nearly every label, wrong ones included",
+    "Its validation loss has a good minimum half-way and is then on its way up, while accuracy "
+    "changes little",
+)
 def adamw_overfits(adamw, nb10):
     best = nb10.least(adamw)
     assert adamw[-1].train_accuracy > 0.95
@@ -68,10 +77,12 @@ def adamw_overfits(adamw, nb10):
     assert abs(adamw[-1].val_accuracy - best.val_accuracy) < 0.08
 
 
-@claim("One RLHF step uses all 200 sentences for the gradient, 32 of them for the curvature, and "
-       "solves for a direction with at most eight curvature products",
-       "the curvature was estimated from 32 of the 200 sentences",
-       "$g$ comes from all 200 sentences, $G$ from 32 drawn anew at each step")
+@claim(
+    "One RLHF step uses all 200 sentences for the gradient, 32 of them for the curvature, and "
+    "solves for a direction with at most eight curvature products",
+    "the curvature was estimated from 32 of the 200 sentences",
+    "$g$ comes from all 200 sentences, $G$ from 32 drawn anew at each step",
+)
 def what_a_step_sees(rlhf, held, task):
     assert 32 in rlhf.__code__.co_consts and task.samples == 200
     between(max(r.products for r in held), 1, 8)
@@ -81,22 +92,28 @@ def what_a_step_sees(rlhf, held, task):
     between(rest / 200, 0.3, 1.5)
 
 
-@claim("end with a validation loss that is below 0.62 and within 0.05 of the least value",
-       "a run that ends with a validation loss below 0.62 and within 0.05 of its least value, with "
-       "20 % of the labels wrong and five layers frozen",
-       "with 20 % wrong labels and five frozen layers, end below 0.62 and within 0.05")
+@claim(
+    "end with a validation loss that is below 0.62 and within 0.05 of the least value",
+    "a run that ends with a validation loss below 0.62 and within 0.05 of its least value, with "
+    "20 % of the labels wrong and five layers frozen",
+    "with 20 % wrong labels and five frozen layers, end below 0.62 and within 0.05",
+)
 def the_goals_ask_for_these_numbers(held, nb10):
     from rlhf_course.checking.goals import reached
 
-    setting = {"labels": "20 % wrong", "frozen": "5 of 6 layers", "method": "RLHF",
-               "lambda_reg": 0.5, "penalty": "L2 to pre-trained"}
+    setting = {
+        "labels": "20 % wrong",
+        "frozen": "5 of 6 layers",
+        "method": "RLHF",
+        "lambda_reg": 0.5,
+        "penalty": "L2 to pre-trained",
+    }
     assert setting["labels"] in nb10.NOISE and setting["frozen"] in nb10.FROZEN
     for goal, curvature in (("10.hold", "Gauss-Newton G"), ("10.hessian", "Hessian H")):
         judge, values = reached(goal), setting | {"curvature": curvature}
 
         def run(*ends):
-            return [record.with_(val_loss=loss)
-                    for record, loss in zip(held, ends, strict=False)]
+            return [record.with_(val_loss=loss) for record, loss in zip(held, ends, strict=False)]
 
         assert judge(run(0.69, 0.58, 0.619), values)
         assert not judge(run(0.69, 0.60, 0.621), values)
@@ -104,20 +121,23 @@ def the_goals_ask_for_these_numbers(held, nb10):
         assert not judge(run(0.69, 0.58, 0.6), values | {"labels": "0 % wrong"})
 
 
-@claim("What you see at first are five steps with λ = 0",
-       "**RLHF without a penalty** overfits as well")
+@claim(
+    "What you see at first are five steps with λ = 0", "**RLHF without a penalty** overfits as well"
+)
 def without_a_penalty_it_rises(free, nb10):
     assert len(free) == 6 and all(r.penalty == 0 for r in free)
     assert nb10.rise(free) > 0.1
     assert nb10.least(free).val_loss < 0.66
 
 
-@claim("**RLHF with the penalty at the pre-trained weights** is held",
-       "After eight steps the validation loss has hardly risen above its own least value",
-       "But it is held at *its own* minimum, which lies above AdamW's best, and its accuracy at "
-       "the end is the lower one of the two",
-       "Its *best* validation loss is below that of the RLHF run, at a fraction of the cost",
-       "at a level above AdamW's best")
+@claim(
+    "**RLHF with the penalty at the pre-trained weights** is held",
+    "After eight steps the validation loss has hardly risen above its own least value",
+    "But it is held at *its own* minimum, which lies above AdamW's best, and its accuracy at "
+    "the end is the lower one of the two",
+    "Its *best* validation loss is below that of the RLHF run, at a fraction of the cost",
+    "at a level above AdamW's best",
+)
 def the_penalty_at_the_start_holds(held, adamw, nb10):
     assert len(held) == 9 and held[-1].val_loss < 0.65 and nb10.rise(held) < 0.08
     assert nb10.rise(adamw) > 3 * nb10.rise(held)
@@ -128,11 +148,14 @@ def the_penalty_at_the_start_holds(held, adamw, nb10):
     assert nb10.cost(best) < 0.5 * nb10.cost(nb10.least(held))
 
 
-@claim("three with the same λ and the penalty centred at zero",
-       "**RLHF with the same penalty at zero** forgets",
-       "so the penalty is worth over a thousand times the task loss",
-       "with λ = 0.5 and μ = 1 the first covers λ/(λ + μ), one third of the way to zero",
-       "What is left is a coin", "the same λ centred at zero destroyed the model")
+@claim(
+    "three with the same λ and the penalty centred at zero",
+    "**RLHF with the same penalty at zero** forgets",
+    "so the penalty is worth over a thousand times the task loss",
+    "with λ = 0.5 and μ = 1 the first covers λ/(λ + μ), one third of the way to zero",
+    "What is left is a coin",
+    "the same λ centred at zero destroyed the model",
+)
 def the_penalty_at_zero_leaves_a_coin(to_zero, distances):
     assert len(to_zero) == 4
     near(to_zero[-1].val_loss, math.log(2), absolute=0.01)
@@ -143,9 +166,12 @@ def the_penalty_at_zero_leaves_a_coin(to_zero, distances):
     assert distances["zero"] > 60 and distances["pre-trained"] < 3
 
 
-@claim("In the first steps it is near 1 or above", "and μ fell to a third each time",
-       "Then come steps with ρ below 0",
-       "The line search halved it until the objective fell, and μ rose")
+@claim(
+    "In the first steps it is near 1 or above",
+    "and μ fell to a third each time",
+    "Then come steps with ρ below 0",
+    "The line search halved it until the objective fell, and μ rose",
+)
 def rho_over_the_run_that_is_held(held):
     first, second, third, fourth = held[1:5]
     between(first.rho, 0.9, 1.1)
@@ -158,9 +184,12 @@ def rho_over_the_run_that_is_held(held):
         assert step.step_length < 1 and after.damping > step.damping
 
 
-@claim("$v^\\top G v \\ge 0$ for every $v$", "with μ > 0 none of the trouble of notebook 03",
-       "the cell above shows conjugate gradients meeting the opposite",
-       "with the Hessian itself conjugate gradients meet negative curvature")
+@claim(
+    "$v^\\top G v \\ge 0$ for every $v$",
+    "with μ > 0 none of the trouble of notebook 03",
+    "the cell above shows conjugate gradients meeting the opposite",
+    "with the Hessian itself conjugate gradients meet negative curvature",
+)
 def g_is_symmetric_and_positive_and_h_is_not(task, batch, params, GaussNewtonOperator, solved):
     task.reset()
     G = GaussNewtonOperator(lambda: task.loss_fn(batch), params)
@@ -173,24 +202,29 @@ def g_is_symmetric_and_positive_and_h_is_not(task, batch, params, GaussNewtonOpe
     assert solved.reason == "negative_curvature"
 
 
-@claim("$G$ has 1.9 million rows and is never built",
-       "one costs 4/3 of a gradient by counting matrix products, 1.4 to 1.5 by the clock",
-       "a product with $H$ costs 2 gradients where one with $G$ costs 4/3, by counting")
+@claim(
+    "$G$ has 1.9 million rows and is never built",
+    "one costs 4/3 of a gradient by counting matrix products, 1.4 to 1.5 by the clock",
+    "a product with $H$ costs 2 gradients where one with $G$ costs 4/3, by counting",
+)
 def what_a_product_costs(G, H):
     near(len(G.gradient), 1.9e6, relative=0.02)
     near(G.product_cost, 4 / 3)
     near(H.product_cost, 2)
     measured = recorded("benchmarks/products.json")
     rows = next(p for p in measured["problems"] if p["name"] == "bert")["results"]
-    ours = next(r for r in rows
-                if (r["quantity"], r["contender"]) == ("Gv", "rlhf_lib, graph kept"))
+    ours = next(
+        r for r in rows if (r["quantity"], r["contender"]) == ("Gv", "rlhf_lib, graph kept")
+    )
     for timing in ours["timings"].values():
         between(timing["product"]["ratio"], 1.35, 1.55)
 
 
-@claim("32 sentences with two labels give $G$ a rank of at most 32",
-       "The curvature of 22.7 million weights is estimated from 32 sentences, so $G$ has a rank of "
-       "at most 32")
+@claim(
+    "32 sentences with two labels give $G$ a rank of at most 32",
+    "The curvature of 22.7 million weights is estimated from 32 sentences, so $G$ has a rank of "
+    "at most 32",
+)
 def the_rank_of_g_is_at_most_the_number_of_sentences(task, GaussNewtonOperator):
     task.reset()
     few = {key: value[:4] for key, value in task.training.items()}
@@ -207,8 +241,10 @@ def the_articles_own_lambda():
     near(ARTICLE, 1e-4)
 
 
-@claim("All of a step, for any model",
-       "The closure returns loss and outputs and does not call `backward()`")
+@claim(
+    "All of a step, for any model",
+    "The closure returns loss and outputs and does not call `backward()`",
+)
 def two_steps_of_the_optimizer_go_as_promised(RLHFOptimizer, task, batch):
     task.reset()
     optimizer = RLHFOptimizer(
@@ -227,12 +263,14 @@ def the_recorded_run_was_judged_on_400(past, validation):
     assert any(round(share) % 2 for share in shares) and len(validation) == 200
 
 
-@claim("Its best, 0.408, comes after three epochs; five epochs later its validation loss is 0.863, "
-       "more than twice as much",
-       "RLHF at λ = 0.5 rose a little twice on the way and ended at its least value, 0.435",
-       "By then it had learnt 98.5 % of the training labels",
-       "It cost 26 gradients to AdamW's 8",
-       "AdamW stopped after three epochs would still be better and far cheaper")
+@claim(
+    "Its best, 0.408, comes after three epochs; five epochs later its validation loss is 0.863, "
+    "more than twice as much",
+    "RLHF at λ = 0.5 rose a little twice on the way and ended at its least value, 0.435",
+    "By then it had learnt 98.5 % of the training labels",
+    "It cost 26 gradients to AdamW's 8",
+    "AdamW stopped after three epochs would still be better and far cheaper",
+)
 def the_whole_model_as_recorded(past):
     adamw, rlhf = ([r["val_loss"] for r in run["records"]] for run in past["runs"])
     near(min(adamw), 0.408, absolute=5e-4)
@@ -250,9 +288,11 @@ def the_whole_model_as_recorded(past):
     near(past["runs"][0]["records"][-1]["cost"] / 200, 8)
 
 
-@claim("Each seed draws 400 training sentences and turns 20 % of their labels round, draws 200 "
-       "further sentences with right labels to choose by",
-       "The loss is then taken on 400 **test** sentences")
+@claim(
+    "Each seed draws 400 training sentences and turns 20 % of their labels round, draws 200 "
+    "further sentences with right labels to choose by",
+    "The loss is then taken on 400 **test** sentences",
+)
 def how_the_comparison_draws():
     from rlhf_course.studies import nb10_sst2 as study
 
@@ -261,9 +301,11 @@ def how_the_comparison_draws():
     assert "subset(SENTENCES + 200, seed=seed)" in code and "subset(SENTENCES, seed=0)" in code
 
 
-@claim("For each three values of the one knob (of the two L1 only two, for a run takes minutes)",
-       "Three of the four that were kept lie at the edge of what was tried",
-       "The article's own λ for its L1 is in as well")
+@claim(
+    "For each three values of the one knob (of the two L1 only two, for a run takes minutes)",
+    "Three of the four that were kept lie at the edge of what was tried",
+    "The article's own λ for its L1 is in as well",
+)
 def what_was_tried_and_chosen(sst, nb10):
     assert {m: len(sst.tried(m)) for m in nb10.KNOBS} == {"adamw": 3, "l2sp": 3, "l1": 2, "l1sp": 2}
     assert sst.chosen == {"adamw": 2e-5, "l2sp": 0.2, "l1": 1e-5, "l1sp": 1e-5}
@@ -271,21 +313,26 @@ def what_was_tried_and_chosen(sst, nb10):
     assert len(sst.runs("l1", 1e-4)) == 3
 
 
-@claim("In all three seeds RLHF pulled to the start ends lower than AdamW after all its epochs, "
-       "and higher than AdamW stopped early, at two and a half times the cost of all eight epochs")
+@claim(
+    "In all three seeds RLHF pulled to the start ends lower than AdamW after all its epochs, "
+    "and higher than AdamW stopped early, at two and a half times the cost of all eight epochs"
+)
 def rlhf_to_the_start_lies_between(sst):
     ours = sst.values("RLHF, L2 to the start", "test_loss")
-    late, early = (sst.values(name, "test_loss")
-                   for name in ("AdamW, eight epochs", "AdamW, stopped early"))
+    late, early = (
+        sst.values(name, "test_loss") for name in ("AdamW, eight epochs", "AdamW, stopped early")
+    )
     assert len(ours) == 3
     assert all(b < a < c for a, b, c in zip(ours, early, late, strict=True))
     assert all(gap > 0 for gap in sst.gaps("RLHF, L2 to the start"))
     near(sum(sst.values("RLHF, L2 to the start", "cost")) / 3 / 8, 2.5, relative=0.02)
 
 
-@claim("AdamW makes 25 small steps, each from 16 sentences",
-       "One RLHF step costs about two and a half gradients",
-       "In 11 of 24 steps the full one went uphill")
+@claim(
+    "AdamW makes 25 small steps, each from 16 sentences",
+    "One RLHF step costs about two and a half gradients",
+    "In 11 of 24 steps the full one went uphill",
+)
 def updates_costs_and_uphill_steps(sst, costs, rhos):
     near(400 / 16, 25)
     near(sum(costs) / len(costs), 2.5, relative=0.02)
@@ -298,8 +345,10 @@ def both_learn_wrong_labels_by_heart(sst):
     between(sum(sst.values("RLHF, L2 to the start", "train_accuracy")) / 3, 0.945, 0.955)
 
 
-@claim("With λ > 0 a penalty can pull the weights to zero, as the article's does, or to where "
-       "pre-training left them")
+@claim(
+    "With λ > 0 a penalty can pull the weights to zero, as the article's does, or to where "
+    "pre-training left them"
+)
 def the_predictions_have_the_right_answers(free, held, to_zero, adamw, nb10):
     from rlhf_course.checking.predictions import find
 

@@ -10,14 +10,17 @@ from tools.claims import between, claim, near
 
 def standard_errors_off(values, truth):
     return abs(statistics.fmean(values) - truth) / (
-        statistics.stdev(values) / math.sqrt(len(values)))
+        statistics.stdev(values) / math.sqrt(len(values))
+    )
 
 
-@claim("a coin's guess costs $\\ln 2 = 0.693$) and $x_i$ are the 384 numbers of review $i$",
-       "And because 800 reviews are at hand",
-       "draw 60 of the first 400 again and again, and ask the other 400",
-       "the ten samples of 60 come from one pool of 400, and all have the same judges",
-       "In real life there are, say, 60 labelled reviews")
+@claim(
+    "a coin's guess costs $\\ln 2 = 0.693$) and $x_i$ are the 384 numbers of review $i$",
+    "And because 800 reviews are at hand",
+    "draw 60 of the first 400 again and again, and ask the other 400",
+    "the ten samples of 60 come from one pool of 400, and all have the same judges",
+    "In real life there are, say, 60 labelled reviews",
+)
 def the_reviews(review_features, balanced_sample, X_new):
     near(math.log(2), 0.693, absolute=5e-4)
     X, y, there, y_new = review_features()
@@ -28,8 +31,10 @@ def the_reviews(review_features, balanced_sample, X_new):
     assert sum(bool((X == row).all(1).any()) for row in few[:5]) == 5
 
 
-@claim("a huge λ allows nothing, and its loss is close to the coin's 0.693",
-       "The loss falls, has its least value, and rises again")
+@claim(
+    "a huge λ allows nothing, and its loss is close to the coin's 0.693",
+    "The loss falls, has its least value, and rises again",
+)
 def the_curve_is_a_valley(balanced_sample, select_lambda, fit_of, LAMBDAS):
     X, y = balanced_sample(60, seed=0)
     found = select_lambda(fit_of(X, y), y, LAMBDAS, folds=5)
@@ -41,8 +46,9 @@ def the_curve_is_a_valley(balanced_sample, select_lambda, fit_of, LAMBDAS):
     assert errors == sorted(errors)
 
 
-@claim("Here is the same problem (1) at λ = 0.1, solved in all 385 unknowns by the library's "
-       "`newton`")
+@claim(
+    "Here is the same problem (1) at λ = 0.1, solved in all 385 unknowns by the library's `newton`"
+)
 def the_path_solves_the_problem(gap, last, w):
     assert last.theta.numel() == 385 == w.numel() + 1
     between(gap, 0, 1e-6)
@@ -54,10 +60,12 @@ def seeds_count_from_the_first(search):
     assert sorted({path.seed for path in found.paths}) == [3, 4]
 
 
-@claim("The first seed 6 does it: its winner is λ = 10, the edge of the grid",
-       'With n = 60, sample 3, 5 folds, **one** seed and the rule "min", find a first seed whose '
-       "winner costs at least 0.1 nats more",
-       "until the read-out says that the chosen λ costs at least 0.1 more than the best")
+@claim(
+    "The first seed 6 does it: its winner is λ = 10, the edge of the grid",
+    'With n = 60, sample 3, 5 folds, **one** seed and the rule "min", find a first seed whose '
+    "winner costs at least 0.1 nats more",
+    "until the read-out says that the chosen λ costs at least 0.1 more than the best",
+)
 def seed_6_is_fooled_and_the_first_ones_are_not(search, nb11, LAMBDAS):
     from rlhf_course.checks.nb11 import FOOLED
 
@@ -71,9 +79,11 @@ def seed_6_is_fooled_and_the_first_ones_are_not(search, nb11, LAMBDAS):
     assert chosen[6] == LAMBDAS[0] and abs(chosen[6] - 10) < 1e-9
 
 
-@claim("have winners a factor of ten (sample 0) and of a hundred (sample 3) apart",
-       "judged by a single fold of twelve reviews, over a factor of a thousand and more",
-       "the winner on one fold far more so")
+@claim(
+    "have winners a factor of ten (sample 0) and of a hundred (sample 3) apart",
+    "judged by a single fold of twelve reviews, over a factor of a thousand and more",
+    "the winner on one fold far more so",
+)
 def winners_scatter(dealt_anew, nb11):
     factors = {}
     for sample, (found, _) in dealt_anew.items():
@@ -92,23 +102,29 @@ def about_half_of_the_seeds_agree(dealt_anew, nb11):
         between(max(map(seeds.count, seeds)), 8, 13)
 
 
-@claim("the mean over other 20 seeds has the same winner",
-       "Averaging over seeds takes most of *this* luck away")
+@claim(
+    "the mean over other 20 seeds has the same winner",
+    "Averaging over seeds takes most of *this* luck away",
+)
 def other_seeds_agree(twenty_seeds, dealt_anew):
     for sample, (found, _) in dealt_anew.items():
         assert twenty_seeds(sample, first=20)[0].best == found.best
 
 
-@claim("its 20 seeds say together that λ should be 0.22, and the unseen reviews that it should "
-       "be 0.046")
+@claim(
+    "its 20 seeds say together that λ should be 0.22, and the unseen reviews that it should "
+    "be 0.046"
+)
 def sample_3_disagrees(dealt_anew, nb11, LAMBDAS):
     found, losses = dealt_anew[3]
     near(found.best, 0.22, absolute=0.005)
     near(nb11.best_for(losses, LAMBDAS), 0.046, absolute=0.0005)
 
 
-@claim("the winners of ten samples scatter more than the seeds of one sample did",
-       "the λ that is best for the unseen reviews scatters less")
+@claim(
+    "the winners of ten samples scatter more than the seeds of one sample did",
+    "the λ that is best for the unseen reviews scatters less",
+)
 def samples_scatter_more_than_seeds(of_seeds, of_samples, of_best):
     assert of_samples > 1.3 * of_seeds
     assert of_best < of_samples
@@ -129,12 +145,18 @@ def training_sets_share_three_quarters(dealt):
     assert shared / len(first) == 0.75
 
 
-@claim("**the rule costs more than it saves here.**", "Its λ are several times larger",
-       "its cross-entropy is higher in nine of the ten samples", "stays the same",
-       "Here it paid with loss, not with accuracy.")
+@claim(
+    "**the rule costs more than it saves here.**",
+    "Its λ are several times larger",
+    "its cross-entropy is higher in nine of the ten samples",
+    "stays the same",
+    "Here it paid with loss, not with accuracy.",
+)
 def the_rule_costs_loss_and_no_accuracy(by_rule, samples):
-    cost, accuracy = ({name: statistics.fmean(pair[k] for pair in pairs)
-                       for name, pairs in by_rule.items()} for k in (0, 1))
+    cost, accuracy = (
+        {name: statistics.fmean(pair[k] for pair in pairs) for name, pairs in by_rule.items()}
+        for k in (0, 1)
+    )
     assert cost["the 1se rule"] > 2 * cost["the winner"]
     between(accuracy["the 1se rule"] - accuracy["the winner"], -0.02, 0.02)
     ratio = statistics.median(row["found"].chosen / row["found"].best for row in samples)
@@ -143,8 +165,10 @@ def the_rule_costs_loss_and_no_accuracy(by_rule, samples):
     assert sum(b[0] > a[0] for a, b in pairs) == 9
 
 
-@claim("With 60 reviews the band is wide, and where it reaches up to the coin's loss, the rule "
-       "chooses the largest λ of the grid, whose probabilities are all close to one half.")
+@claim(
+    "With 60 reviews the band is wide, and where it reaches up to the coin's loss, the rule "
+    "chooses the largest λ of the grid, whose probabilities are all close to one half."
+)
 def once_the_rule_takes_the_largest(samples, LAMBDAS, balanced_sample, logistic_path, X_new):
     at_edge = [k for k, row in enumerate(samples) if row["found"].chosen == LAMBDAS[0]]
     assert at_edge == [3]
@@ -154,10 +178,12 @@ def once_the_rule_takes_the_largest(samples, LAMBDAS, balanced_sample, logistic_
     between(((X_new @ w + b).sigmoid() - 0.5).abs().max(), 0, 0.05)
 
 
-@claim('60 reviews with labels dealt out at random, 30 of each ("coin labels")',
-       "Somebody has found that 384 numbers are too many for 60 reviews, and keeps the 20 that go "
-       "best with the labels.",
-       "Among 384 features of 60 reviews, 20 go well with *any* labels, by chance.")
+@claim(
+    '60 reviews with labels dealt out at random, 30 of each ("coin labels")',
+    "Somebody has found that 384 numbers are too many for 60 reviews, and keeps the 20 that go "
+    "best with the labels.",
+    "Among 384 features of 60 reviews, 20 go well with *any* labels, by chance.",
+)
 def coin_labels_go_well_with_some_features(coin_reviews, correlation):
     for seed in range(5):
         X, y = coin_reviews(seed)
@@ -171,10 +197,12 @@ def the_leak_makes_080_out_of_a_coin(at_one):
     assert len(at_one) == 20
 
 
-@claim("**Features chosen on all** is a disaster",
-       "**Standardized with all** does no harm that we can measure here",
-       "**The winner's own score** is too good, by a little",
-       "**Each fold its own λ** adds the luck of every single fold")
+@claim(
+    "**Features chosen on all** is a disaster",
+    "**Standardized with all** does no harm that we can measure here",
+    "**The winner's own score** is too good, by a little",
+    "**Each fold its own λ** adds the luck of every single fold",
+)
 def the_four_habits(habits):
     means = {name: statistics.fmean(values) for name, values in habits.items()}
     honest = means["honest, λ = 1"]
@@ -190,19 +218,24 @@ def single_samples_scatter(habits):
     between(max(habits["honest, λ = 1"]), 0.58, 0.62)
 
 
-@claim("Nested is not flattered by the choice", "a lower accuracy on coin labels",
-       "On coin labels, with the choice of features inside, 20 samples:",
-       "The winner's own score flatters.")
+@claim(
+    "Nested is not flattered by the choice",
+    "a lower accuracy on coin labels",
+    "On coin labels, with the choice of features inside, 20 samples:",
+    "The winner's own score flatters.",
+)
 def nested_is_honest_on_coin_labels(nested_runs, habits):
     assert len(nested_runs) == 20
     between(standard_errors_off(nested_runs, 0.5), 0, 3)
     assert statistics.fmean(nested_runs) < statistics.fmean(habits["the winner's own score"])
 
 
-@claim("on average it comes out worse than the winner's own score", "a higher loss on real ones",
-       "On real labels it is above the unseen loss, too.",
-       "the standard deviation of the nested score over samples is larger than all these "
-       "differences")
+@claim(
+    "on average it comes out worse than the winner's own score",
+    "a higher loss on real ones",
+    "On real labels it is above the unseen loss, too.",
+    "the standard deviation of the nested score over samples is larger than all these differences",
+)
 def nested_is_above_the_winners_own_loss(own, outer, truth):
     means = [statistics.fmean(column) for column in (own, outer, truth)]
     assert means[2] < means[0] < means[1]
@@ -235,9 +268,11 @@ def a_stopped_search_goes_on(
             raise AssertionError("results of 5 folds were taken for those of 4")
 
 
-@claim("the top layer of the 6-layer BERT of notebook 10, with L2 towards the pre-trained "
-       "weights, on 40 reviews; 5 folds, 5 seeds, two steps at each of four λ",
-       "all 25 paths")
+@claim(
+    "the top layer of the 6-layer BERT of notebook 10, with L2 towards the pre-trained "
+    "weights, on 40 reviews; 5 folds, 5 seeds, two steps at each of four λ",
+    "all 25 paths",
+)
 def what_the_recorded_run_did(study, bert, text):
     from rlhf_course.studies import nb11_lambda
 
@@ -249,9 +284,11 @@ def what_the_recorded_run_did(study, bert, text):
     assert len(bert.lambdas) == 4 and study["about"].startswith("The top layer of BERT on 40")
 
 
-@claim("single folds vote for all four λ, the seeds split between two of them, and the mean of "
-       "all 25 paths picks the λ that the unseen reviews like best",
-       "Note the standard errors, too: they grow as λ falls")
+@claim(
+    "single folds vote for all four λ, the seeds split between two of them, and the mean of "
+    "all 25 paths picks the λ that the unseen reviews like best",
+    "Note the standard errors, too: they grow as λ falls",
+)
 def the_recorded_run_shows_the_same(bert, judged, nb11):
     folds, seeds = nb11.winners(bert)
     assert len(set(folds)) == 4 and len(set(seeds)) == 2
@@ -260,8 +297,10 @@ def the_recorded_run_shows_the_same(bert, judged, nb11):
     assert errors == sorted(errors)
 
 
-@claim("nested cross-validation with K outer folds multiplies by K + 1",
-       "With K folds and S seeds, $K\\!\\cdot\\!S$ paths")
+@claim(
+    "nested cross-validation with K outer folds multiplies by K + 1",
+    "With K folds and S seeds, $K\\!\\cdot\\!S$ paths",
+)
 def the_price_of_nested(fit_of, balanced_sample, select_lambda):
     from rlhf_lib import nested_select_lambda
 
@@ -296,4 +335,3 @@ def the_predictions_have_the_right_answers(dealt_anew, nb11, LAMBDAS):
     found, losses = dealt_anew[3]
     near(found.best / nb11.best_for(losses, LAMBDAS), 5, relative=0.1)
     assert find("11.seeds").truth.startswith("not always")
-

@@ -8,12 +8,14 @@ import torch
 from tools.claims import between, claim, near
 
 
-@claim("- run tiny stand-ins of DistilBERT, RoBERTa, GPT-2, T5 and ModernBERT by the same lines",
-       "They do not show that learning works**: there is nothing pre-trained in them, and their "
-       "curves say nothing about the real DistilBERT or GPT-2",
-       "Anything about the real DistilBERT, RoBERTa, GPT-2, T5 or ModernBERT: that products with "
-       "curvature are right was tested on tiny random models of their architectures",
-       "two layers, eight numbers wide, random weights, and tokenizers that spell letter by letter")
+@claim(
+    "- run tiny stand-ins of DistilBERT, RoBERTa, GPT-2, T5 and ModernBERT by the same lines",
+    "They do not show that learning works**: there is nothing pre-trained in them, and their "
+    "curves say nothing about the real DistilBERT or GPT-2",
+    "Anything about the real DistilBERT, RoBERTa, GPT-2, T5 or ModernBERT: that products with "
+    "curvature are right was tested on tiny random models of their architectures",
+    "two layers, eight numbers wide, random weights, and tokenizers that spell letter by letter",
+)
 def the_stand_ins_are_tiny_and_spell(nb13, text, tiny, gaps):
     assert list(nb13.TINY) == ["BERT", "DistilBERT", "RoBERTa", "GPT-2", "T5", "ModernBERT"]
     assert {name for _, name in tiny} == set(gaps) == set(nb13.TINY)
@@ -31,11 +33,13 @@ def the_tasks_have_two_nine_and_160_classes(text, entities, qa, pieces):
     between(pieces, 150, 175)
 
 
-@claim("**Goal:** *entities* with MiniLM, and a validation loss below 0.478 nats at the end.",
-       "*entities*, MiniLM, a validation loss below 0.478 after the five steps.",
-       "The λ that serves sentiment best on the mean of three seeds (below), 0.3, will not do.",
-       "The first of the seeds has the panel's samples. There sentiment ends 0.11 nats above its "
-       "least validation loss; the entities are still falling, and end at 0.49, above the goal.")
+@claim(
+    "**Goal:** *entities* with MiniLM, and a validation loss below 0.478 nats at the end.",
+    "*entities*, MiniLM, a validation loss below 0.478 after the five steps.",
+    "The λ that serves sentiment best on the mean of three seeds (below), 0.3, will not do.",
+    "The first of the seeds has the panel's samples. There sentiment ends 0.11 nats above its "
+    "least validation loss; the entities are still falling, and end at 0.49, above the goal.",
+)
 def the_goal_is_not_reached_with_the_lambda_of_sentiment(nb13, study, fine_tuning):
     from rlhf_course.checking.goals import reached
 
@@ -56,8 +60,13 @@ def the_goal_is_not_reached_with_the_lambda_of_sentiment(nb13, study, fine_tunin
 
 @claim("What this can show is that the code runs and that its steps are accepted, no more.")
 def in_each_cell_the_objective_falls_from_step_to_step(tiny):
-    strict = [("sentiment", "DistilBERT"), ("entities", "RoBERTa"), ("questions", "GPT-2"),
-              ("entities", "T5"), ("questions", "ModernBERT")]
+    strict = [
+        ("sentiment", "DistilBERT"),
+        ("entities", "RoBERTa"),
+        ("questions", "GPT-2"),
+        ("entities", "T5"),
+        ("questions", "ModernBERT"),
+    ]
     for key, run in tiny.items():
         objective = [r.objective for r in run[1:]]  # each before its step
         assert len(run) == 6 and run[-1].train_loss < run[0].train_loss
@@ -65,11 +74,13 @@ def in_each_cell_the_objective_falls_from_step_to_step(tiny):
             assert b < a if key in strict else b <= a + 1e-6 * abs(a), (key, objective)
 
 
-@claim("Look at the questions with T5, whose *validation* loss falls, too.",
-       "These tokenizers spell, so a passage is cut into many windows, and most of them lack the "
-       "answer.",
-       "it points there in *every* window",
-       "the few that hold the answer cost it more than a blind guess would")
+@claim(
+    "Look at the questions with T5, whose *validation* loss falls, too.",
+    "These tokenizers spell, so a passage is cut into many windows, and most of them lack the "
+    "answer.",
+    "it points there in *every* window",
+    "the few that hold the answer cost it more than a blind guess would",
+)
 def t5_points_at_the_first_piece_of_every_window(tiny, t5, make, nb13):
     run = tiny["questions", "T5"]
     assert run[-1].val_loss < 0.3 * run[0].val_loss
@@ -91,8 +102,10 @@ def t5_calls_every_word_o(make, fine_tuning):
     between(tags.count("O") / len(tags), 0.98, 1.0)
 
 
-@claim("three tasks on MiniLM's top layer, six values of λ, three seeds (each draws other samples "
-       "and another head), RLHF with five steps and AdamW with eight epochs")
+@claim(
+    "three tasks on MiniLM's top layer, six values of λ, three seeds (each draws other samples "
+    "and another head), RLHF with five steps and AdamW with eight epochs"
+)
 def the_recorded_study_has_three_tasks_six_lambdas_and_three_seeds(study, nb13):
     assert len(study.lambdas) == 6 and len(study.runs) == 3 * 6 * 2
     for (task, method, _), found in study.runs.items():
@@ -100,9 +113,11 @@ def the_recorded_study_has_three_tasks_six_lambdas_and_three_seeds(study, nb13):
         assert len(found[0]["val_loss"]) == {"rlhf": 6, "adamw": 9}[method]
 
 
-@claim("Questions want the largest λ of the grid in every seed (they might want more still), "
-       "entities a smaller one than 0.3.",
-       "their winners are 1, 0.3 and 0.03")
+@claim(
+    "Questions want the largest λ of the grid in every seed (they might want more still), "
+    "entities a smaller one than 0.3.",
+    "their winners are 1, 0.3 and 0.03",
+)
 def each_task_wants_another_lambda(study):
     assert study.winners("questions", "rlhf") == [max(study.lambdas)] * 3
     assert study.winners("sentiment", "rlhf") == [1.0, 0.3, 0.03]
@@ -112,43 +127,57 @@ def each_task_wants_another_lambda(study):
     assert bool((large < middle).all() and (middle < small).all())
 
 
-@claim("Keeping the λ of one task for another costs little in most pairs and 1.8 nats in one.",
-       "the *mean* extra cost is never negative",
-       "what is right for the one can cost a nat or more on another")
+@claim(
+    "Keeping the λ of one task for another costs little in most pairs and 1.8 nats in one.",
+    "the *mean* extra cost is never negative",
+    "what is right for the one can cost a nat or more on another",
+)
 def the_lambda_of_entities_costs_the_questions_most(study, nb13):
-    extra = {(task, other): study.extra(task, other)
-             for task in nb13.TASKS for other in nb13.TASKS if task != other}
+    extra = {
+        (task, other): study.extra(task, other)
+        for task in nb13.TASKS
+        for other in nb13.TASKS
+        if task != other
+    }
     assert all(float(cost.mean()) >= 0 for cost in extra.values())
     assert sum(float(cost.mean()) < 0.2 for cost in extra.values()) == 4
     near(extra["questions", "entities"].mean(), 1.8, absolute=0.05)
     assert float(extra["questions", "entities"].min()) > 1
 
 
-@claim("Forty sentences hold hundreds of words with a tag each",
-       "Sixteen questions are sixteen pairs of places")
+@claim(
+    "Forty sentences hold hundreds of words with a tag each",
+    "Sixteen questions are sixteen pairs of places",
+)
 def forty_sentences_hold_hundreds_of_words(ner, qa):
     assert ner.samples == 40 and 300 < ner.count(ner.training) < 1000
     assert tuple(qa.training["labels"].shape) == (16, 2)
 
 
-@claim("With λ = 0.01 their training loss falls from 5 to below 1 while the validation loss rises "
-       "above its start.",
-       "AdamW, which has come less far, reaches about the same with hardly any λ")
+@claim(
+    "With λ = 0.01 their training loss falls from 5 to below 1 while the validation loss rises "
+    "above its start.",
+    "AdamW, which has come less far, reaches about the same with hardly any λ",
+)
 def sixteen_questions_are_learnt_by_heart(study):
     near(study.mean("questions", "rlhf", 0.01, "train_loss", 0), 5, relative=0.03)
     assert study.mean("questions", "rlhf", 0.01, "train_loss", -1) < 1
     for run in study.runs["questions", "rlhf", 0.01]:
         assert run["val_loss"][-1] > run["val_loss"][0]
-    least = {m: float(study.losses("questions", m, study.best("questions", m)).mean())
-             for m in ("rlhf", "adamw")}
+    least = {
+        m: float(study.losses("questions", m, study.best("questions", m)).mean())
+        for m in ("rlhf", "adamw")
+    }
     near(least["adamw"], least["rlhf"], relative=0.02)
     assert study.best("questions", "adamw") == min(study.lambdas)
 
 
-@claim("**AdamW agrees on sentiment and wants the smallest λ of the grid on the other two**",
-       "On entities and questions its eight epochs, for 8 gradients, end well above the training "
-       "loss that five RLHF steps reach for some 28",
-       "On sentiment it is AdamW that goes further down.")
+@claim(
+    "**AdamW agrees on sentiment and wants the smallest λ of the grid on the other two**",
+    "On entities and questions its eight epochs, for 8 gradients, end well above the training "
+    "loss that five RLHF steps reach for some 28",
+    "On sentiment it is AdamW that goes further down.",
+)
 def adamw_wants_the_smallest_lambda_where_it_stops_early(study):
     assert study.best("sentiment", "adamw") == study.best("sentiment", "rlhf")
     for task in ("entities", "questions"):
@@ -161,8 +190,11 @@ def adamw_wants_the_smallest_lambda_where_it_stops_early(study):
     assert ends["adamw"] < ends["rlhf"]
 
 
-@claim("In float64, for every architecture and task:", "And three ways to get it wrong",
-       "A loss that changes with the padding is wrong, and only a test finds it.")
+@claim(
+    "In float64, for every architecture and task:",
+    "And three ways to get it wrong",
+    "A loss that changes with the padding is wrong, and only a test finds it.",
+)
 def padding_changes_no_loss_and_three_mistakes_do(right, wrong, nb13):
     assert set(right) == set(nb13.TINY) and max(right.values()) < 1e-12
     assert len(wrong) == 3 and min(wrong.values()) > 1e-4

@@ -13,16 +13,21 @@ def speeds(step_seconds, base, network):
     return {w: times[1] / t for w, t in times.items()}
 
 
-@claim("**BERT-base's Hessian has 48 petabytes, one vector 440 megabytes.**",
-       "48 petabytes for BERT-base are beyond any machine",
-       "BERT-base's Hessian takes 48 PB, a vector 438 MB")
+@claim(
+    "**BERT-base's Hessian has 48 petabytes, one vector 440 megabytes.**",
+    "48 petabytes for BERT-base are beyond any machine",
+    "BERT-base's Hessian takes 48 PB, a vector 438 MB",
+)
 def berts_hessian_takes_48_petabytes(base, dense_hessian_bytes, vector_bytes):
     near(dense_hessian_bytes(base.parameters) / 1e15, 48, absolute=0.5)
     near(vector_bytes(base.parameters) / 1e6, 438, absolute=0.5)
 
 
-@claim("from BERT-base's Hessian to GPT-3's vectors", "Seven vectors of 699 GB",
-       "which models of GPT-3's size need before anything else")
+@claim(
+    "from BERT-base's Hessian to GPT-3's vectors",
+    "Seven vectors of 699 GB",
+    "which models of GPT-3's size need before anything else",
+)
 def gpt3_does_not_fit(SHAPES, vector_bytes):
     one = vector_bytes(SHAPES["GPT-3"].parameters)
     near(one / 1e9, 699, absolute=0.5)
@@ -30,8 +35,10 @@ def gpt3_does_not_fit(SHAPES, vector_bytes):
     near(SHAPES["GPT-3"].parameters, 175e9, relative=0.01)
 
 
-@claim("So in matrix products alone $Hv$ costs 2 gradients and $Gv$ 4/3",
-       "Products take 2 ($H$) or 4/3 ($G$) gradients in multiplications")
+@claim(
+    "So in matrix products alone $Hv$ costs 2 gradients and $Gv$ 4/3",
+    "Products take 2 ($H$) or 4/3 ($G$) gradients in multiplications",
+)
 def products_in_gradients(prices, shape):
     near(prices["Hv"], 2, relative=1e-9)
     near(prices["Gv"], 4 / 3, relative=1e-9)
@@ -39,19 +46,29 @@ def products_in_gradients(prices, shape):
     assert shape.hidden == 384
 
 
-@claim("each of the $L$ layers with hidden size $H$ and feed-forward size $F$ multiplies by "
-       "$4H^2 + 2HF$ weights for each token, and for attention $2HT$ numbers for each token more")
+@claim(
+    "each of the $L$ layers with hidden size $H$ and feed-forward size $F$ multiplies by "
+    "$4H^2 + 2HF$ weights for each token, and for attention $2HT$ numbers for each token more"
+)
 def formula_1_counts_the_flops(SHAPES):
     for s in SHAPES.values():
         for B, T in ((16, 32), (2, 128)):
-            layers = 2 * s.layers * (B * T * (4 * s.hidden**2 + 2 * s.hidden * s.feed_forward)
-                                     + 2 * s.hidden * B * T**2)
+            layers = (
+                2
+                * s.layers
+                * (
+                    B * T * (4 * s.hidden**2 + 2 * s.hidden * s.feed_forward)
+                    + 2 * s.hidden * B * T**2
+                )
+            )
             head = 2 * B * s.hidden * (s.hidden + s.classes)
             near(s.work("forward", B, T).flops, layers + head, relative=1e-12)
 
 
-@claim("The next cell times every pass of three small BERTs",
-       "a factor of three is what one may hope for")
+@claim(
+    "The next cell times every pass of three small BERTs",
+    "a factor of three is what one may hope for",
+)
 def the_present_machine_is_fitted(timed, live, held_out):
     assert len(timed) == 15 and len(live.constants) == 5 and min(live.constants) >= 0
     ratios = sorted(live.seconds(work) / seconds for work, seconds in held_out.values())
@@ -60,9 +77,12 @@ def the_present_machine_is_fitted(timed, live, held_out):
     assert 1 / 20 < ratios[0] and ratios[-1] < 20
 
 
-@claim("four cases fit the prices, eleven other shapes, batches and lengths test them",
-       "the eleven that did not calibrate are all predicted within 25 %, and so is every peak of "
-       "memory", "predict the seconds of a step within 25 % here")
+@claim(
+    "four cases fit the prices, eleven other shapes, batches and lengths test them",
+    "the eleven that did not calibrate are all predicted within 25 %, and so is every peak of "
+    "memory",
+    "predict the seconds of a step within 25 % here",
+)
 def whole_steps_and_memory_are_predicted_within_a_quarter(fitted, unseen, found):
     assert len(fitted) == 4 and len(unseen) == 11
     assert len(found["whole steps"]) == 11 and len(found["memory"]) == 33
@@ -83,17 +103,21 @@ def nothing_that_calibrated_is_as_wide_as_bert(fitted, base):
     assert base.hidden == 2 * max(case.shape.hidden for case in fitted)
 
 
-@claim("where a case was recorded (one worker and five products: seconds with $G$, memory with "
-       "$H$), the measurement is a star, as for MiniLM with 16 sentences of 32 tokens",
-       "is *one CPU thread* of the record's machine")
+@claim(
+    "where a case was recorded (one worker and five products: seconds with $G$, memory with "
+    "$H$), the measurement is a star, as for MiniLM with 16 sentences of 32 tokens",
+    "is *one CPU thread* of the record's machine",
+)
 def minilm_with_16_sentences_was_recorded(fitted, unseen, SHAPES, document):
     known = [c for c in fitted + unseen if c.shape == SHAPES["MiniLM"] and c.batch == 16]
     assert [c.tokens for c in known] == [32]
     assert "one thread" in document["device"]
 
 
-@claim("In a ring each of $W$ workers sends $2(W-1)/W$ of the vector for one sum",
-       "*One machine* assumes 4 GB a second between its processes")
+@claim(
+    "In a ring each of $W$ workers sends $2(W-1)/W$ of the vector for one sum",
+    "*One machine* assumes 4 GB a second between its processes",
+)
 def a_ring_sends_almost_twice_the_vector(all_reduce_seconds, NETWORKS):
     for W in (2, 5, 16):
         near(all_reduce_seconds(10**6, W, 10.0), 2 * (W - 1) / W * 1e5, relative=1e-12)
@@ -102,8 +126,10 @@ def a_ring_sends_almost_twice_the_vector(all_reduce_seconds, NETWORKS):
         near(NETWORKS[name], bits * 1e9 / 8)
 
 
-@claim("Five: their efficiency is 54 %, and half of every worker is lost with six",
-       "ten sums of a vector cost the same five seconds each")
+@claim(
+    "Five: their efficiency is 54 %, and half of every worker is lost with six",
+    "ten sums of a vector cost the same five seconds each",
+)
 def five_workers_are_the_most(step_seconds, base, all_reduce_seconds, vector_bytes, NETWORKS):
     gain = speeds(step_seconds, base, "1 Gbit/s")
     near(gain[5] / 5, 0.54, absolute=0.005)
@@ -112,10 +138,12 @@ def five_workers_are_the_most(step_seconds, base, all_reduce_seconds, vector_byt
     between(all_reduce_seconds(vector_bytes(base.parameters), 5, NETWORKS["1 Gbit/s"]), 4.5, 5.7)
 
 
-@claim("One with $G$ costs 4/3 gradients in multiplications and about 1.5 in seconds",
-       "Ten products and their gradient cost 15 to 20 gradients where there is work to do, and "
-       "nearly 30 where model and batch are so small that calls and vectors weigh",
-       "the losses that the line search tries come on top, a third of a gradient each")
+@claim(
+    "One with $G$ costs 4/3 gradients in multiplications and about 1.5 in seconds",
+    "Ten products and their gradient cost 15 to 20 gradients where there is work to do, and "
+    "nearly 30 where model and batch are so small that calls and vectors weigh",
+    "the losses that the line search tries come on top, a third of a gradient each",
+)
 def ten_products_cost_15_to_30_gradients(machine, fitted, unseen, SHAPES):
     ratios = sorted(c.seconds["Gv"][1] / c.seconds["gradient"][1] for c in fitted + unseen)
     near(ratios[len(ratios) // 2], 1.5, absolute=0.05)
@@ -128,8 +156,11 @@ def ten_products_cost_15_to_30_gradients(machine, fitted, unseen, SHAPES):
     between(cost["BERT-tiny"], 26, 30)
 
 
-@claim("**Twice the tokens** cost about twice, less where calls and vectors weigh and a little "
-       "more for long texts", "Memory grows more slowly at first: the vectors do not grow at all")
+@claim(
+    "**Twice the tokens** cost about twice, less where calls and vectors weigh and a little "
+    "more for long texts",
+    "Memory grows more slowly at first: the vectors do not grow at all",
+)
 def twice_the_tokens_cost_about_twice(step, held, shape):
     ratio = {T: step[2 * T] / step[T] for T in (8, 64, 256)}
     between(ratio[64], 1.85, 2.05)
@@ -138,10 +169,11 @@ def twice_the_tokens_cost_about_twice(step, held, shape):
     assert shape.memory("cg Gv", 16, 8)["vectors"] == shape.memory("cg Gv", 16, 512)["vectors"]
 
 
-@claim("of 32 sentences the slowest of nine workers still has four",
-       "At 1 Gbit/s sixteen workers are about four times as fast as one, at 100 Gbit/s eleven "
-       "times",
-       "so there four workers are 2.5 times as fast")
+@claim(
+    "of 32 sentences the slowest of nine workers still has four",
+    "At 1 Gbit/s sixteen workers are about four times as fast as one, at 100 Gbit/s eleven times",
+    "so there four workers are 2.5 times as fast",
+)
 def sixteen_workers_are_four_times_as_fast(step_seconds, base, faster):
     assert math.ceil(32 / 9) == 4
     slow, quick = (speeds(step_seconds, base, f"{n} Gbit/s") for n in (1, 100))
@@ -152,8 +184,10 @@ def sixteen_workers_are_four_times_as_fast(step_seconds, base, faster):
     assert sum(step_seconds(base, 32, 128, 10, "Gv", 1, "1 Gbit/s")) > 100
 
 
-@claim("**Four machines** do not take 25 of your 100 seconds but 78: ten sums of five seconds each "
-       "come on top")
+@claim(
+    "**Four machines** do not take 25 of your 100 seconds but 78: ten sums of five seconds each "
+    "come on top"
+)
 def four_machines_take_78_seconds(sent):
     near(sent, 5.25, absolute=0.05)
     near(25 + 10 * sent, 78, absolute=0.6)
@@ -196,8 +230,10 @@ def twenty_vectors_have_their_price(SHAPES, vector_bytes):
     near(20 * vector_bytes(SHAPES["GPT-3"].parameters) / 1e12, 14, absolute=0.05)
 
 
-@claim("of all 22.7 million weights, on 16 reviews, before fine-tuning and after four epochs of "
-       "AdamW", "show the ends of a spectrum of 22.7 million eigenvalues")
+@claim(
+    "of all 22.7 million weights, on 16 reviews, before fine-tuning and after four epochs of AdamW",
+    "show the ends of a spectrum of 22.7 million eigenvalues",
+)
 def the_whole_spectrum_was_recorded(spectrum, spectra, SHAPES):
     assert set(spectra) == {("H", 0), ("G", 0), ("H", 4), ("G", 4)}
     assert "16 reviews" in spectrum["about"] and "20 products" in spectrum["about"]
@@ -207,10 +243,13 @@ def the_whole_spectrum_was_recorded(spectrum, spectra, SHAPES):
         near(sum(r["weights"]), 1.0, relative=1e-3)
 
 
-@claim("**$G$ has sixteen eigenvalues that are not zero.** Sixteen reviews with two labels give it "
-       "a rank of at most 16", "after 18 steps the space is mapped into itself and it stops",
-       "In 32-bit floats 0 comes twice, once as a Ritz value just below zero",
-       "$H$ indefinite, $G$ of rank 16 for sixteen reviews")
+@claim(
+    "**$G$ has sixteen eigenvalues that are not zero.** Sixteen reviews with two labels give it "
+    "a rank of at most 16",
+    "after 18 steps the space is mapped into itself and it stops",
+    "In 32-bit floats 0 comes twice, once as a Ritz value just below zero",
+    "$H$ indefinite, $G$ of rank 16 for sixteen reviews",
+)
 def g_has_rank_16(spectra):
     for epochs in (0, 4):
         values = torch.tensor(spectra["G", epochs]["ritz_values"])
@@ -219,9 +258,11 @@ def g_has_rank_16(spectra):
         assert -1e-3 < float(values[0]) < 0
 
 
-@claim("Before, from −2.7 to 5; after four epochs, from −16 to 68",
-       "A damping of 1 and a λ of 0.5",
-       "together they would have to be more than 16")
+@claim(
+    "Before, from −2.7 to 5; after four epochs, from −16 to 68",
+    "A damping of 1 and a λ of 0.5",
+    "together they would have to be more than 16",
+)
 def h_is_indefinite_and_its_ends_grow(spectra):
     before, after = (spectra["H", epochs]["ritz_values"] for epochs in (0, 4))
     near(before[0], -2.7, absolute=0.05)
@@ -238,10 +279,12 @@ def nearly_all_eigenvalues_are_next_to_nothing(spectra):
         assert float(shares[values.abs() > 0.001 * values.abs().max()].sum()) < 1.05e-3
 
 
-@claim("share 24 sentences as 16 and 8, in float64, and compare with one process that has them all",
-       "The bytes of a product are the vector's and five numbers more from each rank",
-       "one all-reduce of one vector makes a product",
-       "As all ranks then hold the same numbers, bit for bit")
+@claim(
+    "share 24 sentences as 16 and 8, in float64, and compare with one process that has them all",
+    "The bytes of a product are the vector's and five numbers more from each rank",
+    "one all-reduce of one vector makes a product",
+    "As all ranks then hold the same numbers, bit for bit",
+)
 def two_processes_agree_with_one(shared):
     assert shared.shares == [16, 8] and shared.processes == 2
     assert set(shared.differences) == {"loss", "gradient", "Hv", "Gv", "three steps"}
@@ -251,8 +294,9 @@ def two_processes_agree_with_one(shared):
     assert shared.bytes_per_product == 8 * (shared.parameters + 5 * shared.processes)
 
 
-@claim("The predictions are for CPU seconds in 32-bit floats, and measured are wall seconds in 64 "
-       "bits")
+@claim(
+    "The predictions are for CPU seconds in 32-bit floats, and measured are wall seconds in 64 bits"
+)
 def predictions_are_for_32_bits(two_processes, costs, Transformer):
     import inspect
 

@@ -17,8 +17,10 @@ def rows(book, name, *words):
     return found
 
 
-@claim("The verdicts below are computed from the records by this rule",
-       "have measured for fifteen notebooks")
+@claim(
+    "The verdicts below are computed from the records by this rule",
+    "have measured for fifteen notebooks",
+)
 def every_verdict_is_the_rules(BOOK):
     from rlhf_course.claims import verdict
 
@@ -27,9 +29,11 @@ def every_verdict_is_the_rules(BOOK):
         assert judged.verdict == verdict(judged.comparisons) and not judged.missing
 
 
-@claim("Their mean gets Student's 95 % interval",
-       "exceeds in size with a probability of 5 %: 12.7 for two values, 4.30 for three, 2.78 for "
-       "five, 2.26 for ten")
+@claim(
+    "Their mean gets Student's 95 % interval",
+    "exceeds in size with a probability of 5 %: 12.7 for two values, 4.30 for three, 2.78 for "
+    "five, 2.26 for ten",
+)
 def the_factors_are_students():
     from rlhf_course.claims.rule import LEVEL, student
 
@@ -38,9 +42,11 @@ def the_factors_are_students():
         near(student(LEVEL, n - 1), t, relative=2e-3)
 
 
-@claim("no claim of the fourteen won all its comparisons",
-       "claims that *depend*, on the opponent",
-       "those that are *undecided*, where nothing speaks against")
+@claim(
+    "no claim of the fourteen won all its comparisons",
+    "claims that *depend*, on the opponent",
+    "those that are *undecided*, where nothing speaks against",
+)
 def nothing_is_supported_without_an_if(BOOK):
     words = [judged.verdict for judged in BOOK.values()]
     assert sorted(set(words)) == ["depends", "not supported", "undecided"]
@@ -51,13 +57,18 @@ def nothing_is_supported_without_an_if(BOOK):
 def the_predictions_have_the_right_answers(BOOK, nb16):
     from rlhf_course.checking.predictions import find
 
-    for name, of in (("16.adam", "faster than Adam"), ("16.second_order", nb16.SECOND_ORDER),
-                     ("16.cross_validation", nb16.CROSS_VALIDATION)):
+    for name, of in (
+        ("16.adam", "faster than Adam"),
+        ("16.second_order", nb16.SECOND_ORDER),
+        ("16.cross_validation", nb16.CROSS_VALIDATION),
+    ):
         assert find(name).truth == BOOK[of].verdict
-    for name, verdict in (("less overfitting by L1", "depends"),
-                          ("every pre-trained model", "depends"),
-                          ("cost is the obstacle", "depends"),
-                          ("dropout and L2 help little", "not supported")):
+    for name, verdict in (
+        ("less overfitting by L1", "depends"),
+        ("every pre-trained model", "depends"),
+        ("cost is the obstacle", "depends"),
+        ("dropout and L2 help little", "not supported"),
+    ):
         assert BOOK[name].verdict == verdict
 
 
@@ -65,20 +76,24 @@ def the_predictions_have_the_right_answers(BOOK, nb16):
 def every_row_has_a_name_of_its_own(BOOK, nb16):
     for judged in BOOK.values():
         assert len(nb16.scaled(judged)) == len(judged.comparisons)
-    for names in (SPEED, ("less overfitting by second order", "less overfitting by L1"),
-                  ("other regularizers do better", "dropout and L2 help little"),
-                  ("every pre-trained model", "classification, entities, questions",
-                   "λ by cross-validation")):
+    for names in (
+        SPEED,
+        ("less overfitting by second order", "less overfitting by L1"),
+        ("other regularizers do better", "dropout and L2 help little"),
+        ("every pre-trained model", "classification, entities, questions", "λ by cross-validation"),
+    ):
         shown = [nb16.short(c.about) for name in names for c in BOOK[name].comparisons]
         assert len(set(shown)) == len(shown)
         assert max(map(len, shown)) <= 38
 
 
-@claim("AdamW and SGD end about ten times lower on the digits (one decade) and on average twice as "
-       "low on the reviews (0.3 decades), lower in each of the five seeds",
-       "**At equal gradients: than plain gradient descent yes, than mini-batches no.**",
-       "RLHF cannot be told from SGD and is behind Adam by less than a hundredth of a decade, "
-       "under 2 %, which is still beyond chance")
+@claim(
+    "AdamW and SGD end about ten times lower on the digits (one decade) and on average twice as "
+    "low on the reviews (0.3 decades), lower in each of the five seeds",
+    "**At equal gradients: than plain gradient descent yes, than mini-batches no.**",
+    "RLHF cannot be told from SGD and is behind Adam by less than a hundredth of a decade, "
+    "under 2 %, which is still beyond chance",
+)
 def at_equal_gradients_mini_batches_are_ahead(BOOK):
     for name in SPEED:
         (digits,) = rows(BOOK, name, "digits, RLHF, CG", "equal gradients")
@@ -101,35 +116,45 @@ def at_equal_seconds_it_is_another_story(BOOK):
     assert [c.says for c in rows(BOOK, SPEED[0], "CPU seconds")] == ["against", "open"]
 
 
-@claim("**SST-2** is the whole BERT on 400 sentences with 20 % wrong labels",
-       "the top layer, 200 sentences, so many percent wrong, none in sst2",
-       "Nothing here has more than 22.7 million weights")
+@claim(
+    "**SST-2** is the whole BERT on 400 sentences with 20 % wrong labels",
+    "the top layer, 200 sentences, so many percent wrong, none in sst2",
+    "Nothing here has more than 22.7 million weights",
+)
 def the_data_are_as_told():
     from rlhf_course.studies import nb10_sst2, nb12_regularizers
 
     assert nb10_sst2.SENTENCES == 400 and nb10_sst2.NOISE == 0.2
     assert nb12_regularizers.SENTENCES == 200
     assert nb12_regularizers.DATA == {
-        "reviews-0": 0.0, "reviews-20": 0.2, "reviews-40": 0.4, "sst2": 0.0}
+        "reviews-0": 0.0,
+        "reviews-20": 0.2,
+        "reviews-40": 0.4,
+        "sst2": 0.0,
+    }
     h, f, layers = 384, 1536, 6
     layer = 4 * (h * h + h) + 2 * h + 2 * h * f + f + h + 2 * h
     near((30_522 + 512 + 2) * h + 2 * h + layers * layer + h * h + h, 22.7e6, relative=1e-3)
 
 
-@claim("Without a penalty RLHF and AdamW end at losses on the digits that five seeds cannot tell "
-       "apart",
-       "On 100 reviews RLHF ends higher, by a third of a nat",
-       "**By second order alone: no sign of it.**")
+@claim(
+    "Without a penalty RLHF and AdamW end at losses on the digits that five seeds cannot tell "
+    "apart",
+    "On 100 reviews RLHF ends higher, by a third of a nat",
+    "**By second order alone: no sign of it.**",
+)
 def second_order_alone_does_not_regularize(BOOK):
     digits, reviews = BOOK["less overfitting by second order"].comparisons
     assert digits.says == "open" and reviews.says == "against"
     near(reviews.mean, -1 / 3, absolute=0.02)
 
 
-@claim("In the top layer L1 is better than nothing on one set of four, and behind plain AdamW on "
-       "three",
-       "leaves it open with three seeds, for the article's λ and for a tuned one",
-       "L1 towards zero was ahead of no penalty on one set of data and behind AdamW on three")
+@claim(
+    "In the top layer L1 is better than nothing on one set of four, and behind plain AdamW on "
+    "three",
+    "leaves it open with three seeds, for the article's λ and for a tuned one",
+    "L1 towards zero was ahead of no penalty on one set of data and behind AdamW on three",
+)
 def l1_is_ahead_of_nothing_once_and_behind_adamw_three_times(BOOK):
     name = "less overfitting by L1"
     assert [c.says for c in rows(BOOK, name, "without a penalty")].count("for") == 1
@@ -139,8 +164,10 @@ def l1_is_ahead_of_nothing_once_and_behind_adamw_three_times(BOOK):
     assert [(c.says, len(c.benefits)) for c in whole] == [("open", 3), ("open", 3)]
 
 
-@claim("a pull to the pre-trained weights is ahead of L1 on two of the six rows, on SST-2 with the "
-       "whole BERT by a small but steady margin, and behind on none")
+@claim(
+    "a pull to the pre-trained weights is ahead of L1 on two of the six rows, on SST-2 with the "
+    "whole BERT by a small but steady margin, and behind on none"
+)
 def the_pull_to_the_start_is_ahead_twice(BOOK):
     name = "other regularizers do better"
     assert len(said(BOOK, name)) == 6
@@ -157,9 +184,11 @@ def decay_helps_on_all_four_sets(BOOK):
     assert sorted(c.says for c in rows(BOOK, name, "dropout")) == ["against"] * 2 + ["open"] * 2
 
 
-@claim("Six families, as tiny models with random weights (a few thousand) and 12 reviews: the "
-       "products agree with differences of gradients to a millionth, and RLHF steps lower the loss",
-       "One \"against\" among six \"for\" makes *depends*")
+@claim(
+    "Six families, as tiny models with random weights (a few thousand) and 12 reviews: the "
+    "products agree with differences of gradients to a millionth, and RLHF steps lower the loss",
+    'One "against" among six "for" makes *depends*',
+)
 def six_families_and_one_refusal(BOOK):
     from rlhf_course.studies import nb16_models
 
@@ -171,9 +200,11 @@ def six_families_and_one_refusal(BOOK):
     between(max(r["parameters"] for r in found), 1_000, 20_000)
 
 
-@claim("Entities: for the claim on both counts, in all three seeds",
-       "the loss of sentiment falls in two seeds and rises in one; that of questions falls in all "
-       "three, by amounts so different that the interval holds 0")
+@claim(
+    "Entities: for the claim on both counts, in all three seeds",
+    "the loss of sentiment falls in two seeds and rises in one; that of questions falls in all "
+    "three, by amounts so different that the interval holds 0",
+)
 def three_tasks_ran(BOOK):
     name = "classification, entities, questions"
     for c in rows(BOOK, name, "entities"):
@@ -184,9 +215,11 @@ def three_tasks_ran(BOOK):
     assert min(questions.benefits) > 0 and questions.says == "open"
 
 
-@claim("In a logistic regression on 60 rows with wrong labels (no BERT) cross-validation is far "
-       "ahead of next to no penalty",
-       "a single held-out fifth chooses as well as five folds do, as far as ten seeds can tell")
+@claim(
+    "In a logistic regression on 60 rows with wrong labels (no BERT) cross-validation is far "
+    "ahead of next to no penalty",
+    "a single held-out fifth chooses as well as five folds do, as far as ten seeds can tell",
+)
 def cross_validation_beats_none_and_not_one_split(BOOK):
     from rlhf_course.studies import nb16_lambda
 
@@ -196,8 +229,10 @@ def cross_validation_beats_none_and_not_one_split(BOOK):
     assert none.says == "for" and none.mean > 0.5 and split.says == "open"
 
 
-@claim("BERT-base's would need 48 petabytes",
-       "A *product* with it costs little more than two gradients")
+@claim(
+    "BERT-base's would need 48 petabytes",
+    "A *product* with it costs little more than two gradients",
+)
 def the_matrix_is_out_of_reach_and_its_products_are_not(BOOK):
     from rlhf_course.claims.cost import BERT_BASE
 
@@ -207,12 +242,14 @@ def the_matrix_is_out_of_reach_and_its_products_are_not(BOOK):
     between(10 * 10**product.mean, 2, 2.5)
 
 
-@claim("With two classes and 64 samples the solve in sample space (notebook "
-       "[07](07_gauss_newton.ipynb)) costs a quarter to a third of conjugate gradients, to the "
-       "same residual",
-       "(Two rounds of a benchmark make the interval.)",
-       "In training on the digits, with ten classes and 250 samples, one such step costs more than "
-       "the whole budget")
+@claim(
+    "With two classes and 64 samples the solve in sample space (notebook "
+    "[07](07_gauss_newton.ipynb)) costs a quarter to a third of conjugate gradients, to the "
+    "same residual",
+    "(Two rounds of a benchmark make the interval.)",
+    "In training on the digits, with ten classes and 250 samples, one such step costs more than "
+    "the whole budget",
+)
 def cheaper_methods_depend(BOOK):
     name = "cheaper second-order methods"
     solves = rows(BOOK, name, "one solve")
@@ -220,16 +257,17 @@ def cheaper_methods_depend(BOOK):
     for c in solves:
         between(10**-c.mean, 0.22, 0.36)
     assert rows(BOOK, name, "digits")[0].says == "against"
-    (task,) = [t for t in recorded("benchmarks/training.json")["tasks"]
-               if t["name"] == "digits"]
+    (task,) = [t for t in recorded("benchmarks/training.json")["tasks"] if t["name"] == "digits"]
     (method,) = [m for m in task["methods"] if m["method"] == "RLHF, sample space"]
     assert all(run["cost"][1] > task["budget"] for run in method["runs"])
 
 
-@claim("8 bits a weight lose nothing that three seeds could show",
-       "Chosen by size they lose much in two seeds and 0.02, just our limit, in one",
-       "A teacher makes the student's probabilities better, and its accuracy no better that we "
-       "could see")
+@claim(
+    "8 bits a weight lose nothing that three seeds could show",
+    "Chosen by size they lose much in two seeds and 0.02, just our limit, in one",
+    "A teacher makes the student's probabilities better, and its accuracy no better that we "
+    "could see",
+)
 def smaller_models_lose_little(BOOK):
     bits, curvature, size, neurons = BOOK["compression"].comparisons
     near(0.02 - bits.mean, 0, absolute=0.005)
@@ -242,8 +280,10 @@ def smaller_models_lose_little(BOOK):
     assert loss.says == "for" and accuracy.says == "open"
 
 
-@claim("$\\sum|\\theta|$ has no second derivative to put into a Hessian",
-       "its step is off Newton's by most of that step's length, where our limit was a tenth")
+@claim(
+    "$\\sum|\\theta|$ has no second derivative to put into a Hessian",
+    "its step is off Newton's by most of that step's length, where our limit was a tenth",
+)
 def the_sketch_is_off(BOOK):
     from rlhf_course.claims.sketch import CLOSE
 
@@ -253,9 +293,11 @@ def the_sketch_is_off(BOOK):
     between(CLOSE * 10**-step.mean, 0.5, 1.0)
 
 
-@claim("A run here has 40 gradients, the record has 60, and it repeats *one* row of the claim's",
-       "Five of the claims can be tested in seconds",
-       "five seeds and 60 gradients said \"against\"")
+@claim(
+    "A run here has 40 gradients, the record has 60, and it repeats *one* row of the claim's",
+    "Five of the claims can be tested in seconds",
+    'five seeds and 60 gradients said "against"',
+)
 def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
     from rlhf_course.experiments.nb16_retest import BUDGET
     from rlhf_course.studies import nb16_digits
@@ -265,9 +307,11 @@ def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
     assert len(record.benefits) == 5 and record.says == "against"
 
 
-@claim("Against a tuned Adam your seeds will say \"open\" or \"against\"",
-       "Against PyTorch's default learning rate they say \"for\", all of them",
-       "Other seeds, beginning with 30")
+@claim(
+    'Against a tuned Adam your seeds will say "open" or "against"',
+    'Against PyTorch\'s default learning rate they say "for", all of them',
+    "Other seeds, beginning with 30",
+)
 def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
     assert again_rows["faster than Adam, tuned"][1] <= 0
     between(again_rows["faster than Adam, tuned"][0], -0.1, 0.05)
@@ -277,9 +321,11 @@ def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
     assert again_rows["the code sketch"][2] < 0
 
 
-@claim("With some sixty of them about three would be called \"for\" or \"against\" by chance if no "
-       "method differed from any other",
-       "about half of the comparisons train the top layer alone")
+@claim(
+    'With some sixty of them about three would be called "for" or "against" by chance if no '
+    "method differed from any other",
+    "about half of the comparisons train the top layer alone",
+)
 def sixty_comparisons_and_half_of_them_the_top_layer(BOOK, comparisons):
     everything = [(name, c) for name, judged in BOOK.items() for c in judged.comparisons]
     measured = [c for _, c in everything if not c.exact]
@@ -287,6 +333,9 @@ def sixty_comparisons_and_half_of_them_the_top_layer(BOOK, comparisons):
     between(len(measured), 55, 66)
     between(0.05 * len(measured), 2.5, 3.5)
     sets = ("reviews", "sst2")
-    top = [c for name, c in everything
-           if name == "classification, entities, questions" or c.about.startswith(sets)]
+    top = [
+        c
+        for name, c in everything
+        if name == "classification, entities, questions" or c.about.startswith(sets)
+    ]
     between(len(top) / len(everything), 0.4, 0.6)

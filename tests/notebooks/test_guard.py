@@ -8,13 +8,7 @@ import pytest
 from nbformat import v4
 
 from rlhf_course.lab import WIDGET_VIEW
-from tools.notebook_state import (
-    KERNEL,
-    MAX_BYTES,
-    execute,
-    faults,
-    fingerprint,
-)
+from tools.notebook_state import KERNEL, MAX_BYTES, execute, faults, fingerprint
 from tools.notebooks import NOTEBOOKS as FOLDER
 from tools.notebooks import paths_of
 
@@ -36,15 +30,25 @@ def stream(text, name="stdout"):
 
 
 def sound_notebook():
-    notebook = v4.new_notebook(metadata={"kernelspec": KERNEL}, cells=[
-        v4.new_markdown_cell("# Title"),
-        v4.new_code_cell("print(1/2)", execution_count=1,
-                         outputs=[stream("0.5, </div></section>, 1/tmp/2, https://a.b/tmp/c")]),
-        v4.new_code_cell("train(full=True)",
-                         metadata={"tags": ["skip-execution", "nbval-skip"]}),
-        v4.new_code_cell("2", execution_count=2, outputs=[
-            v4.new_output("execute_result", {"text/plain": "2"}, execution_count=2)]),
-    ])
+    notebook = v4.new_notebook(
+        metadata={"kernelspec": KERNEL},
+        cells=[
+            v4.new_markdown_cell("# Title"),
+            v4.new_code_cell(
+                "print(1/2)",
+                execution_count=1,
+                outputs=[stream("0.5, </div></section>, 1/tmp/2, https://a.b/tmp/c")],
+            ),
+            v4.new_code_cell(
+                "train(full=True)", metadata={"tags": ["skip-execution", "nbval-skip"]}
+            ),
+            v4.new_code_cell(
+                "2",
+                execution_count=2,
+                outputs=[v4.new_output("execute_result", {"text/plain": "2"}, execution_count=2)],
+            ),
+        ],
+    )
     notebook.metadata["course"] = {"executed": fingerprint(notebook)}
     return notebook
 
@@ -98,10 +102,16 @@ def skipped_by_one_tool_only(nb):
 
 
 FAULTS = {
-    never_executed: "never executed", wrong_order: "execution counts",
-    executed_twice: "execution counts", stored_error: "ValueError: no",
-    stored_stderr: "stderr", widget_state: "widget state", too_large: "bytes",
-    other_kernel: "my-env", path_in_stream: "absolute path", path_in_html: "absolute path",
+    never_executed: "never executed",
+    wrong_order: "execution counts",
+    executed_twice: "execution counts",
+    stored_error: "ValueError: no",
+    stored_stderr: "stderr",
+    widget_state: "widget state",
+    too_large: "bytes",
+    other_kernel: "my-env",
+    path_in_stream: "absolute path",
+    path_in_html: "absolute path",
     other_code: "not those of this code",
     skipped_by_one_tool_only: "without nbval-skip",
 }
@@ -134,12 +144,19 @@ def test_an_announced_exception_passes(tmp_path):
 def test_execute_saves_a_state_that_the_guard_accepts(tmp_path):
     path = tmp_path / "fresh.ipynb"
     metadata = {"widgets": {}, "kernelspec": KERNEL | {"name": "my-env"}}
-    notebook = v4.new_notebook(metadata=metadata, cells=[
-        v4.new_code_cell("import ipywidgets\nipywidgets.IntSlider(3)", execution_count=8),
-        v4.new_code_cell("raise SystemError", metadata={"tags": ["skip-execution", "nbval-skip"]},
-                         execution_count=9, outputs=[stream("old")]),
-        v4.new_code_cell("from pathlib import Path\nPath('here.txt').write_text('x')"),
-    ])
+    notebook = v4.new_notebook(
+        metadata=metadata,
+        cells=[
+            v4.new_code_cell("import ipywidgets\nipywidgets.IntSlider(3)", execution_count=8),
+            v4.new_code_cell(
+                "raise SystemError",
+                metadata={"tags": ["skip-execution", "nbval-skip"]},
+                execution_count=9,
+                outputs=[stream("old")],
+            ),
+            v4.new_code_cell("from pathlib import Path\nPath('here.txt').write_text('x')"),
+        ],
+    )
     nbformat.write(notebook, path)
     assert faults(path)
 
@@ -157,13 +174,20 @@ def test_execute_saves_a_state_that_the_guard_accepts(tmp_path):
 
 def test_feedback_with_a_picture_is_saved_as_text_and_progress_is_not_the_user_s(tmp_path):
     path = tmp_path / "picture.ipynb"
-    nbformat.write(v4.new_notebook(cells=[
-        v4.new_code_cell("from rlhf_course import check\n"
-                         "from rlhf_course.checking.feedback import almost\n"
-                         "from rlhf_course.checking.picture import Curves"),
-        v4.new_code_cell("almost('Look.', Curves([0, 1], [0.0, 1.0], [1.0, 0.0]))"),
-        v4.new_code_cell("check('00.same_rest', 'AB')"),
-    ]), path)
+    nbformat.write(
+        v4.new_notebook(
+            cells=[
+                v4.new_code_cell(
+                    "from rlhf_course import check\n"
+                    "from rlhf_course.checking.feedback import almost\n"
+                    "from rlhf_course.checking.picture import Curves"
+                ),
+                v4.new_code_cell("almost('Look.', Curves([0, 1], [0.0, 1.0], [1.0, 0.0]))"),
+                v4.new_code_cell("check('00.same_rest', 'AB')"),
+            ]
+        ),
+        path,
+    )
     own = Path(os.environ["RLHF_DATA_DIR"]) / "progress.json"
     before = own.read_bytes() if own.exists() else None
     execute(path)

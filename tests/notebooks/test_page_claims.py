@@ -43,25 +43,42 @@ def page(text, *code):
     return v4.new_notebook(cells=cells)
 
 
-@pytest.mark.parametrize("text", [
-    "The loss falls to 0.62.", "It takes 12 steps.", "There are 1,923,074 weights.",
-    "The norm is $\\|d\\| = 3.5$.", "It rose by 41 %.", "- a point: 0.3 is too much",
-    "Here $3 \\cdot 0.4^2 - 1 = -0.52$.",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The loss falls to 0.62.",
+        "It takes 12 steps.",
+        "There are 1,923,074 weights.",
+        "The norm is $\\|d\\| = 3.5$.",
+        "It rose by 41 %.",
+        "- a point: 0.3 is too much",
+        "Here $3 \\cdot 0.4^2 - 1 = -0.52$.",
+    ],
+)
 def test_a_number_in_prose_wants_a_claim(text):
     assert len(unheld(page(text), [])) == 1
     assert unheld(page(text), [made_up(text)]) == []
 
 
-@pytest.mark.parametrize("text", [
-    "Notebook 06 builds them, and notebooks 05 and 07 use them.", "By (3) and (4) it holds.",
-    "See Nocedal and Wright (2006, section 3.4, eq. 3.30).", "$\\tfrac12 x^2 + \\theta_{12}$",
-    "$$x = 0.62$$", "`x = 0.62`", "In float64 it is exact.", "Exercise 2 asks for it.",
-    "## A heading of 12 words", "Is it 12 or 13?", "It is 0 or 1.",
-    "<details><summary>Hint 1</summary>Take 0.3.</details>",
-    "# References\n\n- A. Author, pages 12 to 34, 1999.",
-    "[06](06_conjugate_gradients.ipynb) has it.",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Notebook 06 builds them, and notebooks 05 and 07 use them.",
+        "By (3) and (4) it holds.",
+        "See Nocedal and Wright (2006, section 3.4, eq. 3.30).",
+        "$\\tfrac12 x^2 + \\theta_{12}$",
+        "$$x = 0.62$$",
+        "`x = 0.62`",
+        "In float64 it is exact.",
+        "Exercise 2 asks for it.",
+        "## A heading of 12 words",
+        "Is it 12 or 13?",
+        "It is 0 or 1.",
+        "<details><summary>Hint 1</summary>Take 0.3.</details>",
+        "# References\n\n- A. Author, pages 12 to 34, 1999.",
+        "[06](06_conjugate_gradients.ipynb) has it.",
+    ],
+)
 def test_names_formulas_and_questions_want_none(text):
     assert unheld(page(text), []) == []
 
@@ -86,14 +103,20 @@ def test_numbers_have_the_precision_with_which_they_are_written():
     assert numbers("0.62") == [(0.62, 0.005)]
     assert numbers("12") == [(12.0, 0.0)]
     assert sentences("One. Two (2) here: three.\n\n- four\n- five") == [
-        "One.", "Two (2) here: three.", "- four", "- five"]
+        "One.",
+        "Two (2) here: three.",
+        "- four",
+        "- five",
+    ]
 
 
 def test_claims_are_read_in_order_with_what_they_quote(tmp_path):
     path = tmp_path / "claims_97.py"
-    path.write_text("from tools.claims import claim\n\n"
-                    "@claim('b', 'c')\ndef second(x):\n    pass\n\n"
-                    "@claim('a')\ndef first():\n    pass\n\ndef helper():\n    pass\n")
+    path.write_text(
+        "from tools.claims import claim\n\n"
+        "@claim('b', 'c')\ndef second(x):\n    pass\n\n"
+        "@claim('a')\ndef first():\n    pass\n\ndef helper():\n    pass\n"
+    )
     found = claims._read(path)
     assert [(c.name, c.sentences) for c in found] == [("second", ("b", "c")), ("first", ("a",))]
     claims.run(path, "second", {"x": 1})
@@ -120,18 +143,29 @@ def test_near_and_between_say_what_was_expected():
 
 def test_the_page_rules_see_plumbing_booleans_and_asserts():
     long = "\n".join(f"x{i} = {i}" for i in range(40))
-    notebook = v4.new_notebook(cells=[
-        v4.new_markdown_cell("## One"),
-        v4.new_code_cell(long),
-        v4.new_code_cell("panel = Panel(f, [slider('a', 'a', low=0, high=1, step=1, value=0)])"),
-        v4.new_code_cell("print(a > b)", outputs=[v4.new_output("stream", text="above: True\n")]),
-        v4.new_code_cell("assert a\nassert b"),
-        v4.new_code_cell("print(table)", outputs=[v4.new_output("stream", text="1\n" * 12)]),
-        v4.new_markdown_cell("## Two"),
-        v4.new_code_cell("assert c", outputs=[v4.new_output("stream", text="f(x=True)\n")]),
-    ])
+    notebook = v4.new_notebook(
+        cells=[
+            v4.new_markdown_cell("## One"),
+            v4.new_code_cell(long),
+            v4.new_code_cell(
+                "panel = Panel(f, [slider('a', 'a', low=0, high=1, step=1, value=0)])"
+            ),
+            v4.new_code_cell(
+                "print(a > b)", outputs=[v4.new_output("stream", text="above: True\n")]
+            ),
+            v4.new_code_cell("assert a\nassert b"),
+            v4.new_code_cell("print(table)", outputs=[v4.new_output("stream", text="1\n" * 12)]),
+            v4.new_markdown_cell("## Two"),
+            v4.new_code_cell("assert c", outputs=[v4.new_output("stream", text="f(x=True)\n")]),
+        ]
+    )
     found = page_faults(notebook)
     for word in (
-            "40 lines", "builds Panel", "prints True or False", "an assert beside", "12 lines"):
+        "40 lines",
+        "builds Panel",
+        "prints True or False",
+        "an assert beside",
+        "12 lines",
+    ):
         assert sum(word in fault for fault in found) == 1, (word, found)
     assert len(found) == 5

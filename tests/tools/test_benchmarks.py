@@ -56,9 +56,7 @@ def measured():
 @pytest.fixture(scope="module")
 def trained():
     wrong = Method("wrong", lambda named, value: None, "lr", METHOD["AdamW"].grid)
-    return run_training(
-        fast=True, methods=[METHOD["RLHF, CG"], wrong, METHOD["AdamW"]], say=quiet
-    )
+    return run_training(fast=True, methods=[METHOD["RLHF, CG"], wrong, METHOD["AdamW"]], say=quiet)
 
 
 def entries(results):
@@ -105,16 +103,26 @@ def test_own_results_are_right_and_wrong_ones_are_called_wrong(measured):
 @pytest.mark.parametrize("name", ["tiny-mlp", "tiny-bert"])
 def test_a_peer_is_right_or_missing(name):
     found = products.run_problem(
-        name, ("Hv", "Gv", "solve"), device="cpu", rounds=1, products=1, memory=False, say=quiet,
-        contenders=[c for c in CONTENDERS if c.package], timing=[CPU_1],
-    )  # fmt: skip
+        name,
+        ("Hv", "Gv", "solve"),
+        device="cpu",
+        rounds=1,
+        products=1,
+        memory=False,
+        say=quiet,
+        contenders=[c for c in CONTENDERS if c.package],
+        timing=[CPU_1],
+    )
     assert len(found["results"]) == len([c for c in CONTENDERS if c.package])
     for e in found["results"]:
         if e["error"]:
             assert e["error"].startswith("ModuleNotFoundError"), e
         # Its nested forward mode is wrong through LayerNorm, which the MLP does not have.
-        elif not (name == "tiny-bert" and e["contender"].startswith("curvlinops")
-                  and e["quantity"] == "Hv"):  # fmt: skip
+        elif not (
+            name == "tiny-bert"
+            and e["contender"].startswith("curvlinops")
+            and e["quantity"] == "Hv"
+        ):
             assert not e["wrong"], e
 
 
@@ -134,9 +142,16 @@ def test_the_truth_agrees_with_double_backward(name):
 def test_a_low_precision_forward_stays_near_the_float32_one():
     problem = problems.load("toy-bf16")
     found = products.run_problem(
-        "toy-bf16", ("Hv", "Gv"), device="cpu", rounds=1, products=1, memory=False, say=quiet,
-        contenders=[c for c in CONTENDERS if c.name == "rlhf_lib, graph kept"], timing=[CPU_1],
-    )  # fmt: skip
+        "toy-bf16",
+        ("Hv", "Gv"),
+        device="cpu",
+        rounds=1,
+        products=1,
+        memory=False,
+        say=quiet,
+        contenders=[c for c in CONTENDERS if c.name == "rlhf_lib, graph kept"],
+        timing=[CPU_1],
+    )
     assert problem.params[0].dtype == torch.float32 and "bfloat16" in problem.title
     for e in found["results"]:
         assert e["error"] is None and not e["wrong"]
@@ -145,8 +160,11 @@ def test_a_low_precision_forward_stays_near_the_float32_one():
 
 def test_ratios_are_taken_round_by_round():
     assert summary([1.0, 4.0, 3.0], [1.0, 2.0, 3.0]) == {
-        "seconds": 3.0, "ratio": 1.0, "least": 1.0, "most": 2.0,
-    }  # fmt: skip
+        "seconds": 3.0,
+        "ratio": 1.0,
+        "least": 1.0,
+        "most": 2.0,
+    }
     assert failure(ValueError()) == "ValueError"
     threads = torch.get_num_threads()
     for mode, wanted in zip(modes("cpu"), (1, 2), strict=True):
@@ -248,16 +266,19 @@ def test_the_table_shows_the_numbers_of_the_files(folder, measured):
         ]
         by_quantity = {
             e["quantity"]: e["timings"]["cpu-1"]
-            for e in problem["results"] if e["contender"] == "rlhf_lib, graph kept"
-        }  # fmt: skip
+            for e in problem["results"]
+            if e["contender"] == "rlhf_lib, graph kept"
+        }
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells == [
             "rlhf_lib, graph kept",
             tables.number(by_quantity["Hv"]["product"]["ratio"]),
-            tables.number(by_quantity["Hv"]["set-up + 3 products"]["ratio"]), "–",
+            tables.number(by_quantity["Hv"]["set-up + 3 products"]["ratio"]),
+            "–",
             tables.number(by_quantity["Gv"]["product"]["ratio"]),
-            tables.number(by_quantity["Gv"]["set-up + 3 products"]["ratio"]), "–",
-        ]  # fmt: skip
+            tables.number(by_quantity["Gv"]["set-up + 3 products"]["ratio"]),
+            "–",
+        ]
     text = "\n".join(lines)
     assert "| broken | failed |" in text and "(off by 1e+00)" in text and "(residual" in text
     assert "RuntimeError: no such kernel" in tables.full(*report.read(folder))
@@ -265,9 +286,16 @@ def test_the_table_shows_the_numbers_of_the_files(folder, measured):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(2.149, "2.15"), (15.04, "15.0"), (232.4, "232"), (0.7101, "0.710"), (0, "0.00"),
-     (2e-5, "2.0e-05"), (12345.0, "1.2e+04")],
-)  # fmt: skip
+    [
+        (2.149, "2.15"),
+        (15.04, "15.0"),
+        (232.4, "232"),
+        (0.7101, "0.710"),
+        (0, "0.00"),
+        (2e-5, "2.0e-05"),
+        (12345.0, "1.2e+04"),
+    ],
+)
 def test_numbers_have_three_digits(value, shown):
     assert tables.number(value) == shown
 

@@ -63,19 +63,41 @@ def outcomes(tmp_path_factory):
     notebook = nbformat.v4.new_notebook()
     for count, (printed, stored, _) in enumerate(CASES.values(), start=1):
         output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
-        notebook.cells.append(nbformat.v4.new_code_cell(
-            f"print({printed!r})", execution_count=count, outputs=[output]))
+        notebook.cells.append(
+            nbformat.v4.new_code_cell(
+                f"print({printed!r})", execution_count=count, outputs=[output]
+            )
+        )
     for compare, printed, stored, _ in STATED.values():
         count += 1
         output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
-        notebook.cells.append(nbformat.v4.new_code_cell(
-            f"print({printed!r})", execution_count=count, outputs=[output],
-            metadata={"compare": compare}))
+        notebook.cells.append(
+            nbformat.v4.new_code_cell(
+                f"print({printed!r})",
+                execution_count=count,
+                outputs=[output],
+                metadata={"compare": compare},
+            )
+        )
     nbformat.write(notebook, folder / "cases.ipynb")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env",
-         "--junitxml=report.xml", "--rootdir=.", "-p", "no:cacheprovider", "cases.ipynb"],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval",
+            "--nbval-current-env",
+            "--junitxml=report.xml",
+            "--rootdir=.",
+            "-p",
+            "no:cacheprovider",
+            "cases.ipynb",
+        ],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 1, run.stdout + run.stderr
     cells = ET.parse(folder / "report.xml").getroot().iter("testcase")
     passed = [cell.find("failure") is None for cell in cells]
@@ -124,15 +146,33 @@ def test_claims_run_behind_the_cells_in_their_kernel(tmp_path):
         "    assert near(2 * x, 4) and count == [2]\n\n"
         "@claim('Three is odd')\ndef fails(x):\n    near(x, 3)\n\n"
         "@claim('Three is even')\ndef gone(x):\n    pass\n\n"
-        "@claim('Three is odd')\ndef lost(nothing):\n    pass\n")
+        "@claim('Three is odd')\ndef lost(nothing):\n    pass\n"
+    )
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--rootdir=.", "-rA",
-         "-p", "no:cacheprovider", "--junitxml=report.xml", str(path)],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True,
-        text=True)
-    said = {case.get("name"): "".join(case.find("failure").itertext())
-            if case.find("failure") is not None else ""
-            for case in ET.parse(tmp_path / "report.xml").getroot().iter("testcase")}
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval",
+            "--nbval-current-env",
+            "--rootdir=.",
+            "-rA",
+            "-p",
+            "no:cacheprovider",
+            "--junitxml=report.xml",
+            str(path),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    said = {
+        case.get("name"): "".join(case.find("failure").itertext())
+        if case.find("failure") is not None
+        else ""
+        for case in ET.parse(tmp_path / "report.xml").getroot().iter("testcase")
+    }
     assert said.pop("Cell 0") == said.pop("Cell 1") == said.pop("claim holds") == "", run.stdout
     assert "expected 3 within 0.001 relative" in said.pop("claim fails")
     assert "no longer says: 'Three is even'" in said.pop("claim gone")
@@ -143,8 +183,21 @@ def test_claims_run_behind_the_cells_in_their_kernel(tmp_path):
 def test_only_the_form_with_solutions_is_executed_unless_another_is_named():
     learner = "notebooks/03_saddles_and_damping.ipynb"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--collect-only", "-q",
-         "notebooks", learner], cwd=ROOT, capture_output=True, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval",
+            "--nbval-current-env",
+            "--collect-only",
+            "-q",
+            "notebooks",
+            learner,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     collected = {line.split("::")[0] for line in run.stdout.splitlines() if "::" in line}
     names = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert collected == {f"notebooks/solutions/{name}" for name in names} | {learner}

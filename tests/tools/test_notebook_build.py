@@ -16,6 +16,7 @@ ROOT = notebooks.ROOT
 COMMITTED = notebooks.paths_of([])
 SOURCES = [path for path in COMMITTED if path.parent == notebooks.SOLUTIONS]
 
+
 def ids(paths):
     return [str(path.relative_to(notebooks.NOTEBOOKS)) for path in paths]
 
@@ -120,7 +121,8 @@ def test_a_planned_notebook_is_named_without_a_link(course):
 def test_navigation_between_neighbours():
     there = {row.number for row in SERIES}
     assert course_map.navigation("04", there).startswith(
-        "Previous: [03 Saddles and damping](03_saddles_and_damping.ipynb) · Next: [05 ")
+        "Previous: [03 Saddles and damping](03_saddles_and_damping.ipynb) · Next: [05 "
+    )
     assert course_map.navigation("00", there).startswith("Next: [01 ")
     assert "Next" not in course_map.navigation("16", there)
     assert "planned" not in course_map.course_map(there) + course_map.readme_table(there)
@@ -152,6 +154,7 @@ def spoil_source(edit):
         edit(notebook)
         nbformat.write(notebook, path)
         return path
+
     return spoil
 
 
@@ -163,12 +166,14 @@ def replace(old, new, count=-1):
     def edit(notebook):
         cell = cell_with(notebook, old)
         cell.source = cell.source.replace(old, new, count)
+
     return edit
 
 
 def add(text):
     def edit(notebook):
         notebook.cells[1].source += text
+
     return edit
 
 
@@ -203,8 +208,10 @@ SPOILT = [
     (spoil_source(replace("Hint 3</summary>", "Hint</summary>")), "has the hints [1, 2]"),
     (spoil_source(replace("Exercise 2", "Problem 2")), "it has 1 exercises"),
     (spoil_source(replace("(★★, 10 minutes)", "(hard)")), "begin a cell with"),
-    (spoil_source(replace('check("03.safe_damping"', 'print("03.safe_damping"')),
-     "the check 03.safe_damping is in no exercise"),
+    (
+        spoil_source(replace('check("03.safe_damping"', 'print("03.safe_damping"')),
+        "the check 03.safe_damping is in no exercise",
+    ),
     (spoil_source(replace('check("03.escape"', 'print("03.escape"')), "is a goal of its panel"),
     (spoil_source(replace('"03.safe_damping"', '"03.safe"')), "03.safe, which is no check"),
     (spoil_source(replace(f"{ROW.read} minutes", "some minutes")), "minutes of the table"),
@@ -245,15 +252,20 @@ def test_text_makes_the_same_notebook(path):
 def test_text_without_ids_numbers_the_cells():
     notebook = from_text("%% markdown\n# Title\n\ntext\n%% code tags=a,b\n\nx = 1\n\n\n")
     assert [(c.cell_type, c.id, c.source, dict(c.metadata)) for c in notebook.cells] == [
-        ("markdown", "c00", "# Title\n\ntext", {}), ("code", "c01", "x = 1", {"tags": ["a", "b"]})]
+        ("markdown", "c00", "# Title\n\ntext", {}),
+        ("code", "c01", "x = 1", {"tags": ["a", "b"]}),
+    ]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("# Title\n%% code\n", "line 1: the text should begin"),
-    ("%% markdown\n%% python\n", "line 2: expected"),
-    ("%% code id=a\n%% code id=a\n", "two cells have the id a"),
-    ("%% markdown\nThe end.%% code\n", "line 2: a new line should begin before"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# Title\n%% code\n", "line 1: the text should begin"),
+        ("%% markdown\n%% python\n", "line 2: expected"),
+        ("%% code id=a\n%% code id=a\n", "two cells have the id a"),
+        ("%% markdown\nThe end.%% code\n", "line 2: a new line should begin before"),
+    ],
+)
 def test_text_of_another_form_is_named(text, message):
     with pytest.raises(ValueError, match=message):
         from_text(text)
@@ -264,7 +276,8 @@ def test_the_commands_for_text(course, tmp_path, capsys):
     notebooks.main(["build"])
     assert notebooks.main(["totext", "03", str(file)]) == 0
     before = course_build.plain(
-        nbformat.read(course / "solutions" / "03_saddles_and_damping.ipynb", as_version=4))
+        nbformat.read(course / "solutions" / "03_saddles_and_damping.ipynb", as_version=4)
+    )
     assert notebooks.main(["fromtext", "03", str(file)]) == 0
     assert notebooks.main(["build", "03"]) == 0
     after = nbformat.read(course / "solutions" / "03_saddles_and_damping.ipynb", as_version=4)

@@ -40,9 +40,12 @@ def test_pictures_stand_in_rows_of_two():
 def test_figures_of_outputs_become_small_pictures(monkeypatch):
     monkeypatch.setenv("RLHF_PICTURES", "1")
     bundle = line(readout="It rises.")._repr_mimebundle_()
-    notebook = v4.new_notebook(cells=[
-        v4.new_markdown_cell("text"),
-        v4.new_code_cell("f", outputs=[v4.new_output("display_data", bundle)])])
+    notebook = v4.new_notebook(
+        cells=[
+            v4.new_markdown_cell("text"),
+            v4.new_code_cell("f", outputs=[v4.new_output("display_data", bundle)]),
+        ]
+    )
     assert pictures.put_pictures(notebook) == 1
     data = notebook.cells[1].outputs[0].data
     image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
@@ -53,8 +56,9 @@ def test_figures_of_outputs_become_small_pictures(monkeypatch):
 
 
 def test_without_a_chromium_nothing_is_drawn_and_it_is_said(monkeypatch):
-    notebook = v4.new_notebook(cells=[v4.new_code_cell(
-        "f", outputs=[v4.new_output("display_data", {FIGURES_MIME: []})])])
+    notebook = v4.new_notebook(
+        cells=[v4.new_code_cell("f", outputs=[v4.new_output("display_data", {FIGURES_MIME: []})])]
+    )
     monkeypatch.setattr(pictures, "find_chromium", lambda: None)
     with pytest.raises(RuntimeError, match="drawn by a Chromium"):
         pictures.put_pictures(notebook)
@@ -85,10 +89,18 @@ def test_the_page_is_asked_and_what_it_sends_is_kept(tmp_path, monkeypatch):
 
 def outputs(model_id="abc"):
     view = {WIDGET_VIEW: {"model_id": model_id}}
-    return v4.new_notebook(cells=[v4.new_code_cell("p", outputs=[
-        v4.new_output("display_data", view | {"text/plain": "Panel: P"}),
-        v4.new_output("display_data", dict(view)),
-        v4.new_output("stream", text="x")])])
+    return v4.new_notebook(
+        cells=[
+            v4.new_code_cell(
+                "p",
+                outputs=[
+                    v4.new_output("display_data", view | {"text/plain": "Panel: P"}),
+                    v4.new_output("display_data", dict(view)),
+                    v4.new_output("stream", text="x"),
+                ],
+            )
+        ]
+    )
 
 
 def test_a_saved_notebook_gets_the_pictures_of_its_widgets(tmp_path):
@@ -119,6 +131,7 @@ def test_the_server_s_contents_put_pictures_in_and_leave_dead_widgets_out(tmp_pa
 
     async def through():
         from pathlib import Path
+
         (Path(contents._pictures.name) / "abc.png").write_bytes(png())
         await contents.save({"type": "notebook", "format": "json", "content": outputs()}, "a.ipynb")
         opened = await contents.get("a.ipynb")
@@ -131,6 +144,7 @@ def test_the_server_s_contents_put_pictures_in_and_leave_dead_widgets_out(tmp_pa
     def answer(value):
         async def has_kernel(path):
             return value
+
         return has_kernel
 
     opened, alive = asyncio.run(through())

@@ -13,10 +13,14 @@ pytestmark = pytest.mark.long
 def notebook(tmp_path):
     """A cell that gives the same everywhere, and one that depends on the path."""
     cells = [
-        v4.new_code_cell("print(2)", execution_count=1,
-                         outputs=[v4.new_output("stream", text="2\n")]),
-        v4.new_code_cell("import os\nprint(os.environ.get('ATEN_CPU_CAPABILITY', 'none'))",
-                         execution_count=2, outputs=[v4.new_output("stream", text="none\n")]),
+        v4.new_code_cell(
+            "print(2)", execution_count=1, outputs=[v4.new_output("stream", text="2\n")]
+        ),
+        v4.new_code_cell(
+            "import os\nprint(os.environ.get('ATEN_CPU_CAPABILITY', 'none'))",
+            execution_count=2,
+            outputs=[v4.new_output("stream", text="none\n")],
+        ),
     ]
     path = tmp_path / "made_up.ipynb"
     nbformat.write(v4.new_notebook(cells=cells), path)

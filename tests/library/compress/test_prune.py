@@ -20,13 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rlhf_lib.compress import (
-    keep_masks,
-    make_permanent,
-    optimal_brain_surgeon,
-    prune,
-    sparsity,
-)
+from rlhf_lib.compress import keep_masks, make_permanent, optimal_brain_surgeon, prune, sparsity
 from rlhf_lib.compress.saliency import saliencies
 from rlhf_lib.compress.surgeon import input_second_moments, layer_surgery
 from rlhf_lib.compress.units import find_units, gate_saliencies
@@ -141,9 +135,13 @@ def test_obd_on_a_quadratic_is_half_the_true_diagonal_times_the_square():
     close(got, expected)
     # Products with random signs have other rows' entries as noise: many of them come near.
     many = saliencies(
-        weight_modules(net), "obd", task, curvature="hessian", samples=400,
+        weight_modules(net),
+        "obd",
+        task,
+        curvature="hessian",
+        samples=400,
         generator=torch.Generator().manual_seed(0),
-    )["weight"]  # fmt: skip
+    )["weight"]
     assert float((many - expected).abs().max()) < 0.15 * float(expected.max())
 
 
@@ -286,10 +284,16 @@ def test_units_of_distilbert_and_roberta_go_too():
         distil = DistilBertForSequenceClassification(
             DistilBertConfig(dim=8, n_layers=2, n_heads=4, hidden_dim=16, **small)
         )
-        roberta = RobertaForSequenceClassification(RobertaConfig(
-            hidden_size=8, num_hidden_layers=2, num_attention_heads=4, intermediate_size=16,
-            max_position_embeddings=40, **small,
-        ))  # fmt: skip
+        roberta = RobertaForSequenceClassification(
+            RobertaConfig(
+                hidden_size=8,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=16,
+                max_position_embeddings=40,
+                **small,
+            )
+        )
     ids = torch.arange(2, 14).view(2, 6)
     for model in (distil.eval(), roberta.eval()):
         before = sum(p.numel() for p in model.parameters())

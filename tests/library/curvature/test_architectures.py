@@ -27,8 +27,11 @@ class Case:
     def __init__(self, name, task, texts=TEXTS):
         self.task = task
         self.model, self.tokenizer = load_model(
-            task, name, num_labels=3 if task in ("classification", "ner") else None,
-            dtype=torch.float64)
+            task,
+            name,
+            num_labels=3 if task in ("classification", "ner") else None,
+            dtype=torch.float64,
+        )
         self.params = list(self.model.parameters())
         self.theta = flat(self.params)
         self.encoded = encode(self.tokenizer, texts, max_length=12)
@@ -73,10 +76,16 @@ def case(name, task):
 
 def test_every_family_has_the_tasks_it_should():
     encoders = ["classification", "ner", "qa"]
-    assert {name.removeprefix("tiny-random-"): [t for n, t in CASES if n == name]
-            for name in NAMES} == {
-        "bert": encoders, "distilbert": encoders, "roberta": encoders, "t5": encoders,
-        "modernbert": encoders, "gpt2": [*encoders, "lm"]}  # fmt: skip
+    assert {
+        name.removeprefix("tiny-random-"): [t for n, t in CASES if n == name] for name in NAMES
+    } == {
+        "bert": encoders,
+        "distilbert": encoders,
+        "roberta": encoders,
+        "t5": encoders,
+        "modernbert": encoders,
+        "gpt2": [*encoders, "lm"],
+    }
 
 
 @each
@@ -135,9 +144,9 @@ def test_padding_does_not_change_what_is_said_of_a_text(name, task):
     outputs = found.outputs()
     assert outputs.isfinite().all()
     for i, length in enumerate(lengths.tolist()):
-        alone = {key: value[i:i + 1, :length] for key, value in found.encoded.items()}
+        alone = {key: value[i : i + 1, :length] for key, value in found.encoded.items()}
         expected = found.outputs(encoded=alone)
-        rows = outputs[:, i:i + 1] if task == "qa" else outputs[i:i + 1]
+        rows = outputs[:, i : i + 1] if task == "qa" else outputs[i : i + 1]
         if task != "classification":
             axis = 2 if task == "qa" else 1
             rows = rows.narrow(axis, 0, expected.shape[axis])
@@ -148,8 +157,10 @@ def test_padding_does_not_change_what_is_said_of_a_text(name, task):
 def test_more_padding_changes_neither_loss_nor_gradient(name, task):
     found, wider = case(name, task), Case(name, task)
     pad = {"input_ids": found.tokenizer.pad_token_id}
-    wider.encoded = {key: nn.functional.pad(value, (0, 7), value=pad.get(key, 0))
-                     for key, value in found.encoded.items()}
+    wider.encoded = {
+        key: nn.functional.pad(value, (0, 7), value=pad.get(key, 0))
+        for key, value in found.encoded.items()
+    }
     wider.labels = wider.make_labels()
     for operator in (HessianOperator, GaussNewtonOperator):
         one, other = (operator(c.closure, c.params) for c in (found, wider))
@@ -162,16 +173,20 @@ def test_more_padding_changes_neither_loss_nor_gradient(name, task):
 @each
 def test_one_step_lowers_the_objective_and_keeps_ties(name, task):
     found = Case(name, task)
-    optimizer = RLHFOptimizer(found.model.named_parameters(), lambda_reg=0.01,
-                              regularizer="l2sp", damping=1.0)
+    optimizer = RLHFOptimizer(
+        found.model.named_parameters(), lambda_reg=0.01, regularizer="l2sp", damping=1.0
+    )
     before = optimizer.step(found.closure)
     assert optimizer.record.accepted
     assert found.closure()[0].item() + optimizer.penalty() < before
     if task == "lm":
         assert found.model.lm_head.weight is found.model.transformer.wte.weight
     if name.endswith("t5"):
-        embeddings = [m.weight for m in found.model.modules() if isinstance(m, nn.Embedding)
-                      and len(m.weight) == found.model.config.vocab_size]
+        embeddings = [
+            m.weight
+            for m in found.model.modules()
+            if isinstance(m, nn.Embedding) and len(m.weight) == found.model.config.vocab_size
+        ]
         assert len({id(weight) for weight in embeddings}) == 1
 
 
@@ -264,15 +279,17 @@ def test_the_gradient_counts_a_pad_token_that_is_read(name):
         for h in (1e-5, -2e-5):
             row.add_(h * v)
             values.append(found.closure()[0].item())
-    assert math.isclose((values[0] - values[1]) / 2e-5, float(slope @ direction),
-                        rel_tol=1e-6)
+    assert math.isclose((values[0] - values[1]) / 2e-5, float(slope @ direction), rel_tol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "task", "message"), [
-    ("tiny-random", "lm", "bert has classification, ner, qa, came 'lm'.*decoder such as gpt2"),
-    ("tiny-random-t5", "lm", "t5 has classification, ner, qa, came 'lm'"),
-    ("tiny-random-llama", "qa", "expected one of tiny-random, .*tiny-random-modernbert, came"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "task", "message"),
+    [
+        ("tiny-random", "lm", "bert has classification, ner, qa, came 'lm'.*decoder such as gpt2"),
+        ("tiny-random-t5", "lm", "t5 has classification, ner, qa, came 'lm'"),
+        ("tiny-random-llama", "qa", "expected one of tiny-random, .*tiny-random-modernbert, came"),
+    ],
+)
 def test_what_an_architecture_lacks_is_said(name, task, message):
     with pytest.raises(ValueError, match=message):
         load_model(task, name)
@@ -286,8 +303,10 @@ def test_a_bert_that_was_made_a_decoder_may_predict_the_next_token():
     assert set(tasks_of(config)) == set(TASKS)
 
 
-@pytest.mark.parametrize("name", ["tiny-random-gpt2", "tiny-random-t5", "tiny-random-distilbert",
-                                  "tiny-random-modernbert"])
+@pytest.mark.parametrize(
+    "name",
+    ["tiny-random-gpt2", "tiny-random-t5", "tiny-random-distilbert", "tiny-random-modernbert"],
+)
 def test_cached_layers_of_another_build_are_refused(name):
     with pytest.raises(TypeError, match="train the whole model"):
         CachedTop(load_model("classification", name)[0])

@@ -57,17 +57,25 @@ def test_the_gauss_newton_diagonal_of_a_whole_gpt2():
     close(diagonal, gpt2.gauss_newton().diagonal(), rtol=1e-10)
 
 
-@pytest.mark.parametrize("net", [
-    mlp(3, 5, 3), mlp(3, 6, 4, 3, norm=True),
-    nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.Flatten(),
-                  nn.Linear(4, 3)).double(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "net",
+    [
+        mlp(3, 5, 3),
+        mlp(3, 6, 4, 3, norm=True),
+        nn.Sequential(
+            nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.Flatten(), nn.Linear(4, 3)
+        ).double(),
+    ],
+)
 @pytest.mark.parametrize("sizes", [[10], [5, 3, 2]])
 def test_the_fisher_diagonal_is_the_mean_of_the_samples_squared_gradients(net, sizes):
     parts = list(zip(X.split(sizes), Y.split(sizes), strict=True))
     task = TaskLoss(cross_entropy_on(net), parts)
-    close(empirical_fisher_diagonal(task, list(net.parameters())), fisher_in_a_loop(net, X, Y),
-          rtol=1e-11)  # fmt: skip
+    close(
+        empirical_fisher_diagonal(task, list(net.parameters())),
+        fisher_in_a_loop(net, X, Y),
+        rtol=1e-11,
+    )
 
 
 def test_the_fisher_diagonal_of_tokens_adds_each_samples_tokens_before_it_squares():
@@ -99,10 +107,9 @@ def test_without_outputs_there_are_no_per_sample_gradients():
 def test_hutchinson_is_unbiased_with_the_variance_that_is_stated():
     A, samples, runs = spd(6, condition=20) - 3 * torch.eye(6).double(), 5, 2000
     generator = torch.Generator().manual_seed(0)
-    found = torch.stack([
-        hutchinson_diagonal(HasType(A), samples=samples, generator=generator)
-        for _ in range(runs)
-    ])  # fmt: skip
+    found = torch.stack(
+        [hutchinson_diagonal(HasType(A), samples=samples, generator=generator) for _ in range(runs)]
+    )
     variance = (A.square().sum(1) - A.diagonal() ** 2) / samples
     error = (found.mean(0) - A.diagonal()).abs()
     assert bool((error < 4 * (variance / runs).sqrt()).all())
@@ -158,11 +165,16 @@ def test_martens_formula():
     close(diagonal_preconditioner(diagonal, shift), expected)
 
 
-@pytest.mark.parametrize(("shift", "exponent", "message"), [
-    (0.0, 0.75, "diagonal \\+ shift > 0"), (-2.0, 0.75, "pass the damping as shift"),
-    (1.0, 1.5, "0 <= exponent <= 1"), (1.0, -0.1, "0 <= exponent <= 1"),
-    (math.nan, 0.75, "diagonal \\+ shift > 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shift", "exponent", "message"),
+    [
+        (0.0, 0.75, "diagonal \\+ shift > 0"),
+        (-2.0, 0.75, "pass the damping as shift"),
+        (1.0, 1.5, "0 <= exponent <= 1"),
+        (1.0, -0.1, "0 <= exponent <= 1"),
+        (math.nan, 0.75, "diagonal \\+ shift > 0"),
+    ],
+)
 def test_what_would_not_be_positive_definite_is_refused(shift, exponent, message):
     with pytest.raises(ValueError, match=message):
         diagonal_preconditioner(torch.zeros(3), shift, exponent=exponent)
@@ -193,7 +205,5 @@ def test_the_hessians_diagonal_may_be_estimated_too():
     operator = HessianOperator(cross_entropy_closure(net, X, Y), net.parameters())
     H = operator.dense()
     variance = (H.square().sum(1) - H.diagonal() ** 2) / 400
-    found = hutchinson_diagonal(
-        operator, samples=400, generator=torch.Generator().manual_seed(0)
-    )
+    found = hutchinson_diagonal(operator, samples=400, generator=torch.Generator().manual_seed(0))
     assert bool(((found - H.diagonal()).abs() <= 4.5 * variance.sqrt() + 1e-12).all())

@@ -17,13 +17,15 @@ STEPS = 3
 OPTIMIZERS = {
     "ggn, l2sp": {"regularizer": "l2sp", "lambda_reg": 0.05, "damping": 0.3, "max_iter": 6},
     "hessian, l1": {
-        "curvature": "hessian", "regularizer": "l1", "lambda_reg": 0.02, "damping": 3.0,
-        "max_iter": 5, "keep_graph": False,
+        "curvature": "hessian",
+        "regularizer": "l1",
+        "lambda_reg": 0.02,
+        "damping": 3.0,
+        "max_iter": 5,
+        "keep_graph": False,
     },
-    "proximal": {
-        "regularizer": "group-lasso", "lambda_reg": 0.01, "damping": 0.5, "max_iter": 5,
-    },
-}  # fmt: skip
+    "proximal": {"regularizer": "group-lasso", "lambda_reg": 0.01, "damping": 0.5, "max_iter": 5},
+}
 
 
 def problem(dtype):
@@ -57,9 +59,11 @@ def solved(dtype, group=None, shard=lambda batches: batches):
     params = list(net.parameters())
     found = {}
     for name, kind, keep in (
-        ("Hv", HessianOperator, True), ("Gv", GaussNewtonOperator, True),
-        ("Hv again", HessianOperator, False), ("Gv again", GaussNewtonOperator, False),
-    ):  # fmt: skip
+        ("Hv", HessianOperator, True),
+        ("Gv", GaussNewtonOperator, True),
+        ("Hv again", HessianOperator, False),
+        ("Gv again", GaussNewtonOperator, False),
+    ):
         operator = kind(loss_fn, params, shard(batches), keep_graph=keep, process_group=group)
         found["loss"], found["gradient"] = torch.tensor(operator.loss), operator.gradient
         found[name] = operator @ v
@@ -87,8 +91,11 @@ def agree(ranks, folder):
         found = solved(dtype, ranks, ranks.shard)
         torch.save(found, folder / f"{dtype}-{ranks.rank}.pt")
     last = ranks.size - 1
-    empty = solved(torch.float64, ranks, lambda all_: [] if ranks.rank == last else
-                   all_[ranks.rank :: max(last, 1)])  # fmt: skip
+    empty = solved(
+        torch.float64,
+        ranks,
+        lambda all_: [] if ranks.rank == last else all_[ranks.rank :: max(last, 1)],
+    )
     torch.save(empty, folder / f"empty-{ranks.rank}.pt")
     torch.save(counts(ranks), folder / f"counts-{ranks.rank}.pt")
     torch.save(raised_together(ranks), folder / f"raised-{ranks.rank}.pt")
@@ -139,8 +146,10 @@ def raised_together(ranks):
     before = flatten(p.detach() for p in params)
     attempt("closure", lambda: optimizer.step(fails_on_one, batches=shard))
     raised["unchanged"] = torch.equal(before, flatten(p.detach() for p in params))
-    attempt("not counted", lambda: TaskLoss(
-        loss_fn, shard if ranks.rank else ["no tensor"], process_group=ranks))  # fmt: skip
+    attempt(
+        "not counted",
+        lambda: TaskLoss(loss_fn, shard if ranks.rank else ["no tensor"], process_group=ranks),
+    )
 
     def nan_on_one(batch):
         loss, outputs = loss_fn(batch)
@@ -155,17 +164,17 @@ def raised_together(ranks):
     attempt("other start", lambda: optimizer.step(loss_fn, batches=shard))
     ranks.broadcast(params)
     attempt("after the broadcast", lambda: optimizer.step(loss_fn, batches=shard))
-    attempt("other sizes", lambda: HessianOperator(
-        loss_fn, params[1 + ranks.rank :], shard, process_group=ranks))  # fmt: skip
+    attempt(
+        "other sizes",
+        lambda: HessianOperator(loss_fn, params[1 + ranks.rank :], shard, process_group=ranks),
+    )
     return raised
 
 
 def fail(ranks, how):
     """One product together; in the second one rank 1 dies, hangs or leaves with an error."""
     net, loss_fn, batches, v = problem(torch.float32)
-    operator = HessianOperator(
-        loss_fn, net.parameters(), ranks.shard(batches), process_group=ranks
-    )
+    operator = HessianOperator(loss_fn, net.parameters(), ranks.shard(batches), process_group=ranks)
     v = operator @ v
     if ranks.rank == 1:
         if how == "die":
@@ -186,9 +195,11 @@ def started(how, rank, size, port, timeout, folder):
     output = os.open(folder / f"{how}-{rank}.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 2)
     os.environ |= {
-        "RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
+        "RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-    }  # fmt: skip
+    }
     torch.set_num_threads(1)
     with connect("gloo", timeout=timeout) as ranks:
         if how == "agree":

@@ -51,9 +51,14 @@ def together(request, tmp_path_factory):
             assert process.exitcode == 0, (folder / "agree-0.txt").read_text()
         return 3, folder
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
-        "--nproc-per-node=2", str(FOLDER / "rank_cases.py"), str(folder),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(FOLDER / "rank_cases.py"),
+        str(folder),
+    ]
     done = subprocess.run(
         command, env=os.environ | ALONE, capture_output=True, text=True, timeout=120
     )
@@ -103,9 +108,12 @@ def test_all_ranks_have_the_same_bits(together, name):
 def test_one_all_reduce_for_each_product_and_for_loss_and_gradient_together(together):
     for made in saved(together, "counts"):
         assert made == {
-            "samples": 1, "loss and gradient": 1, "product of HessianOperator": 1,
-            "product of GaussNewtonOperator": 1, "line-search loss": 1,
-        }  # fmt: skip
+            "samples": 1,
+            "loss and gradient": 1,
+            "product of HessianOperator": 1,
+            "product of GaussNewtonOperator": 1,
+            "line-search loss": 1,
+        }
 
 
 def test_an_error_on_one_rank_is_raised_on_all_and_they_go_on(together):
@@ -162,8 +170,11 @@ def alone(monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     for key, value in {
-        "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-    }.items():  # fmt: skip
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }.items():
         monkeypatch.setenv(key, value)
     with connect("gloo", timeout=10) as ranks:
         yield ranks

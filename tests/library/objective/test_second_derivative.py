@@ -27,11 +27,15 @@ OPERATIONS = {
     "attention": (attention, 'scaled_dot_product_flash_attention_for_cpu has no second .*="eager"'),
     "ctc": (ctc, r"ctc_loss has no second derivative .*first derivatives only"),
     "distance": (lambda x: torch.cdist(x.view(4, 3), x.view(4, 3) + 1), r"cdist has no second"),
-    "bag": (lambda x: F.embedding_bag(torch.tensor([[0, 1]]), x.view(4, 3)),
-            r"embedding_bag has no second derivative .*embedding\(\.\.\.\)"),
-    "margin": (lambda x: F.multi_margin_loss(x.view(4, 3), torch.tensor([0, 1, 2, 0])),
-               "multi_margin_loss has no second"),
-}  # fmt: skip
+    "bag": (
+        lambda x: F.embedding_bag(torch.tensor([[0, 1]]), x.view(4, 3)),
+        r"embedding_bag has no second derivative .*embedding\(\.\.\.\)",
+    ),
+    "margin": (
+        lambda x: F.multi_margin_loss(x.view(4, 3), torch.tensor([0, 1, 2, 0])),
+        "multi_margin_loss has no second",
+    ),
+}
 
 
 @both
@@ -119,12 +123,20 @@ def test_frozen_parameters_below_such_a_function_are_a_way_out():
     close(operator.dense(), torch.diag(2 * x.sin().square()), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("the derivative for '_cudnn_rnn_backward' is not implemented. Double backwards is not "
-     "supported for CuDNN RNNs", r"cudnn_rnn has no .*torch\.backends\.cudnn\.flags"),
-    ("torch.compile with aot_autograd does not currently support double backward",
-     r"torch\.compile has no .*_orig_mod"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "the derivative for '_cudnn_rnn_backward' is not implemented. Double backwards is not "
+            "supported for CuDNN RNNs",
+            r"cudnn_rnn has no .*torch\.backends\.cudnn\.flags",
+        ),
+        (
+            "torch.compile with aot_autograd does not currently support double backward",
+            r"torch\.compile has no .*_orig_mod",
+        ),
+    ],
+)
 def test_messages_of_other_machines(text, expected):
     """As PyTorch 2.13 writes them on a GPU, and for compiled functions."""
     assert re.match(expected, explain(RuntimeError(text)))

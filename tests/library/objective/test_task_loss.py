@@ -45,15 +45,20 @@ def test_flatten_and_unflatten_are_inverse_and_assign_is_exact():
     assert torch.equal(flat(params), new)
 
 
-@pytest.mark.parametrize(("params", "message"), [
-    ([], "at least one parameter"),
-    ([torch.zeros(2)], "parameter 0 of shape .2,. is frozen"),
-    ([torch.zeros(2, dtype=torch.complex64, requires_grad=True)], "is complex"),
-    ([torch.eye(2).to_sparse().requires_grad_(True)], "is sparse"),
-    ([torch.zeros(2, requires_grad=True), torch.zeros(2).double().requires_grad_(True)],
-     "one dtype and one device"),
-    ([torch.ones(2, requires_grad=True)] * 2, "appears twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ([], "at least one parameter"),
+        ([torch.zeros(2)], "parameter 0 of shape .2,. is frozen"),
+        ([torch.zeros(2, dtype=torch.complex64, requires_grad=True)], "is complex"),
+        ([torch.eye(2).to_sparse().requires_grad_(True)], "is sparse"),
+        (
+            [torch.zeros(2, requires_grad=True), torch.zeros(2).double().requires_grad_(True)],
+            "one dtype and one device",
+        ),
+        ([torch.ones(2, requires_grad=True)] * 2, "appears twice"),
+    ],
+)
 def test_parameters_that_curvature_cannot_handle_are_refused(params, message):
     with pytest.raises(ValueError, match=message):
         check_params(params)
@@ -214,11 +219,14 @@ def test_a_loss_that_was_detached_is_explained(net):
         TaskLoss(lambda: net(X).sum().detach()).value_and_gradient(list(net.parameters()))
 
 
-@pytest.mark.parametrize(("returned", "error", "message"), [
-    (3.0, TypeError, r"should return \(loss, outputs\) as tensors.*got float"),
-    ((torch.tensor(1.0), "logits"), TypeError, "as tensors"),
-    (torch.ones(3), ValueError, r"scalar loss, got shape \(3,\): take its mean"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (3.0, TypeError, r"should return \(loss, outputs\) as tensors.*got float"),
+        ((torch.tensor(1.0), "logits"), TypeError, "as tensors"),
+        (torch.ones(3), ValueError, r"scalar loss, got shape \(3,\): take its mean"),
+    ],
+)
 def test_what_the_closure_returns_is_checked(returned, error, message):
     with pytest.raises(error, match=message):
         TaskLoss(lambda: returned).value()

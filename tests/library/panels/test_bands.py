@@ -12,8 +12,10 @@ NAN = float("nan")
 def figure(**options):
     return Bands(
         {"score": lambda r: (r.x, r.y, r.low, r.high)},
-        marks={"best": lambda r: r.best}, title="Scores", **options,
-    )  # fmt: skip
+        marks={"best": lambda r: r.best},
+        title="Scores",
+        **options,
+    )
 
 
 def record(x=(1, 2, 3), y=(5, 4, 6), low=(4, 3, 5), high=(6, 5, 7), best=(2, 4)):

@@ -21,7 +21,9 @@ def test_a_chart_draws_series_bands_and_levels():
     xs = torch.linspace(0, 1, 5)
     figure = charts.chart(
         {"train": (xs, xs**2), "validation": (range(5), [1, 2, math.nan, 4, 5])},
-        bands={"train": (xs**2 - 1, xs**2 + 1)}, lines={"coin": 0.693}, x_range=[0, 5],
+        bands={"train": (xs**2 - 1, xs**2 + 1)},
+        lines={"coin": 0.693},
+        x_range=[0, 5],
     )
     named = {t["name"]: t for t in figure.widget.data if t.get("name")}
     assert named["train"]["y"] == pytest.approx([0, 1 / 16, 1 / 4, 9 / 16, 1])
@@ -50,7 +52,8 @@ def test_the_room_on_the_right_grows_with_the_names():
 
 def test_points_have_a_legend_and_texts():
     figure = charts.chart(
-        {"whole": ([1, 2], [3, 4]), "pruned": ([1], [2])}, kind="markers",
+        {"whole": ([1, 2], [3, 4]), "pruned": ([1], [2])},
+        kind="markers",
         labels={"whole": ["fp32", "int8"]},
     )
     assert figure.widget.axes["showlegend"] and labels(figure) == []
@@ -75,8 +78,10 @@ def test_a_ranking_has_a_row_for_each_name_and_levels_from_top_to_bottom():
     assert others["x"] == [0.5, 0.6] and others["y"] == [0, 2] and marked["x"] == [0.42]
     assert others["error_x"]["array"] == pytest.approx([0.2, 0.2])
     assert figure.widget.axes["annotations"][0]["text"] == "coin"
-    assert figure.widget.axes["height"] < charts.ranking(dict.fromkeys(map(str, range(17)), 1.0)
-                                                         ).widget.axes["height"]
+    assert (
+        figure.widget.axes["height"]
+        < charts.ranking(dict.fromkeys(map(str, range(17)), 1.0)).widget.axes["height"]
+    )
 
 
 def test_levels_of_a_logarithmic_ranking_stand_at_the_exponent():
@@ -131,18 +136,35 @@ def test_a_figure_shows_itself_with_its_read_out_and_a_picture_when_asked(monkey
 # -- ticks and colours
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0.001, "0.001"), (1.0, "1"), (1000.0, "1,000"), (10_000.0, "10,000"), (1e5, "10⁵"),
-    (1e-5, "10⁻⁵"), (2e-7, "2·10⁻⁷"), (0.5, "0.5"), (1e-4, "0.0001"), (1e12, "10¹²"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.001, "0.001"),
+        (1.0, "1"),
+        (1000.0, "1,000"),
+        (10_000.0, "10,000"),
+        (1e5, "10⁵"),
+        (1e-5, "10⁻⁵"),
+        (2e-7, "2·10⁻⁷"),
+        (0.5, "0.5"),
+        (1e-4, "0.0001"),
+        (1e12, "10¹²"),
+    ],
+)
 def test_ticks_are_numbers_as_people_write_them(value, text):
     assert tick_text(value) == text
 
 
-@pytest.mark.parametrize(("low", "high", "values"), [
-    (1e-3, 1, [1e-3, 1e-2, 1e-1, 1]), (0.3, 3, [0.5, 1, 2]), (1, 10, [1, 2, 5, 10]),
-    (1e-6, 1e6, [1e-6, 1e-4, 1e-2, 1, 1e2, 1e4, 1e6]), (2, 4, [2]),
-])
+@pytest.mark.parametrize(
+    ("low", "high", "values"),
+    [
+        (1e-3, 1, [1e-3, 1e-2, 1e-1, 1]),
+        (0.3, 3, [0.5, 1, 2]),
+        (1, 10, [1, 2, 5, 10]),
+        (1e-6, 1e6, [1e-6, 1e-4, 1e-2, 1, 1e2, 1e4, 1e6]),
+        (2, 4, [2]),
+    ],
+)
 def test_a_logarithmic_axis_has_few_ticks_and_none_outside(low, high, values):
     assert tick_values(low, high) == pytest.approx(values)
 
@@ -167,8 +189,9 @@ def test_every_colour_has_a_partner_in_the_dark_theme():
 
 def contrast(one, other):
     """WCAG 2.1's contrast ratio."""
+
     def luminance(colour):
-        parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

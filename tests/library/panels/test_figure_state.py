@@ -21,7 +21,7 @@ FIGURES = {
     "heat map": lambda: HeatMap(["a"], lambda r: [[1.0]], low=1e-3, high=1.0),
     "bands": lambda: Bands({"loss": lambda r: ((), (), (), ())}, y_log=True),
     "sizes": lambda: Sizes(lambda r: r, floor=1e-8),
-}  # fmt: skip
+}
 
 
 class Browser:

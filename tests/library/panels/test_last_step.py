@@ -22,8 +22,9 @@ def test_the_last_two_steps_that_have_numbers_are_drawn():
     assert drawn(shown) == {"the step before": [], "last step": [(0, 1), (1, 0.5)]}
     shown.draw(records, {})
     assert drawn(shown) == {
-        "the step before": [(0, 1), (1, 0.5)], "last step": [(0, 1), (1, 0.25), (2, 0.1)]
-    }  # fmt: skip
+        "the step before": [(0, 1), (1, 0.5)],
+        "last step": [(0, 1), (1, 0.25), (2, 0.1)],
+    }
 
 
 def test_what_has_no_logarithm_is_left_out_and_the_next_run_begins_empty():

@@ -402,8 +402,9 @@ def test_a_first_state_can_be_given_or_left_out():
         calls.append(lam)
         yield Record(step=0, y=lam)
 
-    given = panel_of(slow, figure=figures.Curves({"y": "y"}),
-                     first=lambda values: [Record(step=0, y=9.0)])
+    given = panel_of(
+        slow, figure=figures.Curves({"y": "y"}), first=lambda values: [Record(step=0, y=9.0)]
+    )
     given.show_first()
     assert given.figures[0].widget.data[0]["y"] == [9.0]
     none = panel_of(slow, figure=figures.Curves({"y": "y"}), first=False)

@@ -74,8 +74,10 @@ def test_prox_minimizes_its_definition(kind, seed, step):
     x = 2 * randn(N, seed=seed)
     z = penalty.prox(x, step)
     for i in range(N):
+
         def objective(y, i=i):
             return (y - float(x[i])) ** 2 / 2 + step * 0.7 * formula(y - float(center[i]))
+
         found = minimize_scalar(objective, bracket=(-3.0, 3.0), tol=1e-12)
         assert objective(float(z[i])) <= found.fun + 1e-12
         assert abs(float(z[i]) - found.x) < 1e-5
@@ -238,28 +240,39 @@ def test_sp_kinds_pull_to_where_the_parameters_were_when_bound(cls):
     assert torch.equal(penalty.gradient().sign(), torch.ones(6, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: L1().value(), "not bound to parameters: pass theta"),
-    (lambda: L2SP().value(randn(3)), "pass center=theta0"),
-    (lambda: L1(weight=-1.0).bind([torch.ones(2)]), "finite weight >= 0, got -1.0"),
-    (lambda: L1().bind([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
-    (lambda: L1(weight=torch.ones(3)).value(torch.ones(2)), r"one weight or \(2,\) of them"),
-    (lambda: PseudoHuber(delta=0.0), "finite delta > 0, got 0.0"),
-    (lambda: ElasticNet(l1_ratio=1.5), "0 <= l1_ratio <= 1, got 1.5"),
-    (lambda: make_regularizer("lasso"), "one of .*'l1'.* got 'lasso'"),
-    (lambda: make_regularizer(3), "got 3"),
-    (lambda: check_lambda(math.inf), "finite lambda_reg"),
-    (lambda: check_lambda(math.nan), "finite lambda_reg"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: L1().value(), "not bound to parameters: pass theta"),
+        (lambda: L2SP().value(randn(3)), "pass center=theta0"),
+        (lambda: L1(weight=-1.0).bind([torch.ones(2)]), "finite weight >= 0, got -1.0"),
+        (lambda: L1().bind([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
+        (lambda: L1(weight=torch.ones(3)).value(torch.ones(2)), r"one weight or \(2,\) of them"),
+        (lambda: PseudoHuber(delta=0.0), "finite delta > 0, got 0.0"),
+        (lambda: ElasticNet(l1_ratio=1.5), "0 <= l1_ratio <= 1, got 1.5"),
+        (lambda: make_regularizer("lasso"), "one of .*'l1'.* got 'lasso'"),
+        (lambda: make_regularizer(3), "got 3"),
+        (lambda: check_lambda(math.inf), "finite lambda_reg"),
+        (lambda: check_lambda(math.nan), "finite lambda_reg"),
+    ],
+)
 def test_mistakes_are_explained(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-@pytest.mark.parametrize(("name", "cls"), [
-    ("l1", L1), ("L2", L2), ("elastic-net", ElasticNet), ("L2-SP", L2SP), ("l1sp", L1SP),
-    ("group-lasso", GroupLasso), ("pseudo-huber", PseudoHuber),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("l1", L1),
+        ("L2", L2),
+        ("elastic-net", ElasticNet),
+        ("L2-SP", L2SP),
+        ("l1sp", L1SP),
+        ("group-lasso", GroupLasso),
+        ("pseudo-huber", PseudoHuber),
+    ],
+)
 def test_kinds_have_names(name, cls):
     assert type(make_regularizer(name)) is cls
     assert make_regularizer(None) is None
@@ -360,8 +373,11 @@ def test_group_derivatives_are_those_of_the_value():
     penalty, theta, v = grouped(center=CENTER), randn(N), randn(N, 2, seed=1)
     close(penalty.gradient(theta), gradient(penalty.value, theta), rtol=1e-13)
     hessian = torch.autograd.functional.hessian(
-        lambda t: sum(0.7 * size**0.5 * (t - CENTER)[IDS == g].norm()
-                      for g, size in enumerate((3, 2, 1))), theta)  # fmt: skip
+        lambda t: sum(
+            0.7 * size**0.5 * (t - CENTER)[IDS == g].norm() for g, size in enumerate((3, 2, 1))
+        ),
+        theta,
+    )
     close(penalty.curvature_product(v, theta), hessian @ v, rtol=1e-12)
     close(penalty.curvature_product(v[:, 0], theta), hessian @ v[:, 0], rtol=1e-12)
     flat_group = torch.where(IDS == 0, CENTER, theta)
@@ -408,7 +424,8 @@ def test_group_subgradient_is_the_shortest_of_all_subgradients(seed):
     radius = 0.7 * 3**0.5
     assert float((found - task)[~away].norm()) <= radius + 1e-14
     assert float(found[~away].norm()) == pytest.approx(
-        max(float(task[~away].norm()) - radius, 0), abs=1e-13)
+        max(float(task[~away].norm()) - radius, 0), abs=1e-13
+    )
 
 
 def test_groups_are_the_rows_of_the_weight_matrices():
@@ -419,8 +436,7 @@ def test_groups_are_the_rows_of_the_weight_matrices():
     assert float(penalty.value()) == pytest.approx(expected, rel=1e-14)
     ones = torch.ones(13, dtype=torch.float64)
     small = penalty.prox(0.1 * ones)
-    assert [p.tolist() for p in small.split([6, 3, 3, 1])] == [
-        [0] * 6, [0.1] * 3, [0] * 3, [0.1]]
+    assert [p.tolist() for p in small.split([6, 3, 3, 1])] == [[0] * 6, [0.1] * 3, [0] * 3, [0.1]]
     with_biases = GroupLasso(net.named_parameters(), weight=2.0, include_all=True)
     biases = float(net[0].bias.detach().abs().sum() + net[2].bias.detach().abs().sum())
     assert float(with_biases.value()) == pytest.approx(expected + 2 * biases, rel=1e-14)
@@ -440,19 +456,22 @@ def test_groups_of_one_entry_are_l1():
     assert not single.curvature_product(task, theta).abs().gt(1e-15).any()
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: GroupLasso().value(randn(3)), "no groups: pass groups="),
-    (lambda: GroupLasso([torch.ones(3)]), "got vectors only: pass groups="),
-    (lambda: grouped().value(randn(3)), r"integers of shape \(3,\), got torch.int64"),
-    (lambda: GroupLasso(groups=torch.ones(3)).value(randn(3)), "integers of shape"),
-    (lambda: GroupLasso(groups=[[0, 1], [1]]).value(randn(3)), "overlap: an entry of group 1"),
-    (lambda: grouped(group_weights=torch.ones(2)).value(randn(N)), "expected 3 group_weights"),
-    (lambda: grouped().prox(randn(N), torch.arange(N) + 1.0), "the step to be constant within"),
-    (lambda: grouped(torch.arange(N)).value(randn(N)), "the weight to be constant within"),
-    (lambda: grouped().curvature(randn(N)), "not diagonal: use curvature_product"),
-    (lambda: grouped().orthant(randn(N), randn(N)), "use the proximal method"),
-    (lambda: grouped().project(randn(N), randn(N)), "use the proximal method"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: GroupLasso().value(randn(3)), "no groups: pass groups="),
+        (lambda: GroupLasso([torch.ones(3)]), "got vectors only: pass groups="),
+        (lambda: grouped().value(randn(3)), r"integers of shape \(3,\), got torch.int64"),
+        (lambda: GroupLasso(groups=torch.ones(3)).value(randn(3)), "integers of shape"),
+        (lambda: GroupLasso(groups=[[0, 1], [1]]).value(randn(3)), "overlap: an entry of group 1"),
+        (lambda: grouped(group_weights=torch.ones(2)).value(randn(N)), "expected 3 group_weights"),
+        (lambda: grouped().prox(randn(N), torch.arange(N) + 1.0), "the step to be constant within"),
+        (lambda: grouped(torch.arange(N)).value(randn(N)), "the weight to be constant within"),
+        (lambda: grouped().curvature(randn(N)), "not diagonal: use curvature_product"),
+        (lambda: grouped().orthant(randn(N), randn(N)), "use the proximal method"),
+        (lambda: grouped().project(randn(N), randn(N)), "use the proximal method"),
+    ],
+)
 def test_mistakes_with_groups_are_explained(call, message):
     with pytest.raises(ValueError, match=message):
         call()

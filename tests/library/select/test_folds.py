@@ -15,15 +15,15 @@ from rlhf_lib.select import stratified_folds
 @given(seed=seeds, folds=st.integers(2, 7), classes=st.integers(1, 5), extra=st.integers(0, 30))
 def test_every_index_is_validated_once_and_classes_are_spread(seed, folds, classes, extra):
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.cat([torch.arange(classes).repeat(folds),
-                        torch.randint(classes, (extra,), generator=generator)])
+    labels = torch.cat(
+        [torch.arange(classes).repeat(folds), torch.randint(classes, (extra,), generator=generator)]
+    )
     labels = labels[torch.randperm(len(labels), generator=generator)]
     found = stratified_folds(labels, folds, seed)
     assert len(found) == folds
     assert torch.equal(torch.cat([v for _, v in found]).sort().values, torch.arange(len(labels)))
     for train, validation in found:
-        assert torch.equal(torch.cat([train, validation]).sort().values,
-                           torch.arange(len(labels)))
+        assert torch.equal(torch.cat([train, validation]).sort().values, torch.arange(len(labels)))
     counts = torch.stack([labels[v].bincount(minlength=classes) for _, v in found])
     assert int((counts.max(0).values - counts.min(0).values).max()) <= 1
     sizes = counts.sum(1)
@@ -52,15 +52,18 @@ def test_it_leaves_the_global_generator_alone():
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("labels, folds, message", [
-    ([0] * 9 + [1] * 3, 4, "class 1 has 3 samples, fewer than the 4 folds"),
-    ([0, 1, 0, 1], 1, "from 2 folds to 4"),
-    (10, 11, "from 2 folds to 10"),
-    (10, 2.0, "2.0"),
-    (1, 2, "at least 2 samples"),
-    ([0.5, 1.0, 2.0], 2, "give the number of samples, 3"),
-    (torch.zeros(4, 2), 2, "shape"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "labels, folds, message",
+    [
+        ([0] * 9 + [1] * 3, 4, "class 1 has 3 samples, fewer than the 4 folds"),
+        ([0, 1, 0, 1], 1, "from 2 folds to 4"),
+        (10, 11, "from 2 folds to 10"),
+        (10, 2.0, "2.0"),
+        (1, 2, "at least 2 samples"),
+        ([0.5, 1.0, 2.0], 2, "give the number of samples, 3"),
+        (torch.zeros(4, 2), 2, "shape"),
+    ],
+)
 def test_what_cannot_be_folded_is_refused(labels, folds, message):
     with pytest.raises(ValueError, match=message):
         stratified_folds(labels, folds)

@@ -53,15 +53,21 @@ def test_ridge_gives_the_scores_of_scikit_learn():
     found = select_lambda(ridge, 60, LAMBDAS, folds=5, seeds=(3,))
     cv = [(t.numpy(), v.numpy()) for t, v in stratified_folds(60, 5, 3)]
     for i, value in enumerate(found.lambdas):
-        scores = cross_val_score(as_sklearn(value, 48), X.numpy(), Y.numpy(), cv=cv,
-                                 scoring="neg_mean_squared_error")
+        scores = cross_val_score(
+            as_sklearn(value, 48), X.numpy(), Y.numpy(), cv=cv, scoring="neg_mean_squared_error"
+        )
         np.testing.assert_allclose(found.rows[i].scores, -scores, rtol=1e-10)
-    grid = GridSearchCV(as_sklearn(1.0, 1), {"alpha": [48 * v for v in LAMBDAS]}, cv=cv,
-                        scoring="neg_mean_squared_error").fit(X.numpy(), Y.numpy())
+    grid = GridSearchCV(
+        as_sklearn(1.0, 1),
+        {"alpha": [48 * v for v in LAMBDAS]},
+        cv=cv,
+        scoring="neg_mean_squared_error",
+    ).fit(X.numpy(), Y.numpy())
     assert found.best_row.mean == pytest.approx(-grid.best_score_, rel=1e-10)
     assert grid.best_params_["alpha"] == pytest.approx(48 * found.best)
-    np.testing.assert_allclose([r.mean for r in found.rows][::-1],
-                               -grid.cv_results_["mean_test_score"], rtol=1e-10)
+    np.testing.assert_allclose(
+        [r.mean for r in found.rows][::-1], -grid.cv_results_["mean_test_score"], rtol=1e-10
+    )
 
 
 def test_standard_error_and_rule_by_hand():
@@ -80,8 +86,10 @@ def test_standard_error_and_rule_by_hand():
 
 
 def test_the_table_of_a_selection_by_hand():
-    paths = (LambdaPath(0, 0, ({"loss": 1.0, "accuracy": 0.6}, {"loss": 2.0, "accuracy": 0.9})),
-             LambdaPath(0, 1, ({"loss": 3.0, "accuracy": 0.8}, {"loss": 1.0, "accuracy": 0.5})))
+    paths = (
+        LambdaPath(0, 0, ({"loss": 1.0, "accuracy": 0.6}, {"loss": 2.0, "accuracy": 0.9})),
+        LambdaPath(0, 1, ({"loss": 3.0, "accuracy": 0.8}, {"loss": 1.0, "accuracy": 0.5})),
+    )
     found = LambdaSelection((2.0, 1.0), paths, 2, 2)
     assert [r.mean for r in found.rows] == [2.0, 1.5]
     assert [r.standard_error for r in found.rows] == pytest.approx([1.0, 0.5])
@@ -119,8 +127,14 @@ def test_paths_go_from_large_to_small_or_start_afresh():
 
 def test_progress_shows_every_path_and_seeds_add_up():
     sizes, labels = [], torch.arange(60) % 2
-    found = select_lambda(ridge, labels, LAMBDAS, folds=3, seeds=(0, 1),
-                          progress=lambda s: sizes.append((s.finished, s.total, s.chosen)))
+    found = select_lambda(
+        ridge,
+        labels,
+        LAMBDAS,
+        folds=3,
+        seeds=(0, 1),
+        progress=lambda s: sizes.append((s.finished, s.total, s.chosen)),
+    )
     assert [s[:2] for s in sizes] == [(k, 6) for k in range(1, 7)]
     assert [(p.seed, p.fold) for p in found.paths] == [(s, k) for s in (0, 1) for k in range(3)]
 
@@ -157,12 +171,21 @@ def test_seeds_may_be_added_and_the_rule_changed_but_nothing_else(tmp_path):
     settings = {"model": "ridge"}
     select_lambda(ridge, 60, LAMBDAS, resume=path, settings=settings)
     calls = []
-    found = select_lambda(partial(ridge, calls=calls), 60, LAMBDAS, resume=path, seeds=(0, 1),
-                          rule="min", settings=settings)
+    found = select_lambda(
+        partial(ridge, calls=calls),
+        60,
+        LAMBDAS,
+        resume=path,
+        seeds=(0, 1),
+        rule="min",
+        settings=settings,
+    )
     assert found.finished == 10 and len(calls) == 5 * len(LAMBDAS)
-    for changed, message in [({"folds": 4}, "folds is 5 there and 4 here"),
-                             ({"warm_start": False}, "warm_start"),
-                             ({"settings": {"model": "lasso"}}, "ridge.*lasso")]:
+    for changed, message in [
+        ({"folds": 4}, "folds is 5 there and 4 here"),
+        ({"warm_start": False}, "warm_start"),
+        ({"settings": {"model": "lasso"}}, "ridge.*lasso"),
+    ]:
         with pytest.raises(ValueError, match=message):
             select_lambda(ridge, 60, LAMBDAS, resume=path, **{"settings": settings} | changed)
     with pytest.raises(ValueError, match="labels is"):
@@ -203,8 +226,12 @@ def test_stop_reaches_workers_between_two_paths(threads):
 
 def test_two_dask_workers_find_the_same(tmp_path):
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
-        local_directory=str(tmp_path))
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+        host="127.0.0.1",
+        local_directory=str(tmp_path),
+    )
     with cluster, distributed.Client(cluster):
         with joblib.parallel_config(backend="dask"):
             found = select_lambda(ridge, 60, LAMBDAS, seeds=(0, 1), workers=None)
@@ -216,8 +243,12 @@ def nested_by_scikit_learn(folds, outer_folds, seed):
     for train, validation in stratified_folds(60, outer_folds, seed):
         inner = [(t.numpy(), v.numpy()) for t, v in stratified_folds(len(train), folds, seed)]
         samples = len(inner[0][0])
-        grid = GridSearchCV(as_sklearn(1.0, 1), {"alpha": [samples * v for v in LAMBDAS]},
-                            cv=inner, scoring="neg_mean_squared_error")
+        grid = GridSearchCV(
+            as_sklearn(1.0, 1),
+            {"alpha": [samples * v for v in LAMBDAS]},
+            cv=inner,
+            scoring="neg_mean_squared_error",
+        )
         grid.fit(X[train].numpy(), Y[train].numpy())
         value = grid.best_params_["alpha"] / samples
         model = as_sklearn(value, len(train)).fit(X[train].numpy(), Y[train].numpy())
@@ -229,8 +260,9 @@ def nested_by_scikit_learn(folds, outer_folds, seed):
 @pytest.mark.parametrize("warm_start", [True, False])
 def test_nested_is_a_search_within_each_outer_fold(warm_start):
     # 4 outer folds and 3 inner ones: every inner training set has 30 samples.
-    found = nested_select_lambda(ridge, 60, LAMBDAS, folds=3, outer_folds=4, seeds=(5,),
-                                 rule="min", warm_start=warm_start)
+    found = nested_select_lambda(
+        ridge, 60, LAMBDAS, folds=3, outer_folds=4, seeds=(5,), rule="min", warm_start=warm_start
+    )
     chosen, inner, scores = nested_by_scikit_learn(3, 4, 5)
     np.testing.assert_allclose(found.chosen, chosen, rtol=1e-10)
     np.testing.assert_allclose(found.scores, scores, rtol=1e-10)
@@ -259,8 +291,9 @@ def test_nested_resumes_and_works_in_parallel(tmp_path, threads):
     next(search)
     search.close()
     calls = []
-    same_again = nested_select_lambda(partial(ridge, calls=calls), 60, LAMBDAS, resume=path,
-                                      **options)
+    same_again = nested_select_lambda(
+        partial(ridge, calls=calls), 60, LAMBDAS, resume=path, **options
+    )
     assert same_again.paths == whole.paths
     assert len({c[1] for c in calls}) == 3 * 4  # three outer folds, each of 3 + 1 paths
     assert nested_select_lambda(ridge, 60, LAMBDAS, workers=2, **options).paths == whole.paths
@@ -268,19 +301,22 @@ def test_nested_resumes_and_works_in_parallel(tmp_path, threads):
         nested_select_lambda(ridge, 60, LAMBDAS, resume=path, rule="min", **options)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"lambdas": [1.0, -0.1]}, "lambda_reg >= 0, got -0.1"),
-    ({"lambdas": [1.0, math.inf]}, "finite"),
-    ({"lambdas": [1.0, 0.1, 1]}, "got 1 more than once"),
-    ({"lambdas": []}, "at least one lambda"),
-    ({"labels_or_n": [0] * 9 + [1] * 4}, "class 1 has 4 samples"),
-    ({"folds": 1}, "from 2 folds"),
-    ({"seeds": ()}, "one seed or more"),
-    ({"seeds": (1, 1)}, "all different"),
-    ({"rule": "2se"}, "out of 1se, min, got '2se'"),
-    ({"fit": lambda *a: [1.0]}, "1 scores for 2 lambdas"),
-    ({"fit": lambda *a: [{"f1": 1.0}] * 2}, "named f1, and metric='loss'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"lambdas": [1.0, -0.1]}, "lambda_reg >= 0, got -0.1"),
+        ({"lambdas": [1.0, math.inf]}, "finite"),
+        ({"lambdas": [1.0, 0.1, 1]}, "got 1 more than once"),
+        ({"lambdas": []}, "at least one lambda"),
+        ({"labels_or_n": [0] * 9 + [1] * 4}, "class 1 has 4 samples"),
+        ({"folds": 1}, "from 2 folds"),
+        ({"seeds": ()}, "one seed or more"),
+        ({"seeds": (1, 1)}, "all different"),
+        ({"rule": "2se"}, "out of 1se, min, got '2se'"),
+        ({"fit": lambda *a: [1.0]}, "1 scores for 2 lambdas"),
+        ({"fit": lambda *a: [{"f1": 1.0}] * 2}, "named f1, and metric='loss'"),
+    ],
+)
 def test_what_cannot_be_searched_is_refused(change, message):
     asked = {"fit": ridge, "labels_or_n": 60, "lambdas": [1.0, 0.1]} | change
     with pytest.raises(ValueError, match=message):

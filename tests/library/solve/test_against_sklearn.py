@@ -64,9 +64,13 @@ def saga(name, l1_ratio, least):
     """[(lambda, its p weights and intercept)], each from the one before."""
     X, y = data(name)
     model = LogisticRegression(
-        l1_ratio=l1_ratio, solver="saga", tol=1e-10, max_iter=100_000, warm_start=True,
+        l1_ratio=l1_ratio,
+        solver="saga",
+        tol=1e-10,
+        max_iter=100_000,
+        warm_start=True,
         random_state=0,
-    )  # fmt: skip
+    )
     found = []
     for lam in path(X, y, l1_ratio, least):
         model.C = 1 / (len(X) * lam)
@@ -90,9 +94,7 @@ def check_path(name, l1_ratio, method, least):
     penalty = ElasticNet(l1_ratio=l1_ratio, weight=weight)
     theta, supports = torch.zeros_like(weight), []
     for lam, reference in saga(name, l1_ratio, least):
-        *_, last = newton(
-            f, theta, regularizer=penalty, lambda_reg=lam, method=method, tol=1e-10
-        )  # fmt: skip
+        *_, last = newton(f, theta, regularizer=penalty, lambda_reg=lam, method=method, tol=1e-10)
         theta = last.theta
         assert last.reason == "converged"
         objective = float(f(reference) + lam * penalty.value(reference))
@@ -135,18 +137,20 @@ def test_all_ten_digits_with_the_exact_multinomial_hessian(l1_ratio):
 
     start = {method: torch.zeros(10 * (p + 1), dtype=torch.float64) for method in METHODS}
     model = LogisticRegression(
-        l1_ratio=l1_ratio, solver="saga", tol=1e-9, max_iter=100_000, warm_start=True,
+        l1_ratio=l1_ratio,
+        solver="saga",
+        tol=1e-9,
+        max_iter=100_000,
+        warm_start=True,
         random_state=0,
-    )  # fmt: skip
+    )
     for lam in np.geomspace(0.15, 0.04, 10):
         model.C = 1 / (n * lam)
         model.fit(X, y)
         reference = torch.tensor(np.column_stack([model.coef_, model.intercept_])).reshape(-1)
         objective = float(f(reference) + lam * penalty.value(reference))
         for method in METHODS:
-            *_, last = newton(
-                f, start[method], regularizer=penalty, lambda_reg=lam, method=method
-            )  # fmt: skip
+            *_, last = newton(f, start[method], regularizer=penalty, lambda_reg=lam, method=method)
             start[method] = last.theta
             assert last.reason == "converged"
             assert last.objective == pytest.approx(objective, rel=1e-9)
@@ -156,8 +160,14 @@ def test_all_ten_digits_with_the_exact_multinomial_hessian(l1_ratio):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_known_value_of_l1_on_breast_cancer(method):
     f, weight = problem(*data("breast-cancer"))
-    *_, last = newton(f, torch.zeros_like(weight), regularizer=L1(weight=weight), lambda_reg=0.01,
-                      method=method, tol=1e-10)  # fmt: skip
+    *_, last = newton(
+        f,
+        torch.zeros_like(weight),
+        regularizer=L1(weight=weight),
+        lambda_reg=0.01,
+        method=method,
+        tol=1e-10,
+    )
     assert last.objective == pytest.approx(0.15930738045800086, rel=1e-13)
     assert last.extra["nonzeros"] == 10 and bool(last.theta[-1] != 0)
     check_kkt(f, weight, 1.0, 0.01, last.theta)
@@ -174,8 +184,14 @@ def test_l2_agrees_with_newton_cg(name, lam):
         model.fit(X, y)
     reference = torch.tensor([*model.coef_[0], *model.intercept_])
     penalty = L2(weight=weight)
-    *_, last = newton(f, torch.zeros_like(weight), regularizer=penalty, lambda_reg=lam,
-                      line_search=True, tol=1e-10)  # fmt: skip
+    *_, last = newton(
+        f,
+        torch.zeros_like(weight),
+        regularizer=penalty,
+        lambda_reg=lam,
+        line_search=True,
+        tol=1e-10,
+    )
     assert last.reason == "converged"
     objective = float(f(reference) + lam * penalty.value(reference))
     assert last.objective == pytest.approx(objective, rel=1e-12)
@@ -193,16 +209,21 @@ def test_lasso_and_elastic_net_agree_with_coordinate_descent(l1_ratio, method):
     for lam in most * np.geomspace(0.8, 1e-3, 10):
         settings = {"fit_intercept": False, "tol": 1e-14, "max_iter": 1_000_000}
         model = (
-            Lasso(lam, **settings) if l1_ratio == 1
+            Lasso(lam, **settings)
+            if l1_ratio == 1
             else SklearnElasticNet(lam, l1_ratio=l1_ratio, **settings)
-        )  # fmt: skip
+        )
         with warnings.catch_warnings():  # a duality gap of 1e-14 is below its rounding
             warnings.simplefilter("ignore", ConvergenceWarning)
             reference = torch.tensor(model.fit(X, targets.numpy()).coef_)
         *_, last = newton(
-            lambda w: 0.5 * (inputs @ w - targets).pow(2).mean(), theta,
-            regularizer=ElasticNet(l1_ratio=l1_ratio), lambda_reg=lam, method=method, tol=1e-10,
-        )  # fmt: skip
+            lambda w: 0.5 * (inputs @ w - targets).pow(2).mean(),
+            theta,
+            regularizer=ElasticNet(l1_ratio=l1_ratio),
+            lambda_reg=lam,
+            method=method,
+            tol=1e-10,
+        )
         theta = last.theta
         assert last.reason == "converged"
         torch.testing.assert_close(theta, reference, rtol=1e-6, atol=1e-9)

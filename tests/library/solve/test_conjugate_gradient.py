@@ -14,9 +14,16 @@ from rlhf_lib.curvature import Shifted
 from rlhf_lib.solve import solve_dense
 
 REASONS = {
-    "converged", "relative_progress", "max_iter", "negative_curvature", "singular", "boundary",
-    "stagnation", "not_finite", "stopped_by_callback",
-}  # fmt: skip
+    "converged",
+    "relative_progress",
+    "max_iter",
+    "negative_curvature",
+    "singular",
+    "boundary",
+    "stagnation",
+    "not_finite",
+    "stopped_by_callback",
+}
 
 
 class Counting:
@@ -76,13 +83,24 @@ def test_iterates_are_those_of_scipy(preconditioned, started):
     x0 = randn(15, seed=2) if started else None
     ours, theirs = [], []
     conjugate_gradient(
-        A, b, x0=x0, preconditioner=M, rtol=0, max_iter=8,
+        A,
+        b,
+        x0=x0,
+        preconditioner=M,
+        rtol=0,
+        max_iter=8,
         callback=lambda i, x: ours.append(x.clone()),
-    )  # fmt: skip
+    )
     scipy_cg(
-        A.numpy(), b.numpy(), x0=x0 if x0 is None else x0.numpy(), rtol=0, atol=0, maxiter=8,
-        M=M if M is None else M.numpy(), callback=lambda x: theirs.append(np.copy(x)),
-    )  # fmt: skip
+        A.numpy(),
+        b.numpy(),
+        x0=x0 if x0 is None else x0.numpy(),
+        rtol=0,
+        atol=0,
+        maxiter=8,
+        M=M if M is None else M.numpy(),
+        callback=lambda x: theirs.append(np.copy(x)),
+    )
     assert len(ours) == len(theirs) == 8
     for a, t in zip(ours, theirs, strict=True):
         close(a, t, rtol=1e-9)
@@ -264,8 +282,12 @@ def test_residuals_whose_square_underflows_end_with_a_reason(scale):
 @few_cases
 @given(seed=seeds, n=st.integers(1, 12), kind=st.integers(0, 3))
 def test_the_reason_is_always_one_of_those_documented(seed, n, kind):
-    A = [spd(n, seed), indefinite(n, n // 2, seed), semidefinite(n, n // 2, seed),
-         randn(n, n, seed=seed)][kind]  # fmt: skip
+    A = [
+        spd(n, seed),
+        indefinite(n, n // 2, seed),
+        semidefinite(n, n // 2, seed),
+        randn(n, n, seed=seed),
+    ][kind]
     found = conjugate_gradient(A, randn(n, seed=seed + 1), rtol=0, max_iter=5 * n + 100)
     assert isinstance(found, CGResult) and found.reason in REASONS
     assert bool(found.x.isfinite().all())
@@ -283,8 +305,9 @@ def trust_region_model(A, b, radius):
         return quadratic(A, b, vectors @ (c / values))
     for _ in range(200):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if float((c / (values + middle)).norm()) > radius else (
-            low, middle)  # fmt: skip
+        low, high = (
+            (middle, high) if float((c / (values + middle)).norm()) > radius else (low, middle)
+        )
     return quadratic(A, b, vectors @ (c / (values + high)))
 
 
@@ -354,14 +377,19 @@ def test_the_radius_counts_from_zero_when_there_is_a_start():
 def test_relative_progress_stops_where_martens_says():
     A, b, xs = spd(60, condition=1e6), randn(60, seed=1), []
     found = conjugate_gradient(
-        A, b, rtol=1e-12, max_iter=1000, progress_tol=5e-4,
+        A,
+        b,
+        rtol=1e-12,
+        max_iter=1000,
+        progress_tol=5e-4,
         callback=lambda i, x: xs.append(x.clone()),
-    )  # fmt: skip
+    )
     q = [0.0] + [quadratic(A, b, x) for x in xs]
     stops = [
-        i for i in range(1, len(q))
+        i
+        for i in range(1, len(q))
         if (k := max(10, i // 10)) < i and q[i] < 0 and (q[i] - q[i - k]) / q[i] < k * 5e-4
-    ]  # fmt: skip
+    ]
     assert found.reason == "relative_progress"
     assert stops == [found.iterations]
     assert found.iterations < conjugate_gradient(A, b, rtol=1e-12, max_iter=1000).iterations
@@ -388,21 +416,26 @@ def test_no_graph_is_built():
     assert not conjugate_gradient(A, randn(4)).x.requires_grad
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"b": randn(3, 3)}, r"b of shape \(n,\), got \(3, 3\)"),
-    ({"b": randn(4)}, r"A of shape \(4, 4\), got \(3, 3\)"),
-    ({"b": torch.tensor([1.0, math.nan, 0.0])}, "b has NaN or infinite entries"),
-    ({"rtol": -1.0}, "expected rtol"),
-    ({"max_iter": -1}, "expected rtol, atol, max_iter >= 0"),
-    ({"radius": 0.0}, "radius > 0"),
-    ({"radius": math.nan}, "radius > 0"),
-    ({"radius": 1.0, "x0": 10 * torch.ones(3).double()}, r"expected \|x0\| <= radius"),
-    ({"radius": 9.0, "x0": torch.ones(3).double(), "preconditioner": torch.ones(3).double()},
-     "drop x0"),
-    ({"rtol": math.nan}, "expected rtol"),
-    ({"x0": randn(4)}, r"expected x0 of b's shape \(3,\), got \(4,\)"),
-    ({"preconditioner": randn(4)}, r"a preconditioner of shape \(3,\) or \(3, 3\), got \(4,\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"b": randn(3, 3)}, r"b of shape \(n,\), got \(3, 3\)"),
+        ({"b": randn(4)}, r"A of shape \(4, 4\), got \(3, 3\)"),
+        ({"b": torch.tensor([1.0, math.nan, 0.0])}, "b has NaN or infinite entries"),
+        ({"rtol": -1.0}, "expected rtol"),
+        ({"max_iter": -1}, "expected rtol, atol, max_iter >= 0"),
+        ({"radius": 0.0}, "radius > 0"),
+        ({"radius": math.nan}, "radius > 0"),
+        ({"radius": 1.0, "x0": 10 * torch.ones(3).double()}, r"expected \|x0\| <= radius"),
+        (
+            {"radius": 9.0, "x0": torch.ones(3).double(), "preconditioner": torch.ones(3).double()},
+            "drop x0",
+        ),
+        ({"rtol": math.nan}, "expected rtol"),
+        ({"x0": randn(4)}, r"expected x0 of b's shape \(3,\), got \(4,\)"),
+        ({"preconditioner": randn(4)}, r"a preconditioner of shape \(3,\) or \(3, 3\), got \(4,\)"),
+    ],
+)
 def test_bad_arguments_are_refused_before_a_product_is_spent(arguments, message):
     class Counted:
         shape, products = (3, 3), 0

@@ -20,12 +20,13 @@ PENALTIES = {
     "elastic-net": lambda: ElasticNet(weight=0.5, l1_ratio=0.7),
     "group-lasso": lambda: GroupLasso(groups=torch.arange(N) // 3, weight=0.4),
     "group-lasso around a centre": lambda: GroupLasso(
-        groups=torch.arange(N) // 3, weight=0.4, center=CENTER),
+        groups=torch.arange(N) // 3, weight=0.4, center=CENTER
+    ),
     "l2": lambda: L2(weight=0.5),
     "pseudo-huber": lambda: PseudoHuber(weight=0.5, delta=0.1),
     "none": lambda: L1(weight=0.0),
     "intercept": lambda: L1(weight=0.5 * (torch.arange(N) > 0)),
-}  # fmt: skip
+}
 every_penalty = pytest.mark.parametrize("kind", PENALTIES)
 
 
@@ -114,8 +115,13 @@ def test_l1_agrees_with_the_smooth_problem_of_positive_and_negative_parts():
         value = float(g @ d + 0.5 * d @ A @ d) + 0.6 * x.sum()
         return value, [*(slope + 0.6), *(0.6 - slope)]
 
-    found = minimize(split, [1.0] * 16, jac=True, bounds=[(0, None)] * 16,
-                     options={"ftol": 1e-16, "gtol": 1e-12, "maxiter": 10_000})  # fmt: skip
+    found = minimize(
+        split,
+        [1.0] * 16,
+        jac=True,
+        bounds=[(0, None)] * 16,
+        options={"ftol": 1e-16, "gtol": 1e-12, "maxiter": 10_000},
+    )
     close(result.point, found.x[:8] - found.x[8:], rtol=1e-6)
     assert int((result.point == 0).sum()) > 0
 
@@ -138,8 +144,14 @@ def test_it_takes_fewer_products_than_the_accelerated_proximal_gradient_method()
 
 def test_projecting_on_the_kink_saves_products_where_the_model_is_flat():
     X, y = randn(15, 40), randn(15, seed=1000)
-    result = proximal_solve(X.T @ X / 15, -X.T @ y / 15, L1(weight=1e-3), torch.zeros(40).double(),
-                            rtol=1e-8, max_iter=5000)  # fmt: skip
+    result = proximal_solve(
+        X.T @ X / 15,
+        -X.T @ y / 15,
+        L1(weight=1e-3),
+        torch.zeros(40).double(),
+        rtol=1e-8,
+        max_iter=5000,
+    )
     assert result.converged and result.iterations < 700  # 1100 without it, FISTA 1700
 
 
@@ -271,11 +283,14 @@ def test_single_precision_will_do():
     close(result.direction, double.direction.float(), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"theta": torch.zeros(3)}, r"one shape \(n,\), got \(12,\) and \(3,\)"),
-    ({"rtol": -1.0}, "rtol, atol >= 0 and max_iter >= 2, got -1.0"),
-    ({"max_iter": 1}, "max_iter >= 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"theta": torch.zeros(3)}, r"one shape \(n,\), got \(12,\) and \(3,\)"),
+        ({"rtol": -1.0}, "rtol, atol >= 0 and max_iter >= 2, got -1.0"),
+        ({"max_iter": 1}, "max_iter >= 2"),
+    ],
+)
 def test_bad_arguments_are_refused(arguments, message):
     given = {"A": spd(N), "gradient": randn(N), "penalty": L1(), "theta": randn(N), **arguments}
     with pytest.raises(ValueError, match=message):

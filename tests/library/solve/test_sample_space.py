@@ -104,9 +104,7 @@ def positions(ids):
     def forward(m, x):
         return m.head((m.words(x) + m.places(ids(x))).tanh().mean(1))
 
-    return Net(
-        forward, words=nn.Embedding(10, 5), places=nn.Embedding(8, 5), head=nn.Linear(5, 3)
-    )
+    return Net(forward, words=nn.Embedding(10, 5), places=nn.Embedding(8, 5), head=nn.Linear(5, 3))
 
 
 def row(x):
@@ -157,83 +155,230 @@ class OwnFunction(torch.autograd.Function):
 PROBLEMS = {
     "mlp": lambda: (Problem(mlp(5, 7, 3), VECTORS), True),
     "mlp with LayerNorm": lambda: (Problem(mlp(5, 7, 4, 3, norm=True), VECTORS), True),
-    "in-place activation": lambda: (Problem(
-        nn.Sequential(nn.Linear(5, 7), nn.ReLU(inplace=True), nn.Linear(7, 3)), VECTORS), True),
-    "a layer used twice": lambda: (Problem(
-        Net(lambda m, x: m.head(m.body(m.body(x).tanh()).tanh()),
-            body=nn.Linear(5, 5), head=nn.Linear(5, 3)), VECTORS), True),
+    "in-place activation": lambda: (
+        Problem(nn.Sequential(nn.Linear(5, 7), nn.ReLU(inplace=True), nn.Linear(7, 3)), VECTORS),
+        True,
+    ),
+    "a layer used twice": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.body(m.body(x).tanh()).tanh()),
+                body=nn.Linear(5, 5),
+                head=nn.Linear(5, 3),
+            ),
+            VECTORS,
+        ),
+        True,
+    ),
     "tied weights": lambda: (Problem(tied(), IDS), True),
     "a row of positions": lambda: (Problem(positions(row), IDS), True),
     "positions before the samples": lambda: (Problem(positions_first(), IDS), False),
     "positions without a batch": lambda: (
-        Problem(positions(lambda x: torch.arange(x.shape[1])), IDS), False),
+        Problem(positions(lambda x: torch.arange(x.shape[1])), IDS),
+        False,
+    ),
     "as many positions as samples": lambda: (
-        Problem(positions(lambda x: torch.arange(x.shape[1])), IDS[:, :N]), False),
-    "one id a sample": lambda: (Problem(
-        Net(lambda m, x: m.head(m.words(x[:, 0])), words=nn.Embedding(10, 5),
-            head=nn.Linear(5, 3)), IDS), True),
-    "padding_idx": lambda: (Problem(
-        Net(lambda m, x: m.head(m.words(x).tanh().mean(1)),
-            words=nn.Embedding(10, 5, padding_idx=0), head=nn.Linear(5, 3)), IDS), True),
-    "span loss": lambda: (Problem(
-        Net(two_heads, body=nn.Linear(5, 4), head=nn.Linear(4, 2)), TOKENS, span), True),
-    "tokens with ignored labels": lambda: (Problem(
-        Net(lambda m, x: m.head(m.body(x).tanh()), body=nn.Linear(5, 4), head=nn.Linear(4, 3)),
-        TOKENS, token_labels), True),
+        Problem(positions(lambda x: torch.arange(x.shape[1])), IDS[:, :N]),
+        False,
+    ),
+    "one id a sample": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.words(x[:, 0])),
+                words=nn.Embedding(10, 5),
+                head=nn.Linear(5, 3),
+            ),
+            IDS,
+        ),
+        True,
+    ),
+    "padding_idx": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.words(x).tanh().mean(1)),
+                words=nn.Embedding(10, 5, padding_idx=0),
+                head=nn.Linear(5, 3),
+            ),
+            IDS,
+        ),
+        True,
+    ),
+    "span loss": lambda: (
+        Problem(Net(two_heads, body=nn.Linear(5, 4), head=nn.Linear(4, 2)), TOKENS, span),
+        True,
+    ),
+    "tokens with ignored labels": lambda: (
+        Problem(
+            Net(lambda m, x: m.head(m.body(x).tanh()), body=nn.Linear(5, 4), head=nn.Linear(4, 3)),
+            TOKENS,
+            token_labels,
+        ),
+        True,
+    ),
     "squared error": lambda: (Problem(mlp(5, 4, 2), VECTORS, squares), True),
-    "outputs of one dimension": lambda: (Problem(
-        Net(lambda m, x: x @ m.w + m.b, w=param(5), b=param(1)), VECTORS, squares), False),
-    "binary cross-entropy": lambda: (Problem(
-        mlp(5, 4, 2), VECTORS,
-        lambda z: F.binary_cross_entropy_with_logits(z, (randn(N, 2) > 0).double())), True),
-    "bare matrices": lambda: (Problem(
-        Net(lambda m, x: torch.addmm(m.c, (x @ m.A + m.b).tanh() * m.s, m.B),
-            A=param(5, 4), b=param(4), s=param(4, seed=1), B=param(4, 3), c=param(3)),
-        VECTORS), True),
-    "bare matrices on tokens": lambda: (Problem(
-        Net(lambda m, x: ((m.s * torch.matmul(x, m.A) + m.b).tanh() @ m.B).sum(1),
-            A=param(5, 4), b=param(4), s=param(4, seed=1), B=param(4, 3)), TOKENS), True),
-    "tokens as rows": lambda: (Problem(
-        Net(lambda m, x: m.head(m.body(x.reshape(-1, 5)).tanh().view(N, 6, -1).mean(1)),
-            body=nn.Linear(5, 4), head=nn.Linear(4, 3)), TOKENS), False),
-    "nothing but tokens as rows": lambda: (Problem(
-        Net(lambda m, x: m.head(m.body(x.reshape(-1, 5)).tanh()).view(N, 6, 3).mean(1),
-            body=nn.Linear(5, 4), head=nn.Linear(4, 3)), TOKENS), False),
-    "convolution": lambda: (Problem(
-        Net(lambda m, x: m.head(m.conv(x).tanh().flatten(1)),
-            conv=nn.Conv2d(2, 3, 3), head=nn.Linear(27, 3)), IMAGES), False),
-    "batch normalization at rest": lambda: (Problem(
-        nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4).eval(), nn.Tanh(), nn.Linear(4, 3)),
-        VECTORS), False),
-    "lstm": lambda: (Problem(
-        Net(lambda m, x: m.head(m.lstm(x)[0][:, -1]),
-            lstm=nn.LSTM(5, 4, batch_first=True), head=nn.Linear(4, 3)), TOKENS), False),
-    "attention module": lambda: (Problem(
-        Net(lambda m, x: m.head(m.attention(x, x, x)[0].mean(1)),
-            attention=nn.MultiheadAttention(5, 1, batch_first=True), head=nn.Linear(5, 3)),
-        TOKENS), False),
-    "temperature": lambda: (Problem(
-        Net(lambda m, x: m.head(x) * m.t.exp(), head=nn.Linear(5, 3), t=param(1)),
-        VECTORS), False),
-    "temperature without dimensions": lambda: (Problem(
-        Net(lambda m, x: m.head(x) * m.t, head=nn.Linear(5, 3),
-            t=nn.Parameter(torch.tensor(0.7))), VECTORS), False),
-    "a computed weight of one row": lambda: (Problem(
-        Net(lambda m, x: F.linear(m.body(x).tanh(), 2 * m.w).expand(N, 2),
-            body=nn.Linear(5, 4), w=param(1, 4)), VECTORS, squares), False),
-    "a weight computed before the samples": lambda: (Problem(
-        Net(lambda m, x: m.head(F.linear(x, 2 * m.w).tanh()),
-            head=nn.Linear(4, 3), w=param(4, 5)), VECTORS), False),
-    "weight normalization": lambda: (Problem(
-        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))), VECTORS), False),
-    "a product of parameters": lambda: (Problem(
-        Net(lambda m, x: x @ (m.A @ m.B), A=param(5, 2), B=param(2, 3)), VECTORS), False),
-    "an unused parameter": lambda: (Problem(
-        Net(lambda m, x: m.head(x), idle=param(3, 2), head=nn.Linear(5, 3)), VECTORS), True),
-    "samples second": lambda: (Problem(
-        Net(lambda m, x: m.head(m.body(x.transpose(0, 1)).tanh().transpose(0, 1).mean(1)),
-            body=nn.Linear(5, 4), head=nn.Linear(4, 3)), TOKENS), False),
-}  # fmt: skip
+    "outputs of one dimension": lambda: (
+        Problem(Net(lambda m, x: x @ m.w + m.b, w=param(5), b=param(1)), VECTORS, squares),
+        False,
+    ),
+    "binary cross-entropy": lambda: (
+        Problem(
+            mlp(5, 4, 2),
+            VECTORS,
+            lambda z: F.binary_cross_entropy_with_logits(z, (randn(N, 2) > 0).double()),
+        ),
+        True,
+    ),
+    "bare matrices": lambda: (
+        Problem(
+            Net(
+                lambda m, x: torch.addmm(m.c, (x @ m.A + m.b).tanh() * m.s, m.B),
+                A=param(5, 4),
+                b=param(4),
+                s=param(4, seed=1),
+                B=param(4, 3),
+                c=param(3),
+            ),
+            VECTORS,
+        ),
+        True,
+    ),
+    "bare matrices on tokens": lambda: (
+        Problem(
+            Net(
+                lambda m, x: ((m.s * torch.matmul(x, m.A) + m.b).tanh() @ m.B).sum(1),
+                A=param(5, 4),
+                b=param(4),
+                s=param(4, seed=1),
+                B=param(4, 3),
+            ),
+            TOKENS,
+        ),
+        True,
+    ),
+    "tokens as rows": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.body(x.reshape(-1, 5)).tanh().view(N, 6, -1).mean(1)),
+                body=nn.Linear(5, 4),
+                head=nn.Linear(4, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+    "nothing but tokens as rows": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.body(x.reshape(-1, 5)).tanh()).view(N, 6, 3).mean(1),
+                body=nn.Linear(5, 4),
+                head=nn.Linear(4, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+    "convolution": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.conv(x).tanh().flatten(1)),
+                conv=nn.Conv2d(2, 3, 3),
+                head=nn.Linear(27, 3),
+            ),
+            IMAGES,
+        ),
+        False,
+    ),
+    "batch normalization at rest": lambda: (
+        Problem(
+            nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4).eval(), nn.Tanh(), nn.Linear(4, 3)),
+            VECTORS,
+        ),
+        False,
+    ),
+    "lstm": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.lstm(x)[0][:, -1]),
+                lstm=nn.LSTM(5, 4, batch_first=True),
+                head=nn.Linear(4, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+    "attention module": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.attention(x, x, x)[0].mean(1)),
+                attention=nn.MultiheadAttention(5, 1, batch_first=True),
+                head=nn.Linear(5, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+    "temperature": lambda: (
+        Problem(Net(lambda m, x: m.head(x) * m.t.exp(), head=nn.Linear(5, 3), t=param(1)), VECTORS),
+        False,
+    ),
+    "temperature without dimensions": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(x) * m.t,
+                head=nn.Linear(5, 3),
+                t=nn.Parameter(torch.tensor(0.7)),
+            ),
+            VECTORS,
+        ),
+        False,
+    ),
+    "a computed weight of one row": lambda: (
+        Problem(
+            Net(
+                lambda m, x: F.linear(m.body(x).tanh(), 2 * m.w).expand(N, 2),
+                body=nn.Linear(5, 4),
+                w=param(1, 4),
+            ),
+            VECTORS,
+            squares,
+        ),
+        False,
+    ),
+    "a weight computed before the samples": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(F.linear(x, 2 * m.w).tanh()),
+                head=nn.Linear(4, 3),
+                w=param(4, 5),
+            ),
+            VECTORS,
+        ),
+        False,
+    ),
+    "weight normalization": lambda: (
+        Problem(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))), VECTORS),
+        False,
+    ),
+    "a product of parameters": lambda: (
+        Problem(Net(lambda m, x: x @ (m.A @ m.B), A=param(5, 2), B=param(2, 3)), VECTORS),
+        False,
+    ),
+    "an unused parameter": lambda: (
+        Problem(Net(lambda m, x: m.head(x), idle=param(3, 2), head=nn.Linear(5, 3)), VECTORS),
+        True,
+    ),
+    "samples second": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.body(x.transpose(0, 1)).tanh().transpose(0, 1).mean(1)),
+                body=nn.Linear(5, 4),
+                head=nn.Linear(4, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+}
 
 
 @pytest.fixture(params=PROBLEMS)
@@ -252,8 +397,9 @@ def diagonals(params, seed=0):
     """The kinds of D: one number, one a parameter, one an entry, and with entries that stay."""
     n = sum(p.numel() for p in params)
     by_entry = 0.1 + randn(n, seed=seed).abs()
-    by_param = torch.cat([torch.full((p.numel(),), 0.5 + i, dtype=torch.float64)
-                          for i, p in enumerate(params)])  # fmt: skip
+    by_param = torch.cat(
+        [torch.full((p.numel(),), 0.5 + i, dtype=torch.float64) for i, p in enumerate(params)]
+    )
     free = randn(n, seed=seed + 1) > 0
     one = torch.tensor(0.3, dtype=torch.float64).expand(n)
     return [one, by_param, by_entry, by_entry * free, by_param * free]
@@ -331,8 +477,14 @@ def test_whole_tiny_gpt2():
 
 
 def test_an_own_function_of_a_parameter_is_not_left_out():
-    problem = Problem(Net(lambda m, x: m.head(OwnFunction.apply(x, m.W).tanh()),
-                          W=param(5, 4), head=nn.Linear(4, 3)), VECTORS)  # fmt: skip
+    problem = Problem(
+        Net(
+            lambda m, x: m.head(OwnFunction.apply(x, m.W).tanh()),
+            W=param(5, 4),
+            head=nn.Linear(4, 3),
+        ),
+        VECTORS,
+    )
     operator = GaussNewtonOperator(problem.closure, problem.params)
     found = sample_space_solve(Shifted(operator, 0.2), -operator.gradient, rtol=1e-9)
     matrix = problem.dense() + 0.2 * torch.eye(len(problem.theta), dtype=torch.float64)
@@ -344,8 +496,10 @@ def test_an_own_function_of_a_parameter_is_not_left_out():
 
 @pytest.mark.parametrize("buffer", [1, 64, 700])
 def test_rows_may_be_formed_in_parts_of_any_size(monkeypatch, buffer):
-    whole = {name: PROBLEMS[name]()[0] for name in ("tied weights", "convolution", "padding_idx",
-                                                    "tokens with ignored labels")}  # fmt: skip
+    whole = {
+        name: PROBLEMS[name]()[0]
+        for name in ("tied weights", "convolution", "padding_idx", "tokens with ignored labels")
+    }
     for problem in whole.values():
         n = len(problem.theta)
         inverse = 0.1 + randn(n).abs()
@@ -427,8 +581,15 @@ def test_it_works_under_no_grad_and_leaves_gradients_alone():
 
 
 @few_cases
-@given(seed=seeds, n=st.integers(1, 6), width=st.integers(1, 6), classes=st.integers(2, 4),
-       shift=st.floats(1e-3, 10), varying=st.booleans(), masked=st.booleans())  # fmt: skip
+@given(
+    seed=seeds,
+    n=st.integers(1, 6),
+    width=st.integers(1, 6),
+    classes=st.integers(2, 4),
+    shift=st.floats(1e-3, 10),
+    varying=st.booleans(),
+    masked=st.booleans(),
+)
 def test_the_dual_solution_is_that_of_conjugate_gradients(
     seed, n, width, classes, shift, varying, masked
 ):
@@ -515,9 +676,9 @@ def test_a_loss_that_is_not_convex_is_refused():
         problem.space()
 
 
-@pytest.mark.parametrize("outputs", [
-    lambda z: z.sum(), lambda z: (z, randn(3, 3)), lambda z: (z, z.new_zeros(())),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "outputs", [lambda z: z.sum(), lambda z: (z, randn(3, 3)), lambda z: (z, z.new_zeros(()))]
+)
 def test_outputs_that_are_not_samples_first_are_refused(outputs):
     net = mlp(5, 4, 3)
 
@@ -611,9 +772,15 @@ def test_a_known_gradient_gives_the_same_solution(offset):
 def test_a_known_gradient_keeps_digits_that_cancellation_loses():
     net = mlp(5, 40, 2, dtype=torch.float32)
     operator = GaussNewtonOperator(
-        cross_entropy_closure(net, *[t.float() if t.is_floating_point() else t for t in (
-            randn(8, 5, seed=1), torch.arange(8) % 2)]), net.parameters()
-    )  # fmt: skip
+        cross_entropy_closure(
+            net,
+            *[
+                t.float() if t.is_floating_point() else t
+                for t in (randn(8, 5, seed=1), torch.arange(8) % 2)
+            ],
+        ),
+        net.parameters(),
+    )
     system, b = Shifted(operator, 1e-5), -operator.gradient
     plain = sample_space_solve(system, b, rtol=0.0, refinements=0)
     known = sample_space_solve(system, b, rtol=0.0, refinements=0, gradient=operator.gradient)

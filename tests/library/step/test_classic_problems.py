@@ -53,9 +53,12 @@ PROBLEMS = {
     "rank-deficient least squares": (rank_deficient, [0.0] * 11),
 }
 MINIMA = {
-    "rosenbrock": 0.0, "rosenbrock in 10 dimensions": 0.0, "beale": 0.0, "powell singular": 0.0,
+    "rosenbrock": 0.0,
+    "rosenbrock in 10 dimensions": 0.0,
+    "beale": 0.0,
+    "powell singular": 0.0,
     "monkey saddle": -27 / 256,
-}  # fmt: skip
+}
 # Where H is indefinite on the way, "newton" walks to the nearest saddle instead.
 INDEFINITE = {"rosenbrock in 10 dimensions", "beale", "monkey saddle"}
 
@@ -77,10 +80,13 @@ def scipys(name, method):
 
     options = {"xtol": 1e-10} if method == "newton-cg" else {"gtol": 1e-8}
     return minimize(
-        lambda x: float(f(torch_of(x))), start, method=method, options={"maxiter": 500, **options},
+        lambda x: float(f(torch_of(x))),
+        start,
+        method=method,
+        options={"maxiter": 500, **options},
         jac=lambda x: gradient(f, torch_of(x)).numpy(),
         hess=lambda x: exact_hessian(f, torch_of(x)).numpy(),
-    )  # fmt: skip
+    )
 
 
 def local_minima(name):
@@ -126,8 +132,7 @@ def test_a_quadratic_takes_one_step():
 
 def test_powells_singular_hessian_makes_convergence_linear():
     norms = [r.grad_norm for r in ours("powell singular", "newton")]
-    assert all(b / a == pytest.approx(8 / 27, rel=1e-3)
-               for a, b in pairwise(norms[5:]))  # fmt: skip
+    assert all(b / a == pytest.approx(8 / 27, rel=1e-3) for a, b in pairwise(norms[5:]))
 
 
 def test_least_squares_without_full_rank_end_at_the_least_norm_solution():

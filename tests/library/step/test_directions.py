@@ -2,14 +2,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from cases import (
-    badly_scaled,
-    classification,
-    close,
-    cross_entropy_closure,
-    mlp,
-    randn,
-)
+from cases import badly_scaled, classification, close, cross_entropy_closure, mlp, randn
 from torch import nn
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator
@@ -61,8 +54,9 @@ def test_the_model_promises_what_the_quadratic_says(net, kind):
     d = found.direction
     A = dense(model, 0.0)
     assert found.quadratic == pytest.approx(float(d @ A @ d), rel=1e-8)
-    kinked = torch.cat([torch.full((p.numel(),), kind is L1 and p.ndim == 2)
-                        for p in net.parameters()])  # fmt: skip
+    kinked = torch.cat(
+        [torch.full((p.numel(),), kind is L1 and p.ndim == 2) for p in net.parameters()]
+    )
     products = model.curvature.products
     for length in (1.0, 0.3, torch.full_like(d, 0.3)):
         path = Path(model, found, length)
@@ -81,8 +75,12 @@ def test_the_model_promises_what_the_quadratic_says(net, kind):
 def test_the_direction_solves_the_damped_system_with_the_penalty_in_it(net):
     model = model_of(net, L2(weight=0.3))
     expected = torch.linalg.solve(dense(model, 0.1), -model.gradient)
-    penalized = torch.cat([torch.full((p.numel(),), 0.3 * (p.ndim == 2), dtype=torch.float64)
-                           for p in net.parameters()])  # fmt: skip
+    penalized = torch.cat(
+        [
+            torch.full((p.numel(),), 0.3 * (p.ndim == 2), dtype=torch.float64)
+            for p in net.parameters()
+        ]
+    )
     close(model.shift, penalized)
     for found in (by_cg(model, 0.1, rtol=1e-13, max_iter=500), by_samples(model, 0.1, rtol=1e-12)):
         assert found.reason == "converged"
@@ -246,11 +244,15 @@ class Doubling:
 def kinds(n):
     weights = 0.5 + randn(n).abs()
     return {
-        "ggn": "ggn", "fisher": "fisher", "hutchinson": "hutchinson", "vector": weights,
-        "matrix": torch.diag(weights), "operator": Doubling(),
+        "ggn": "ggn",
+        "fisher": "fisher",
+        "hutchinson": "hutchinson",
+        "vector": weights,
+        "matrix": torch.diag(weights),
+        "operator": Doubling(),
         "a function that makes a vector": lambda A, shift: weights / (shift + 1),
         "a function that makes a function": lambda A, shift: lambda r: weights * r,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -261,8 +263,9 @@ def test_every_kind_of_preconditioner_leads_to_the_same_solution(net, kind, mask
             net[0].weight[:2] = 0.0
     model = model_of(net, L1(weight=0.2) if masked else L2(weight=0.2))
     torch.manual_seed(0)
-    found = by_cg(model, 0.1, rtol=1e-12, max_iter=500,
-                  preconditioner=kinds(len(model.theta))[kind])  # fmt: skip
+    found = by_cg(
+        model, 0.1, rtol=1e-12, max_iter=500, preconditioner=kinds(len(model.theta))[kind]
+    )
     plain = by_cg(model, 0.1, rtol=1e-13, max_iter=500)
     assert found.reason == "converged"
     close(found.direction, plain.direction, rtol=1e-8)
@@ -279,7 +282,7 @@ def test_a_function_is_given_the_operator_and_the_shift(net):
 
     model = model_of(net, L2(weight=0.2))
     by_cg(model, 0.1, rtol=1e-3, max_iter=5, preconditioner=make)
-    (A, shift), = seen
+    ((A, shift),) = seen
     assert A is model.curvature
     close(shift, model.shift + 0.1)
 
@@ -300,19 +303,28 @@ def test_a_diagonal_cuts_the_products_of_a_proposal():
 DEFAULTS = {"max_iter": 50, "preconditioner": None, "warm_start": 0.0, "backtrack": False}
 
 
-@pytest.mark.parametrize(("solver", "kinks", "penalty", "settings", "message"), [
-    ("lu", None, None, {}, "expected solver to be one of"),
-    ("cg", "soft", None, {}, "expected kinks to be one of"),
-    ("cg", None, None, {"preconditioner": "jacobi"}, "expected a preconditioner from"),
-    ("cg", None, None, {"max_iter": 0}, "max_iter >= 1"),
-    ("cg", None, None, {"warm_start": 1.5}, "0 <= warm_start <= 1"),
-    ("cg", "orthant", GroupLasso(), {}, "use kinks='proximal'"),
-    ("dual", "proximal", L1(), {}, "cannot take proximal steps"),
-    ("cg", None, L1(), {"backtrack": True}, "backtrack works with smooth penalties"),
-    (len, None, None, {}, r"an object with propose\(model, memory\), got <built-in"),
-    (ConjugateGradients(), None, None, {"max_iter": 3}, "expected max_iter in the solver object"),
-    (ConjugateGradients(), None, GroupLasso(), {}, "such as ProximalNewton"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("solver", "kinks", "penalty", "settings", "message"),
+    [
+        ("lu", None, None, {}, "expected solver to be one of"),
+        ("cg", "soft", None, {}, "expected kinks to be one of"),
+        ("cg", None, None, {"preconditioner": "jacobi"}, "expected a preconditioner from"),
+        ("cg", None, None, {"max_iter": 0}, "max_iter >= 1"),
+        ("cg", None, None, {"warm_start": 1.5}, "0 <= warm_start <= 1"),
+        ("cg", "orthant", GroupLasso(), {}, "use kinks='proximal'"),
+        ("dual", "proximal", L1(), {}, "cannot take proximal steps"),
+        ("cg", None, L1(), {"backtrack": True}, "backtrack works with smooth penalties"),
+        (len, None, None, {}, r"an object with propose\(model, memory\), got <built-in"),
+        (
+            ConjugateGradients(),
+            None,
+            None,
+            {"max_iter": 3},
+            "expected max_iter in the solver object",
+        ),
+        (ConjugateGradients(), None, GroupLasso(), {}, "such as ProximalNewton"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(solver, kinks, penalty, settings, message):
     with pytest.raises(ValueError, match=message):
         direction_of(solver, kinks, penalty, DEFAULTS | settings, DEFAULTS)

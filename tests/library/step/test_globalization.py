@@ -14,31 +14,48 @@ def test_rho_is_the_share_of_the_promised_reduction_that_came_true():
     assert reduction_ratio(-1.0, 2.0) == -0.5
 
 
-@pytest.mark.parametrize(("actual", "predicted"), [
-    (math.nan, 1.0), (math.inf, 1.0), (-math.inf, 1.0), (1.0, 0.0), (1.0, -1.0), (1.0, math.nan),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("actual", "predicted"),
+    [(math.nan, 1.0), (math.inf, 1.0), (-math.inf, 1.0), (1.0, 0.0), (1.0, -1.0), (1.0, math.nan)],
+)
 def test_rho_is_minus_infinity_where_no_trust_is_due(actual, predicted):
     assert reduction_ratio(actual, predicted) == -math.inf
 
 
-@pytest.mark.parametrize(("actual", "predicted", "rho"), [
-    (-3e-16, 1e-18, 1.0), (0.0, 0.0, 1.0), (-3e-15, 1e-18, -3e3), (1e-15, 2e-15, 0.5),
-    (math.nan, 1e-18, -math.inf),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("actual", "predicted", "rho"),
+    [
+        (-3e-16, 1e-18, 1.0),
+        (0.0, 0.0, 1.0),
+        (-3e-15, 1e-18, -3e3),
+        (1e-15, 2e-15, 0.5),
+        (math.nan, 1e-18, -math.inf),
+    ],
+)
 def test_reductions_below_rounding_speak_for_the_model(actual, predicted, rho):
     assert reduction_ratio(actual, predicted, rounding=1e-15) == pytest.approx(rho)
 
 
-@pytest.mark.parametrize(("rho", "factor"), [
-    (-math.inf, 1.5), (0.1, 1.5), (0.25, 1.0), (0.5, 1.0), (0.75, 1.0), (0.8, 2 / 3), (5.0, 2 / 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rho", "factor"),
+    [
+        (-math.inf, 1.5),
+        (0.1, 1.5),
+        (0.25, 1.0),
+        (0.5, 1.0),
+        (0.75, 1.0),
+        (0.8, 2 / 3),
+        (5.0, 2 / 3),
+    ],
+)
 def test_martens_rule_as_in_section_4_1(rho, factor):
     assert Damping(6.0, "martens").update(rho) == pytest.approx(6.0 * factor, rel=1e-15)
 
 
-@pytest.mark.parametrize(("rho", "factor"), [
-    (1.0, 1 / 3), (3.0, 1 / 3), (0.5, 1.0), (0.75, 1 - 0.5**3), (0.25, 1 + 0.5**3), (1e-9, 2.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rho", "factor"),
+    [(1.0, 1 / 3), (3.0, 1 / 3), (0.5, 1.0), (0.75, 1 - 0.5**3), (0.25, 1 + 0.5**3), (1e-9, 2.0)],
+)
 def test_nielsens_rule_after_success(rho, factor):
     damping = Damping(6.0, "nielsen", memory={"nu": 16.0})
     assert damping.update(rho) == pytest.approx(6.0 * factor, rel=1e-8)
@@ -84,9 +101,7 @@ def test_no_damping_stays_none_until_a_step_fails():
     assert Damping(0.0, "martens").update(0.0) > 0
 
 
-@pytest.mark.parametrize("arguments", [
-    (-1.0,), (math.inf,), (math.nan,), (1.0, "levenberg"),
-])  # fmt: skip
+@pytest.mark.parametrize("arguments", [(-1.0,), (math.inf,), (math.nan,), (1.0, "levenberg")])
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match="expected"):
         Damping(*arguments)
@@ -152,11 +167,21 @@ def test_a_projected_path_is_judged_by_its_own_slope():
 # Trust region: Nocedal and Wright (2006), algorithm 4.1.
 
 
-@pytest.mark.parametrize(("rho", "at_boundary", "factor"), [
-    (-math.inf, True, 0.25), (-1.0, False, 0.25), (0.2499, True, 0.25), (0.25, True, 1.0),
-    (0.5, True, 1.0), (0.75, True, 1.0), (0.7501, True, 2.0), (0.7501, False, 1.0),
-    (5.0, True, 2.0), (5.0, False, 1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rho", "at_boundary", "factor"),
+    [
+        (-math.inf, True, 0.25),
+        (-1.0, False, 0.25),
+        (0.2499, True, 0.25),
+        (0.25, True, 1.0),
+        (0.5, True, 1.0),
+        (0.75, True, 1.0),
+        (0.7501, True, 2.0),
+        (0.7501, False, 1.0),
+        (5.0, True, 2.0),
+        (5.0, False, 1.0),
+    ],
+)
 def test_the_radius_changes_as_in_algorithm_4_1(rho, at_boundary, factor):
     region = TrustRegion(3.0)
     assert region.update(rho, at_boundary) == region.radius == 3.0 * factor

@@ -100,8 +100,15 @@ def test_enough_damping_escapes_from_the_saddle():
 
 def test_eigenvalues_are_those_of_the_objective_ascending_without_damping():
     A = spd(5)
-    first = next(newton(quadratic(A, randn(5)), torch.zeros(5).double(), damping=7.0,
-                        regularizer="l2", lambda_reg=0.5))  # fmt: skip
+    first = next(
+        newton(
+            quadratic(A, randn(5)),
+            torch.zeros(5).double(),
+            damping=7.0,
+            regularizer="l2",
+            lambda_reg=0.5,
+        )
+    )
     close(first.extra["eigenvalues"], torch.linalg.eigvalsh(A) + 0.5, rtol=1e-12)
 
 
@@ -173,15 +180,18 @@ def test_a_start_at_the_minimum_is_the_only_record():
     assert [(r.step, r.reason) for r in records] == [(0, "converged")]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"lambda_reg": 0.1}, "no effect without a penalty"),
-    ({"lambda_reg": -0.1, "regularizer": "l2"}, "lambda_reg >= 0"),
-    ({"lambda_reg": math.nan, "regularizer": "l2"}, "lambda_reg >= 0"),
-    ({"damping": -1.0}, "finite damping >= 0"),
-    ({"damping": math.inf}, "finite damping >= 0"),
-    ({"regularizer": "ridge"}, "one of"),
-    ({"theta0": torch.zeros(2, 2)}, r"theta0 of shape \(n,\), got \(2, 2\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lambda_reg": 0.1}, "no effect without a penalty"),
+        ({"lambda_reg": -0.1, "regularizer": "l2"}, "lambda_reg >= 0"),
+        ({"lambda_reg": math.nan, "regularizer": "l2"}, "lambda_reg >= 0"),
+        ({"damping": -1.0}, "finite damping >= 0"),
+        ({"damping": math.inf}, "finite damping >= 0"),
+        ({"regularizer": "ridge"}, "one of"),
+        ({"theta0": torch.zeros(2, 2)}, r"theta0 of shape \(n,\), got \(2, 2\)"),
+    ],
+)
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         run(**{"f": saddle, "theta0": numbers(1, 1), **arguments})
@@ -204,8 +214,12 @@ def test_it_works_under_no_grad():
 
 def test_l2_is_closed_form_ridge_in_one_step():
     X, y = randn(30, 5), randn(30, seed=1)
-    records = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(5).double(),
-                  regularizer="l2", lambda_reg=0.3)  # fmt: skip
+    records = run(
+        lambda w: 0.5 * (X @ w - y).pow(2).mean(),
+        torch.zeros(5).double(),
+        regularizer="l2",
+        lambda_reg=0.3,
+    )
     expected = torch.linalg.solve(X.T @ X / 30 + 0.3 * torch.eye(5).double(), X.T @ y / 30)
     assert [r.reason for r in records] == ["start", "converged"]
     close(records[-1].theta, expected, rtol=1e-12)
@@ -248,8 +262,12 @@ def test_lasso_agrees_with_coordinate_descent(alpha):
     X, y = randn(40, 12), randn(40, seed=1)
     X[:, 3] = X[:, 2] + 0.1 * X[:, 3]  # correlated, so that the support is not obvious
     model = Lasso(alpha, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(X.numpy(), y.numpy())
-    last = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(12).double(),
-               regularizer="l1", lambda_reg=alpha)[-1]  # fmt: skip
+    last = run(
+        lambda w: 0.5 * (X @ w - y).pow(2).mean(),
+        torch.zeros(12).double(),
+        regularizer="l1",
+        lambda_reg=alpha,
+    )[-1]
     assert last.reason == "converged"
     close(last.theta, model.coef_, rtol=1e-9)
     assert (last.theta == 0).tolist() == (model.coef_ == 0).tolist()
@@ -259,8 +277,12 @@ def test_lasso_agrees_with_coordinate_descent(alpha):
 def test_lasso_with_more_features_than_samples_is_solved_though_its_hessian_is_singular():
     X, y = randn(15, 40), randn(15, seed=1)
     model = Lasso(0.1, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(X.numpy(), y.numpy())
-    records = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(40).double(),
-                  regularizer="l1", lambda_reg=0.1)  # fmt: skip
+    records = run(
+        lambda w: 0.5 * (X @ w - y).pow(2).mean(),
+        torch.zeros(40).double(),
+        regularizer="l1",
+        lambda_reg=0.1,
+    )
     assert "singular" in {r.reason for r in records} and records[-1].reason == "converged"
     close(records[-1].theta, model.coef_, rtol=1e-8)
     assert (records[-1].theta == 0).tolist() == (model.coef_ == 0).tolist()
@@ -270,9 +292,13 @@ def test_lasso_with_more_features_than_samples_is_solved_though_its_hessian_is_s
 def test_l1_logistic_regression_reaches_scikit_learns_optimum_and_support(cancer, lam):
     X, y = cancer
     model = LogisticRegression(
-        l1_ratio=1, C=1 / (len(y) * lam), solver="saga", fit_intercept=False, tol=1e-10,
+        l1_ratio=1,
+        C=1 / (len(y) * lam),
+        solver="saga",
+        fit_intercept=False,
+        tol=1e-10,
         max_iter=50_000,
-    ).fit(X.numpy(), y.numpy())  # fmt: skip
+    ).fit(X.numpy(), y.numpy())
     w = model.coef_[0]
     f = logistic(X, y)
     last = run(f, torch.zeros(30).double(), regularizer="l1", lambda_reg=lam)[-1]
@@ -338,10 +364,14 @@ def test_modified_directions_leave_the_saddle_that_newton_walks_into(direction):
     assert values == sorted(values, reverse=True)
 
 
-@pytest.mark.parametrize(("direction", "reason"), [
-    ("newton", "converged"), ("cholesky", "not_positive_definite"),
-    ("saddle-free", "negative_curvature"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("direction", "reason"),
+    [
+        ("newton", "converged"),
+        ("cholesky", "not_positive_definite"),
+        ("saddle-free", "negative_curvature"),
+    ],
+)
 def test_the_first_step_of_each_direction_is_its_formula(direction, reason):
     theta = numbers(0.5, 0.2)
     H, g = torch.autograd.functional.hessian(saddle, theta), gradient(saddle, theta)
@@ -387,17 +417,27 @@ def test_rho_compares_both_reductions_of_the_full_step():
 @pytest.mark.parametrize("method", ["orthant", "proximal"])
 def test_rho_is_one_on_a_quadratic_also_with_a_kink(method):
     X, y = randn(40, 12), randn(40, seed=1)
-    records = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), randn(12, seed=2), regularizer="l1",
-                  lambda_reg=0.1, method=method)  # fmt: skip
+    records = run(
+        lambda w: 0.5 * (X @ w - y).pow(2).mean(),
+        randn(12, seed=2),
+        regularizer="l1",
+        lambda_reg=0.1,
+        method=method,
+    )
     assert len(records) > 2 and records[-1].reason == "converged"
     for record in records[1:-1]:
         assert record.rho == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"line_search": True}, {"regularizer": "l1", "lambda_reg": 0.01},
-    {"regularizer": "l1", "lambda_reg": 0.01, "method": "proximal"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"line_search": True},
+        {"regularizer": "l1", "lambda_reg": 0.01},
+        {"regularizer": "l1", "lambda_reg": 0.01, "method": "proximal"},
+    ],
+)
 def test_no_point_is_evaluated_twice_but_for_its_hessian(settings):
     X, y = randn(40, 4), randn(40, seed=1).sign()
     seen = []
@@ -436,8 +476,13 @@ def test_both_methods_for_kinks_end_at_the_same_point(cancer, penalty):
 @pytest.mark.parametrize("method", ["orthant", "proximal"])
 def test_entries_reach_a_far_centre_exactly(method):
     center = 1e-3 * randn(12)
-    last = run(quadratic(spd(12), randn(12, seed=1)), 30 * randn(12, seed=2), method=method,
-               regularizer=L1(center=center), lambda_reg=0.8)[-1]  # fmt: skip
+    last = run(
+        quadratic(spd(12), randn(12, seed=1)),
+        30 * randn(12, seed=2),
+        method=method,
+        regularizer=L1(center=center),
+        lambda_reg=0.8,
+    )[-1]
     assert last.reason == "converged" and 3 < int((last.theta == center).sum()) < 12
 
 
@@ -447,8 +492,17 @@ def test_proximal_steps_converge_superlinearly(cancer):
     def f(w):  # softplus jumps by 2e-9 at 20, where torch takes its asymptote
         return -logsigmoid(y * (X @ w)).mean()
 
-    norms = [r.grad_norm for r in run(f, torch.zeros(30).double(), regularizer="l1",
-                                      lambda_reg=0.01, method="proximal", tol=1e-14)]  # fmt: skip
+    norms = [
+        r.grad_norm
+        for r in run(
+            f,
+            torch.zeros(30).double(),
+            regularizer="l1",
+            lambda_reg=0.01,
+            method="proximal",
+            tol=1e-14,
+        )
+    ]
     assert norms[-1] <= 1e-14 and len(norms) <= 11
     near = [g for g in norms if g < 1e-2 * norms[0]]
     factors = [b / a for a, b in pairwise(near)]
@@ -459,8 +513,13 @@ def test_rank_deficient_lassos_with_small_lambda_are_all_solved_by_proximal_step
     for seed in range(40):
         X, y = randn(15, 40, seed=seed), randn(15, seed=seed + 1000)
         lam = (1e-2, 3e-3, 1e-3, 3e-4)[seed % 4]
-        last = run(lambda w, X=X, y=y: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(40).double(),
-                   regularizer="l1", lambda_reg=lam, method="proximal")[-1]  # fmt: skip
+        last = run(
+            lambda w, X=X, y=y: 0.5 * (X @ w - y).pow(2).mean(),
+            torch.zeros(40).double(),
+            regularizer="l1",
+            lambda_reg=lam,
+            method="proximal",
+        )[-1]
         assert last.reason == "converged" and last.step <= 10
         assert 0 < last.extra["nonzeros"] <= 15
         g = X.T @ (X @ last.theta - y) / 15
@@ -491,8 +550,13 @@ def test_group_lasso_agrees_with_block_coordinate_descent(lam):
     for g in groups:
         X[:, g] = torch.linalg.qr(X[:, g])[0] * 60**0.5
     y = y + X[:, :2].sum(1)
-    last = run(lambda w: 0.5 * (X @ w - y).pow(2).mean(), torch.zeros(15).double(),
-               regularizer=GroupLasso(groups=groups), lambda_reg=lam, tol=1e-10)[-1]  # fmt: skip
+    last = run(
+        lambda w: 0.5 * (X @ w - y).pow(2).mean(),
+        torch.zeros(15).double(),
+        regularizer=GroupLasso(groups=groups),
+        lambda_reg=lam,
+        tol=1e-10,
+    )[-1]
     assert last.reason == "converged"
     expected = block_descent(X, y, groups, lam)
     close(last.theta, expected, rtol=1e-8)
@@ -505,8 +569,12 @@ def test_group_lasso_agrees_with_block_coordinate_descent(lam):
 def test_group_lasso_for_an_orthonormal_design_is_its_prox():
     q, b = torch.linalg.qr(randn(8, 8))[0], 2 * randn(8, seed=1)
     penalty = GroupLasso(groups=torch.arange(8) // 2)
-    last = run(lambda w: 0.5 * (q @ w - b).pow(2).sum(), randn(8, seed=2), regularizer=penalty,
-               lambda_reg=1.3)[-1]  # fmt: skip
+    last = run(
+        lambda w: 0.5 * (q @ w - b).pow(2).sum(),
+        randn(8, seed=2),
+        regularizer=penalty,
+        lambda_reg=1.3,
+    )[-1]
     close(last.theta, GroupLasso(groups=torch.arange(8) // 2, weight=1.3).prox(q.T @ b), rtol=1e-8)
     # The eigenvalues are those of the whole objective, with the groups' curvature.
     on = last.theta != 0
@@ -517,8 +585,9 @@ def test_group_lasso_for_an_orthonormal_design_is_its_prox():
 @pytest.mark.parametrize("direction", ["newton", "cholesky", "saddle-free"])
 def test_proximal_steps_go_downhill_from_a_saddle(direction):
     for start in (numbers(0.5, 0.1), numbers(-1.0, 0.7)):
-        records = run(saddle, start, regularizer="l1", lambda_reg=0.05, method="proximal",
-                      direction=direction)  # fmt: skip
+        records = run(
+            saddle, start, regularizer="l1", lambda_reg=0.05, method="proximal", direction=direction
+        )
         assert records[-1].reason == "converged"
         values = [r.objective for r in records]
         assert all(b <= a for a, b in pairwise(values))
@@ -538,8 +607,13 @@ def test_an_object_with_weights_leaves_the_intercept_free(cancer):
     weight = torch.ones(31, dtype=torch.float64)
     weight[-1] = 0
     for method in ("orthant", "proximal"):
-        last = run(logistic(X, y), torch.zeros(31).double(), regularizer=L1(weight=weight),
-                   lambda_reg=0.01, method=method)[-1]  # fmt: skip
+        last = run(
+            logistic(X, y),
+            torch.zeros(31).double(),
+            regularizer=L1(weight=weight),
+            lambda_reg=0.01,
+            method=method,
+        )[-1]
         assert last.objective == pytest.approx(0.15930738045800086, rel=1e-12)
         assert last.extra["nonzeros"] == 10 and bool(last.theta[-1] != 0)
 
@@ -547,21 +621,38 @@ def test_an_object_with_weights_leaves_the_intercept_free(cancer):
 def test_a_smooth_penalty_may_be_handled_by_its_prox(cancer):
     X, y = cancer
     for name in ("l2", "pseudo-huber"):
-        plain = run(logistic(X, y), torch.zeros(30).double(), regularizer=name, lambda_reg=0.05,
-                    line_search=True, tol=1e-10)[-1]  # fmt: skip
-        proximal = run(logistic(X, y), torch.zeros(30).double(), regularizer=name,
-                       lambda_reg=0.05, method="proximal", tol=1e-10)[-1]  # fmt: skip
+        plain = run(
+            logistic(X, y),
+            torch.zeros(30).double(),
+            regularizer=name,
+            lambda_reg=0.05,
+            line_search=True,
+            tol=1e-10,
+        )[-1]
+        proximal = run(
+            logistic(X, y),
+            torch.zeros(30).double(),
+            regularizer=name,
+            lambda_reg=0.05,
+            method="proximal",
+            tol=1e-10,
+        )[-1]
         assert plain.reason == proximal.reason == "converged"
         close(proximal.theta, plain.theta, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"direction": "lu"}, "expected direction newton, cholesky, saddle-free, got 'lu'"),
-    ({"method": "simplex"}, "method 'orthant', 'proximal' or None, got 'simplex'"),
-    ({"regularizer": GroupLasso(groups=torch.tensor([0, 0])), "method": "orthant"},
-     "use the proximal method"),
-    ({"regularizer": "group-lasso"}, "pass groups="),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"direction": "lu"}, "expected direction newton, cholesky, saddle-free, got 'lu'"),
+        ({"method": "simplex"}, "method 'orthant', 'proximal' or None, got 'simplex'"),
+        (
+            {"regularizer": GroupLasso(groups=torch.tensor([0, 0])), "method": "orthant"},
+            "use the proximal method",
+        ),
+        ({"regularizer": "group-lasso"}, "pass groups="),
+    ],
+)
 def test_bad_methods_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         run(saddle, numbers(1, 1), **arguments)

@@ -63,8 +63,9 @@ def test_trains_the_models_own_parameters_under_their_names(tiny):
     whole = dict(model.named_parameters())
     trained = dict(top.named_parameters())
     assert all(whole[name] is parameter for name, parameter in trained.items())
-    assert set(trained) == {name for name in whole
-                            if ".layer.1." in name or ".pooler." in name or "classifier" in name}
+    assert set(trained) == {
+        name for name in whole if ".layer.1." in name or ".pooler." in name or "classifier" in name
+    }
     assert {name for name, p in whole.items() if p.requires_grad} == set(trained)
     assert model.load_state_dict(top.state_dict(), strict=False).unexpected_keys == []
 
@@ -91,8 +92,12 @@ def test_double_backward_equals_that_of_the_whole_model(tiny):
         gradient = torch.autograd.grad(loss_of(logits), parameters, create_graph=True)
         return torch.autograd.grad(gradient, parameters, v)
 
-    torch.testing.assert_close(product(top(data["hidden"], data["mask"])),
-                               product(model(**encoded).logits), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        product(top(data["hidden"], data["mask"])),
+        product(model(**encoded).logits),
+        rtol=1e-9,
+        atol=1e-11,
+    )
 
 
 def test_gradients_of_single_samples_by_vmap(tiny):
@@ -106,11 +111,13 @@ def test_gradients_of_single_samples_by_vmap(tiny):
         return loss_of(logits, label[None])
 
     each = vmap(grad(sample_loss), (None, 0, 0, 0))(
-        parameters, data["hidden"], data["mask"], LABELS)
+        parameters, data["hidden"], data["mask"], LABELS
+    )
     for i in range(len(TEXTS)):
-        loss = loss_of(top(data["hidden"][i:i + 1], data["mask"][i:i + 1]), LABELS[i:i + 1])
-        for name, expected in zip(parameters, torch.autograd.grad(loss, list(top.parameters())),
-                                  strict=True):
+        loss = loss_of(top(data["hidden"][i : i + 1], data["mask"][i : i + 1]), LABELS[i : i + 1])
+        for name, expected in zip(
+            parameters, torch.autograd.grad(loss, list(top.parameters())), strict=True
+        ):
             torch.testing.assert_close(each[name][i], expected, rtol=1e-9, atol=1e-12)
 
 
@@ -121,8 +128,9 @@ def test_padding_changes_nothing(tiny):
     logits = top(together["hidden"], together["mask"])
     for i, text in enumerate(TEXTS):
         alone = top.cache(encode(tokenizer, [text]))
-        torch.testing.assert_close(top(alone["hidden"], alone["mask"])[0], logits[i],
-                                   rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            top(alone["hidden"], alone["mask"])[0], logits[i], rtol=1e-12, atol=1e-12
+        )
 
 
 def test_a_flat_mask_is_as_good(tiny):
@@ -130,8 +138,9 @@ def test_a_flat_mask_is_as_good(tiny):
     encoded = encode(tokenizer, TEXTS)
     top = CachedTop(model, k=1)
     data = top.cache(encoded)
-    assert torch.equal(top(data["hidden"], encoded["attention_mask"]),
-                       top(data["hidden"], data["mask"]))
+    assert torch.equal(
+        top(data["hidden"], encoded["attention_mask"]), top(data["hidden"], data["mask"])
+    )
 
 
 def test_cache_has_no_dropout_and_keeps_other_entries():

@@ -19,6 +19,7 @@ def write(tmp_path):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
         return path
+
     return write
 
 
@@ -57,6 +58,7 @@ def test_no_two_reviews_share_half_of_their_trigrams(rows):
     def trigrams(text):
         words = re.findall(r"\w+(?:'\w+)*", text.lower())
         return set(zip(words, words[1:], words[2:], strict=False))
+
     sets = [trigrams(row["text"]) for row in rows]
     assert len({row["text"].lower() for row in rows}) == 800
     for a, b in itertools.combinations(range(800), 2):
@@ -67,24 +69,37 @@ def test_no_two_reviews_share_half_of_their_trigrams(rows):
 def test_a_bag_of_words_does_not_solve_the_reviews(reviews):
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
+
     bag = CountVectorizer(ngram_range=(1, 2))
     train, validation = bag.fit_transform(reviews.train.texts), None
     validation = bag.transform(reviews.validation.texts)
-    best = max(LogisticRegression(C=c, max_iter=5000).fit(train, reviews.train.labels).score(
-        validation, reviews.validation.labels) for c in (0.01, 0.1, 1.0, 10.0, 100.0))
+    best = max(
+        LogisticRegression(C=c, max_iter=5000)
+        .fit(train, reviews.train.labels)
+        .score(validation, reviews.validation.labels)
+        for c in (0.01, 0.1, 1.0, 10.0, 100.0)
+    )
     assert best <= 0.80
 
 
 def test_the_card_counts_what_is_there(rows):
     card = (DATA / "course-reviews.md").read_text(encoding="utf-8")
-    table = {cells[0]: [int(cell) for cell in cells[1:]] for cells in (
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in card.splitlines() if re.fullmatch(r"\| \w+ ?(\| +\d+ )+\|", line))}
+    table = {
+        cells[0]: [int(cell) for cell in cells[1:]]
+        for cells in (
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in card.splitlines()
+            if re.fullmatch(r"\| \w+ ?(\| +\d+ )+\|", line)
+        )
+    }
     for column in ("domain", "phenomenon"):
         for value in {row[column] for row in rows}:
             chosen = [row for row in rows if row[column] == value]
-            counts = [sum((row["label"], row["split"]) == (label, split) for row in chosen)
-                      for split in ("train", "validation") for label in "01"]
+            counts = [
+                sum((row["label"], row["split"]) == (label, split) for row in chosen)
+                for split in ("train", "validation")
+                for label in "01"
+            ]
             assert table[value] == [*counts, len(chosen)]
     assert table["all"] == [200, 200, 200, 200, 800]
 
@@ -104,7 +119,8 @@ def test_label_noise_flips_exactly_its_share_of_the_training_labels(reviews):
     assert load_dataset("course-reviews", label_noise=0.2, seed=1) == noisy
     assert load_dataset("course-reviews", label_noise=0.2, seed=2).train != noisy.train
     assert load_dataset("course-reviews", label_noise=1.0).train.labels == tuple(
-        1 - label for label in reviews.train.labels)
+        1 - label for label in reviews.train.labels
+    )
 
 
 def test_noise_is_drawn_after_the_limit():
@@ -143,13 +159,16 @@ def test_iteration(write):
     assert data.label_names == ("no", "yes") and len(data) == 2 and data.name == "reviews.csv"
 
 
-@pytest.mark.parametrize(("content", "name", "encoding"), [
-    ('label,text\n10,"a, ""b""\nc"\n\n2, d \n', "f.csv", "utf-8"),
-    ('label,text\r\n10,"a, ""b""\nc"\r\n2,d\r\n', "f.csv", "utf-8-sig"),
-    ('Label\tText\n10\t"a, ""b""\nc"\n2\td\n', "f.tsv", "utf-8"),
-    ('label\ttext\n10\t"a, ""b""\nc"\n2\td\n', "f.csv", "utf-8"),
-    ('label\ttext\textra, more\n10\t"a, ""b""\nc"\tx\n2\td\ty', "f.tab", "utf-8"),
-])
+@pytest.mark.parametrize(
+    ("content", "name", "encoding"),
+    [
+        ('label,text\n10,"a, ""b""\nc"\n\n2, d \n', "f.csv", "utf-8"),
+        ('label,text\r\n10,"a, ""b""\nc"\r\n2,d\r\n', "f.csv", "utf-8-sig"),
+        ('Label\tText\n10\t"a, ""b""\nc"\n2\td\n', "f.tsv", "utf-8"),
+        ('label\ttext\n10\t"a, ""b""\nc"\n2\td\n', "f.csv", "utf-8"),
+        ('label\ttext\textra, more\n10\t"a, ""b""\nc"\tx\n2\td\ty', "f.tab", "utf-8"),
+    ],
+)
 def test_formats(write, content, name, encoding):
     data = load_dataset(write(content, name, encoding))
     assert data.texts == ('a, "b"\nc', "d")
@@ -176,36 +195,57 @@ def test_a_second_file_can_share_the_numbering(write):
         load_dataset(path, label_names=("c", "d"))
 
 
-@pytest.mark.parametrize(("content", "line", "reason", "cure"), [
-    ("", 1, "no rows", "Write a header text,label"),
-    ("text,label\n", 1, "no rows", "one line per row"),
-    ("sentence,label\na,1\n", 1, "expected one column text, came the columns sentence, label",
-     "Make the first line: text,label"),
-    ("text,text,label\na,b,1\n", 1, "expected one column text", "Make the first line"),
-    ("text,label\na,1\n ,0\n", 3, "the text is missing", "delete the row"),
-    ("text,label\na,1\nb,\n", 3, "the label is missing", "Fill it in"),
-    ("text,label\na,1\nb\n", 3, r"expected 2 columns \(text, label\), came 1", "Fill in"),
-    ('text,label\n"a\nb",1\n\nwell, no,0\n', 5, "expected 2 columns .* came 3", "double quotes"),
-    ('text,label\n"a,1\nb,0\n', 2, "unexpected end of data", "double quotes"),
-    ('text,label\n"a" b,1\n', 2, "',' expected after", "double quotes"),
-    ("text,label\na,1\nb,1\n", 3, "every label up to here is '1'", "another class"),
-    (b"text,label\na,1\nbl\xe4,0\n", 3, "byte 0xe4 is not UTF-8", "encoding UTF-8"),
-    ("text,label\na,1\n".encode("utf-16"), 1, "byte 0xff is not UTF-8", "encoding UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("content", "line", "reason", "cure"),
+    [
+        ("", 1, "no rows", "Write a header text,label"),
+        ("text,label\n", 1, "no rows", "one line per row"),
+        (
+            "sentence,label\na,1\n",
+            1,
+            "expected one column text, came the columns sentence, label",
+            "Make the first line: text,label",
+        ),
+        ("text,text,label\na,b,1\n", 1, "expected one column text", "Make the first line"),
+        ("text,label\na,1\n ,0\n", 3, "the text is missing", "delete the row"),
+        ("text,label\na,1\nb,\n", 3, "the label is missing", "Fill it in"),
+        ("text,label\na,1\nb\n", 3, r"expected 2 columns \(text, label\), came 1", "Fill in"),
+        (
+            'text,label\n"a\nb",1\n\nwell, no,0\n',
+            5,
+            "expected 2 columns .* came 3",
+            "double quotes",
+        ),
+        ('text,label\n"a,1\nb,0\n', 2, "unexpected end of data", "double quotes"),
+        ('text,label\n"a" b,1\n', 2, "',' expected after", "double quotes"),
+        ("text,label\na,1\nb,1\n", 3, "every label up to here is '1'", "another class"),
+        (b"text,label\na,1\nbl\xe4,0\n", 3, "byte 0xe4 is not UTF-8", "encoding UTF-8"),
+        ("text,label\na,1\n".encode("utf-16"), 1, "byte 0xff is not UTF-8", "encoding UTF-8"),
+    ],
+)
 def test_errors_name_file_line_reason_and_cure(write, content, line, reason, cure):
     path = write(content)
-    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}, line {line}: .*{reason}.*"
-                                         rf"{cure}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{re.escape(str(path))}, line {line}: .*{reason}.*"
+        rf"{cure}",
+    ):
         load_dataset(path)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"split": "test"}, r"split: expected one of \('train', 'validation'\) or None, came 'test'"),
-    ({"label_noise": 1.5}, "label_noise: expected a share from 0 to 1, came 1.5"),
-    ({"label_noise": "0.2"}, "label_noise: expected a share from 0 to 1, came '0.2'"),
-    ({"label_noise": 0.2, "split": "validation"}, "Validation labels stay clean"),
-    ({"limit": 0}, "limit: expected an integer of at least 1 or None, came 0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"split": "test"},
+            r"split: expected one of \('train', 'validation'\) or None, came 'test'",
+        ),
+        ({"label_noise": 1.5}, "label_noise: expected a share from 0 to 1, came 1.5"),
+        ({"label_noise": "0.2"}, "label_noise: expected a share from 0 to 1, came '0.2'"),
+        ({"label_noise": 0.2, "split": "validation"}, "Validation labels stay clean"),
+        ({"limit": 0}, "limit: expected an integer of at least 1 or None, came 0"),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_dataset("course-reviews", **arguments)
@@ -261,11 +301,18 @@ Black NNP I-PER
 def test_embedded_entities_come_in_their_two_parts():
     train, validation = load_dataset("course-entities")
     assert (len(train), len(validation)) == (180, 140)
-    assert train.label_names == validation.label_names == (
-        "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC")
+    assert (
+        train.label_names
+        == validation.label_names
+        == ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC")
+    )
     lines = (DATA / "course-entities.conll").read_text(encoding="utf-8").splitlines()
-    pairs = [(token, tag) for part in (train, validation) for tokens, tags in part
-             for token, tag in zip(tokens, tags, strict=True)]  # fmt: skip
+    pairs = [
+        (token, tag)
+        for part in (train, validation)
+        for tokens, tags in part
+        for token, tag in zip(tokens, tags, strict=True)
+    ]
     assert pairs == [tuple(line.split(" ")) for line in lines if line]
     assert load_dataset("course-entities", split="validation") == validation
     assert load_dataset("course-entities", limit=7, seed=3).train == train.subset(7, seed=3)
@@ -281,7 +328,7 @@ def test_embedded_questions_come_in_their_two_parts():
     assert kinds == {"direct": 43, "paraphrase": 56, "comparison": 29}
     for question in (*train, *validation):
         for text, start in question.answers:
-            assert question.context[start:start + len(text)] == text
+            assert question.context[start : start + len(text)] == text
     assert len(load_dataset("course-questions", split="train", limit=10)) == 10
 
 
@@ -289,8 +336,10 @@ def test_embedded_questions_come_in_their_two_parts():
 def test_subsets_of_sentences_and_questions_are_nested_and_in_order(of):
     whole = load_dataset(of, split="train")
     order = {id(x): i for i, x in enumerate(list(whole.tokens if "ent" in of else whole))}
-    small, large = ([order[id(x)] for x in (part.tokens if "ent" in of else part)]
-                    for part in (whole.subset(9, seed=5), whole.subset(30, seed=5)))  # fmt: skip
+    small, large = (
+        [order[id(x)] for x in (part.tokens if "ent" in of else part)]
+        for part in (whole.subset(9, seed=5), whole.subset(30, seed=5))
+    )
     assert set(small) < set(large) and large == sorted(large)
     assert whole.subset(9, seed=6) != whole.subset(9, seed=5)
     with pytest.raises(ValueError, match=f"{of}: expected an integer from 1 to {len(whole)}"):
@@ -322,25 +371,34 @@ def test_iob1_is_converted(write):
     tags = ["I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-ORG", "I-ORG"]
     lines = [f"w{i} {tag}" for i, tag in enumerate(tags)] + ["", "w7 I-ORG", ""]
     data = load_dataset(write("\n".join(lines), "a.conll"))
-    assert data.tags == (
-        ("B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG"), ("B-ORG",))
+    assert data.tags == (("B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG"), ("B-ORG",))
 
 
-@pytest.mark.parametrize(("content", "line", "reason", "cure"), [
-    ("", 1, "there are no sentences", "a token and its tag a line"),
-    ("a O\nb\n", 2, "expected a token and its tag, came 'b'", "a tab or a space"),
-    ("a O\n\tO\n", 2, "expected a token and its tag", "a tab or a space"),
-    ("a O\nb E-PER\n", 2, "expected a tag O, B-TYPE or I-TYPE .* came 'E-PER'", "BIOES"),
-    ("a O\nb B-\n", 2, "came 'B-'", "last column"),
-    ("a B-PER\n\nb O\nc I-PER\n", 4, "I-PER of 'c' follows no PER, .* line 1 begins an entity "
-     "with B-PER", "Write B-PER here"),
-    ("a B-PER\nb I-LOC\n", 2, "I-LOC of 'b' follows no LOC", "Write B-LOC here"),
-    (b"a O\nb\xe4 O\n", 2, "not UTF-8", "UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("content", "line", "reason", "cure"),
+    [
+        ("", 1, "there are no sentences", "a token and its tag a line"),
+        ("a O\nb\n", 2, "expected a token and its tag, came 'b'", "a tab or a space"),
+        ("a O\n\tO\n", 2, "expected a token and its tag", "a tab or a space"),
+        ("a O\nb E-PER\n", 2, "expected a tag O, B-TYPE or I-TYPE .* came 'E-PER'", "BIOES"),
+        ("a O\nb B-\n", 2, "came 'B-'", "last column"),
+        (
+            "a B-PER\n\nb O\nc I-PER\n",
+            4,
+            "I-PER of 'c' follows no PER, .* line 1 begins an entity with B-PER",
+            "Write B-PER here",
+        ),
+        ("a B-PER\nb I-LOC\n", 2, "I-LOC of 'b' follows no LOC", "Write B-LOC here"),
+        (b"a O\nb\xe4 O\n", 2, "not UTF-8", "UTF-8"),
+    ],
+)
 def test_errors_in_conll(write, content, line, reason, cure):
     path = write(content, "a.conll")
-    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}, line {line}: .*{reason}.*"
-                                         rf"{cure}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{re.escape(str(path))}, line {line}: .*{reason}.*"
+        rf"{cure}",
+    ):
         load_dataset(path)
 
 
@@ -355,10 +413,15 @@ def test_a_second_file_of_entities_can_share_the_numbering(write):
 
 
 def squad(*answers, **changes):
-    qa = {"id": "1", "question": "Who?", "answers": [
-        {"text": text, "answer_start": start} for text, start in answers]} | changes
-    return {"version": "1.1", "data": [{"title": "T", "paragraphs": [
-        {"context": "Ann saw Bo.", "qas": [qa]}]}]}
+    qa = {
+        "id": "1",
+        "question": "Who?",
+        "answers": [{"text": text, "answer_start": start} for text, start in answers],
+    } | changes
+    return {
+        "version": "1.1",
+        "data": [{"title": "T", "paragraphs": [{"context": "Ann saw Bo.", "qas": [qa]}]}],
+    }
 
 
 def test_squad_by_path(write):
@@ -372,7 +435,8 @@ def test_squad_by_path(write):
 def test_squad_2_leaves_unanswerable_questions_out_and_says_so(write):
     content = squad(("Bo", 8))
     content["data"][0]["paragraphs"][0]["qas"].append(
-        {"id": "2", "question": "Where?", "answers": [], "is_impossible": True})
+        {"id": "2", "question": "Where?", "answers": [], "is_impossible": True}
+    )
     path = write(json.dumps(content), "a.json")
     with pytest.warns(UserWarning, match=r"1 questions without an answer .* are left out, 1 stay"):
         data = load_dataset(path)
@@ -382,21 +446,28 @@ def test_squad_2_leaves_unanswerable_questions_out_and_says_so(write):
 QA = r"data\[0\]\.paragraphs\[0\]\.qas\[0\]"
 
 
-@pytest.mark.parametrize(("content", "place", "reason"), [
-    ('{"data": [\n}', "line 2", "no JSON"),
-    ("[]", "the file", "expected an object, came list"),
-    ("{}", "the file", "expected a list 'data', came NoneType"),
-    ('{"data": [{"title": "T"}]}', r"data\[0\]", "expected a list 'paragraphs'"),
-    ('{"data": []}', "the file", "no questions"),
-    (squad(("Bo", 7)), rf"{QA}\.answers\[0\]", r"expected 'Bo' at answer_start 7, came ' B'; it is "
-     "at 8"),
-    (squad(("Bob", 8)), rf"{QA}\.answers\[0\]", "it is nowhere in the context"),
-    (squad(("Bo", -3)), rf"{QA}\.answers\[0\]", "expected a number of characters from 0"),
-    (squad(("", 0)), rf"{QA}\.answers\[0\]", "expected a text as 'text', came ''"),
-    (squad(("Bo", 8), question=" "), QA, "expected a text as 'question'"),
-    (squad(("Bo", 8), id=7), QA, "expected a text as 'id', came 7"),
-    (squad(), QA, "there is no answer"),
-])
+@pytest.mark.parametrize(
+    ("content", "place", "reason"),
+    [
+        ('{"data": [\n}', "line 2", "no JSON"),
+        ("[]", "the file", "expected an object, came list"),
+        ("{}", "the file", "expected a list 'data', came NoneType"),
+        ('{"data": [{"title": "T"}]}', r"data\[0\]", "expected a list 'paragraphs'"),
+        ('{"data": []}', "the file", "no questions"),
+        (
+            squad(("Bo", 7)),
+            rf"{QA}\.answers\[0\]",
+            r"expected 'Bo' at answer_start 7, came ' B'; it is "
+            "at 8",
+        ),
+        (squad(("Bob", 8)), rf"{QA}\.answers\[0\]", "it is nowhere in the context"),
+        (squad(("Bo", -3)), rf"{QA}\.answers\[0\]", "expected a number of characters from 0"),
+        (squad(("", 0)), rf"{QA}\.answers\[0\]", "expected a text as 'text', came ''"),
+        (squad(("Bo", 8), question=" "), QA, "expected a text as 'question'"),
+        (squad(("Bo", 8), id=7), QA, "expected a text as 'id', came 7"),
+        (squad(), QA, "there is no answer"),
+    ],
+)
 def test_errors_in_squad_name_the_place(write, content, place, reason):
     path = write(content if isinstance(content, str) else json.dumps(content), "a.json")
     with pytest.raises(ValueError, match=rf"{re.escape(str(path))}, {place}: .*{reason}"):

@@ -59,16 +59,17 @@ def test_a_word_without_pieces_stands_as_unknown(task):
 def test_a_long_sentence_goes_in_windows_and_a_word_is_scored_where_it_has_more_context():
     task = make(max_length=8, overlap=4)  # room for 6 words of one piece
     encoded = task.encode(data((tuple("abcdefghij"), ("O",) * 10)))
-    shown = ["".join(task.tokenizer.decode(row, skip_special_tokens=True).split())
-             for row in encoded["input_ids"]]  # fmt: skip
+    shown = [
+        "".join(task.tokenizer.decode(row, skip_special_tokens=True).split())
+        for row in encoded["input_ids"]
+    ]
     assert shown == ["abcdef", "efghij"] and encoded["sentence"].tolist() == [0, 0]
     scored = [[w for w in row if w >= 0] for row in encoded["words"].tolist()]
     assert scored == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 @few_cases
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(5, 14),
-       st.integers(0, 6))
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(5, 14), st.integers(0, 6))
 def test_every_word_is_scored_exactly_once_with_its_own_tag(task, sizes, max_length, overlap):
     tags = tuple(NAMES[i % 5] for i in range(len(sizes)))
     sentence = (tuple("a" * size for size in sizes), tags)
@@ -94,9 +95,11 @@ def test_loss_is_that_of_transformers(top_layers):
     loss, logits = task.loss_fn(task.training)
     batch = whole.training
     expected = whole.model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
-        token_type_ids=batch["token_type_ids"], labels=batch["labels"],
-    )  # fmt: skip
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        token_type_ids=batch["token_type_ids"],
+        labels=batch["labels"],
+    )
     close(loss, expected.loss, rtol=1e-12)
     # Where attention is masked, the activations of padding are nobody's business.
     kept = batch["attention_mask"].bool()
@@ -196,8 +199,12 @@ def test_predictions_and_measures_are_those_of_the_words(options):
     guess = task.predict(task.training)
     assert [len(tags) for tags in guess] == [len(tokens) for tokens, _ in SENTENCES]
     if not options:
-        encoded = task.tokenizer([list(s[0]) for s in SENTENCES], is_split_into_words=True,
-                                 padding=True, return_tensors="pt")  # fmt: skip
+        encoded = task.tokenizer(
+            [list(s[0]) for s in SENTENCES],
+            is_split_into_words=True,
+            padding=True,
+            return_tensors="pt",
+        )
         best = task.model(**encoded).logits.argmax(2)
         for i, tags in enumerate(guess):
             words = encoded.word_ids(i)

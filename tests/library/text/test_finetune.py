@@ -264,10 +264,14 @@ def test_body_frozen_leaves_the_head_and_nothing_thaws_all():
     assert len(task.trained()) > 2
 
 
-@pytest.mark.parametrize("parts, message", [
-    (["head"], "came 'head'"), (["body", "normalizations"], None),
-    (["body", "biases", "weights"], None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "parts, message",
+    [
+        (["head"], "came 'head'"),
+        (["body", "normalizations"], None),
+        (["body", "biases", "weights"], None),
+    ],
+)
 def test_what_cannot_be_frozen_is_refused(parts, message):
     module = make().module
     if message:
@@ -315,8 +319,10 @@ def test_adam_with_an_l2_penalty_is_the_hand_written_loop_and_not_weight_decay()
     start = randn(5, seed=4)
     coupled = run_adam(
         lambda p: PenalizedAdamW([p], lr=0.05, lambda_reg=0.3, regularizer="l2"),
-        quadratic, start, 20,
-    )  # fmt: skip
+        quadratic,
+        start,
+        20,
+    )
     decoupled = run_adam(
         lambda p: torch.optim.AdamW([p], lr=0.05, weight_decay=0.3), quadratic, start, 20
     )
@@ -334,8 +340,9 @@ def test_finetune_coupled_l2sp_is_the_hand_written_loop():
 
     def gradient_of(x):
         pieces = at_trained(task, x)
-        logits = functional_call(task.module, pieces, (task.training["hidden"],
-                                                       task.training["mask"]))  # fmt: skip
+        logits = functional_call(
+            task.module, pieces, (task.training["hidden"], task.training["mask"])
+        )
         loss = nn.functional.cross_entropy(logits, task.training["labels"])
         return flat(torch.autograd.grad(loss, list(pieces.values())))
 
@@ -350,8 +357,11 @@ def test_finetune_coupled_l2sp_is_the_hand_written_loop():
     records = list(finetune(task, "adamw", coupled=True, regularizer="l2sp", **options))
     end = theta(task)
     # Rounding in tiny gradients is blown up by Adam's division; hence the looser tolerance.
-    close(end, hand_written("coupled", gradient_of, start, 0.02, 3.0 * mask, 4, center=start),
-          rtol=1e-5)  # fmt: skip
+    close(
+        end,
+        hand_written("coupled", gradient_of, start, 0.02, 3.0 * mask, 4, center=start),
+        rtol=1e-5,
+    )
     assert records[1].penalty == 0 and records[2].penalty > 0
     list(finetune(task, "adamw", **options))
     assert float((theta(task) - end).norm()) > 0.1 * float((end - start).norm())
@@ -390,8 +400,17 @@ def test_every_regularizer_of_the_library_works_with_adamw(kind):
     task = make(1)
     ends = []
     for lambda_reg in (0.0, 0.1):
-        list(finetune(task, "adamw", steps=2, coupled=True, regularizer=kind,
-                      lambda_reg=lambda_reg, **ADAMW))  # fmt: skip
+        list(
+            finetune(
+                task,
+                "adamw",
+                steps=2,
+                coupled=True,
+                regularizer=kind,
+                lambda_reg=lambda_reg,
+                **ADAMW,
+            )
+        )
         ends.append(theta(task))
     assert bool(ends[1].isfinite().all()) and not torch.equal(*ends)
 
@@ -450,8 +469,17 @@ def test_outputs_are_those_of_the_whole_set_without_dropout():
 def test_the_penalty_of_the_library_can_be_given_as_an_object():
     task = make(1)
     strong = L2SP(weight=1e6)
-    list(finetune(task, "adamw", steps=2, coupled=True, regularizer=strong, lambda_reg=1.0,
-                  **ADAMW | {"lr": 1e-3}))  # fmt: skip
+    list(
+        finetune(
+            task,
+            "adamw",
+            steps=2,
+            coupled=True,
+            regularizer=strong,
+            lambda_reg=1.0,
+            **ADAMW | {"lr": 1e-3},
+        )
+    )
     near = task.distance()
     list(finetune(task, "adamw", steps=2, **ADAMW | {"lr": 1e-3}))
     assert near < task.distance()
@@ -486,9 +514,11 @@ def test_parts_are_found_in_every_family(family):
     tables = freeze(model, ["embeddings"])
     assert tables and not set(tables) & set(heads)
     layers = freeze(model, ["encoder"])
-    assert layers and not set(layers) & set(heads) and not set(layers) & set(
-        n for n in tables if "relative" not in n
-    )  # fmt: skip
+    assert (
+        layers
+        and not set(layers) & set(heads)
+        and not set(layers) & set(n for n in tables if "relative" not in n)
+    )
     if family == "t5":
         assert any("decoder.block" in n for n in layers)
 
@@ -545,8 +575,9 @@ def test_a_loss_that_is_not_finite_is_never_the_best():
     assert best.val_loss == 0.5 and few.p.item() == 1.0 and best.cost == 2.0
 
 
-@pytest.mark.parametrize("wrong", [{"curvature_size": 0}, {"curvature_size": -1},
-                                   {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"curvature_size": 0}, {"curvature_size": -1}, {"batch_size": 0}]
+)
 def test_sizes_that_are_no_sizes_are_refused(wrong):
     with pytest.raises(ValueError, match="at least 1"):
         next(finetune(make(), "adamw" if "batch_size" in wrong else "rlhf", **wrong))

