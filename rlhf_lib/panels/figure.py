@@ -222,7 +222,9 @@ class Figure:
                 continue
             share = (end - low) / ((high - low) or 1.0)
             colour = trace.line.color if trace.line.color is not None else trace.marker.color
-            labels.append([min(max(share, 0.0), 1.0) * area, _wrap(trace.name), colour])
+            # Names of former runs come later than the room was made: they fit into what there is.
+            lines = _wrap(trace.name, int((axes["margin"]["r"] - 14) / LETTER + 0.01))
+            labels.append([min(max(share, 0.0), 1.0) * area, lines, colour])
         labels.sort(key=lambda label: label[0])
         _spread_out(labels, area)
         return [
@@ -276,11 +278,12 @@ def _spread_out(labels: list[list], area: float) -> None:
             return
 
 
-def _wrap(name: str) -> list[str]:
-    """A name in lines of at most WRAP letters, broken at blanks."""
+def _wrap(name: str, letters: int = WRAP) -> list[str]:
+    """A name in lines of at most so many letters, broken at blanks; a longer word stays whole."""
+    letters = min(letters, WRAP)
     lines = [""]
     for word in name.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > WRAP:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > letters:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()

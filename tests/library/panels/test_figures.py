@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlhf_lib.panels import figures
-from rlhf_lib.panels.figure import PALETTE
+from rlhf_lib.panels.figure import LETTER, PALETTE
 
 LOSSES = {"training loss": "train", "validation loss": lambda r: r.val}
 
@@ -175,3 +175,14 @@ def test_bars_need_one_value_each():
 def test_plotly_is_sent_once():
     assert curves().widget.library is contours().widget.library
     assert "Plotly" in curves().widget.library.code
+
+
+def test_names_of_former_runs_fit_into_the_room_there_is():
+    figure = figures.Curves({"loss": "train"}, x_range=(0, 10), y_range=(0.01, 2))
+    figure.draw(records(), {})
+    figure.begin("λ = 0.03, μ = 0.5, proximal Newton")
+    figure.draw(records(), {})
+    room = figure.margin["r"] - 14
+    lines = [line for note in figure.widget.notes for line in note["text"].split("<br>")]
+    assert len(lines) > 3 and "λ = 0.03," in lines
+    assert all(LETTER * len(line) <= room + 1 for line in lines), lines
