@@ -15,7 +15,7 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-.PHONY: help lab setup test test-unit test-browser test-full test-portable coverage format lint \
+.PHONY: help lab setup test test-unit test-browser test-full test-portable coverage docs format lint \
 	notebooks bench evidence doctor
 
 help:  ## list the commands
@@ -48,6 +48,9 @@ test-full: test-portable  ## 'make test' with the tests that take minutes
 
 test-portable: setup  ## the notebooks under other instruction sets: NB=..., ARGS="--paths default"
 	$(PY) tools/portable.py --jobs $(WORKERS) $(NB) $(ARGS)
+
+docs: setup  ## the API site from the docstrings, in build/api
+	$(PY) tools/docs.py
 
 coverage: setup  ## which lines the unit tests reach
 	OMP_NUM_THREADS=1 $(PYTEST) -q -m "not browser" tests --cov=rlhf_lib --cov=rlhf_course \

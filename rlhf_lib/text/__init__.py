@@ -10,6 +10,7 @@ from .lambda_path import LambdaPathFit
 from .language import LanguageModelTask
 from .models import load_model, verify_embedded
 from .questions import QuestionTask
+from .samples import Samples
 from .task import Task
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LanguageModelTask",
     "QuestionDataset",
     "QuestionTask",
+    "Samples",
     "Splits",
     "Task",
     "TextDataset",

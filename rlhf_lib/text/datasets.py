@@ -37,9 +37,9 @@ SUFFIXES = {
 SPLITS = ("train", "validation")
 
 
-class Splits(NamedTuple):
-    train: Samples
-    validation: Samples
+# Types and not their names: whoever asks a NamedTuple's constructor would not find these.
+class Splits(NamedTuple("Splits", [("train", Samples), ("validation", Samples)])):
+    """The two parts of a data set: what is trained on, and what judges."""
 
 
 def load_dataset(

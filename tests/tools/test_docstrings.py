@@ -3,12 +3,14 @@
 import doctest
 import importlib
 import pkgutil
+import re
 
 import pytest
 import torch
 
 import rlhf_course
 import rlhf_lib
+from tools import docs
 
 MODULES = [
     module.name
@@ -39,3 +41,13 @@ def test_examples_give_what_they_show(name):
 
 def test_there_are_examples():
     assert sum(len(examples(name)) for name in MODULES) >= 12
+
+
+def test_the_api_site_is_built_offline_without_a_warning(tmp_path):
+    docs.main(tmp_path)
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
+    assert {"index.html", "rlhf_lib.html", "rlhf_lib/step.html", "rlhf_course.html"} <= names
+    page = (tmp_path / "rlhf_lib" / "solve.html").read_text()
+    assert "Hestenes and Stiefel (1952)" in page
+    # Nothing is loaded from elsewhere; a link to pdoc's home page is no request.
+    assert not re.search(r"(?:src=|url\(|<link[^>]+href=)[\"']?https?:", page)
