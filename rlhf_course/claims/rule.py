@@ -98,28 +98,7 @@ def verdict(comparisons: Iterable[Comparison]) -> str:
 
 
 def student(level: float, freedom: int) -> float:
-    """t with P(|T| <= t) = level for Student's T (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    low, high = 0.0, 1.0
-    while _within(high, freedom) < level:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
-    return high
+    """t with P(|T| <= t) = level for Student's T."""
+    from scipy.stats import t  # here, as it takes a second
 
-
-def _within(t: float, freedom: int) -> float:
-    """P(|T| <= t)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    if freedom % 2:
-        term, total = cosine, 0.0
-        for k in range(1, freedom - 1, 2):
-            total += term
-            term *= cosine**2 * (k + 1) / (k + 2)
-        return 2 / math.pi * (angle + sine * total)
-    term, total = 1.0, 0.0
-    for k in range(0, freedom, 2):
-        total += term
-        term *= cosine**2 * (k + 1) / (k + 2)
-    return sine * total
+    return float(t.ppf((1 + level) / 2, freedom))

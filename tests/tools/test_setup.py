@@ -58,6 +58,7 @@ WHEN_CALLED = {
     "search.py": {"joblib"},
     "nb16_digits.py": {"sklearn"},
     "nb16_lambda.py": {"sklearn"},
+    "rule.py": {"scipy"},
     "table.py": {"pandas"},
     "lab.py": {"jupyter_server"},
     "doctor.py": {"packaging", "jupyter_core", "psutil"},
