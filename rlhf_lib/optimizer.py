@@ -18,22 +18,13 @@ from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
 from .regularizers.base import Zero
 from .solve.conjugate_gradient import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
-from .step.directions import Direction
+from .step.directions import ConjugateGradients, Direction, SampleSpaceSolve
 from .step.globalization import Damping, DampingRule, TrustRegion, armijo, reduction_ratio
 from .step.model import LocalModel, Path
 from .step.shorthand import direction_of
 
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
-# What a solver's short-hand means unless it is said otherwise.
-_SOLVER = {
-    "max_iter": 50,
-    "rtol": 1e-3,
-    "progress_tol": None,
-    "preconditioner": None,
-    "warm_start": 0.0,
-    "backtrack": False,
-}
 
 _NO_CLOSURE = """RLHFOptimizer.step() needs a closure, because it evaluates the loss several times
 in a step and differentiates it twice. Instead of
@@ -119,12 +110,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
         kinks: str | None = None,
         damping_rule: str | DampingRule = "nielsen",
         radius: float | None = None,
-        max_iter: int = _SOLVER["max_iter"],
-        rtol: float = _SOLVER["rtol"],
-        progress_tol: float | None = _SOLVER["progress_tol"],
-        preconditioner: str | Tensor | Callable | None = _SOLVER["preconditioner"],
-        warm_start: float = _SOLVER["warm_start"],
-        backtrack: bool = _SOLVER["backtrack"],
+        max_iter: int = ConjugateGradients.max_iter,
+        rtol: float = ConjugateGradients.rtol,
+        progress_tol: float | None = ConjugateGradients.progress_tol,
+        preconditioner: str | Tensor | Callable | None = ConjugateGradients.preconditioner,
+        warm_start: float = ConjugateGradients.warm_start,
+        backtrack: bool = ConjugateGradients.backtrack,
         line_search: bool = True,
         keep_graph: bool = True,
         count: Callable | None = None,
@@ -139,17 +130,18 @@ class RLHFOptimizer(torch.optim.Optimizer):
             and self.regularizer.from_start
             and self.regularizer.center is None
         )
-        settings = dict(
-            zip(
-                _SOLVER,
-                (max_iter, rtol, progress_tol, preconditioner, warm_start, backtrack),
-                strict=True,
-            )
-        )
-        self.direction = direction_of(solver, kinks, self.regularizer, settings, _SOLVER)
+        settings = {
+            "max_iter": max_iter,
+            "rtol": rtol,
+            "progress_tol": progress_tol,
+            "preconditioner": preconditioner,
+            "warm_start": warm_start,
+            "backtrack": backtrack,
+        }
+        self.direction = direction_of(solver, kinks, self.regularizer, settings)
         if curvature not in _OPERATORS:
             raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
-        if solver == "dual" and curvature != "ggn":
+        if isinstance(self.direction, SampleSpaceSolve) and curvature != "ggn":
             raise ValueError(
                 "solver='dual' needs curvature='ggn': the Hessian has no factor in sample space"
             )
@@ -261,7 +253,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         model, loss, curvature_task = self._linearize(task, params, theta, curvature_batches)
         penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
-        proposal = self.direction.propose(model, state["direction memory"])
+        proposal = self.direction.propose(model, dict(state["direction memory"]))
         residuals, memory = proposal.residuals, proposal.memory
         if proposal.reason == NOT_FINITE:
             check_finite("a curvature product", math.nan)

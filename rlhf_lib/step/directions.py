@@ -121,6 +121,11 @@ class SampleSpaceSolve:
     rtol: float = 1e-3
     otherwise: ConjugateGradients = field(default_factory=ConjugateGradients)
 
+    @property
+    def backtrack(self) -> bool:
+        """Whether it may propose earlier iterates, too."""
+        return self.otherwise.backtrack
+
     def propose(
         self,
         model: LocalModel,
@@ -190,6 +195,11 @@ class Cheapest:
     """
 
     cg: ConjugateGradients = field(default_factory=ConjugateGradients)
+
+    @property
+    def backtrack(self) -> bool:
+        """Whether it may propose earlier iterates, too."""
+        return self.cg.backtrack
 
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """Choose where that is due, and propose by what was chosen."""

@@ -1,4 +1,4 @@
-"""The steps that :func:`~rlhf_lib.newton.newton` chooses from: smooth, orthant-wise, proximal."""
+"""The steps that :func:`~rlhf_lib.step.newton` chooses from: smooth, orthant-wise, proximal."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from ..regularizers import Regularizer
 from .directions import Cheapest, ConjugateGradients, Direction, ProximalNewton, SampleSpaceSolve
 
@@ -15,7 +17,6 @@ def direction_of(
     kinks: str | None,
     regularizer: Regularizer | None,
     settings: dict[str, Any],
-    defaults: dict[str, Any],
 ) -> Direction:
     """The direction that is meant.
 
@@ -23,7 +24,7 @@ def direction_of(
         solver: "cg", "dual", "auto" or an object, which has its own settings.
         kinks: how a penalty with kinks is met: "orthant", "proximal", or None for the first where
             there is one.
-        settings: those of ConjugateGradients by name. defaults: what they are if nobody asked.
+        settings: those of ConjugateGradients, by name.
 
     Raises:
         ValueError: settings that make no sense together, or beside an object.
@@ -40,38 +41,55 @@ def direction_of(
             "group lasso is not: use kinks='proximal'"
         )
     proximal = kinked and (kinks == "proximal" or not separable)
-    if not isinstance(solver, str):
-        return _given(solver, kinked and not separable, settings, defaults)
+    if isinstance(solver, str):
+        direction, backtrack = _named(solver, proximal, settings), settings["backtrack"]
+    else:
+        direction = _given(solver, kinks, proximal, settings)
+        backtrack = getattr(direction, "backtrack", False)
+    if kinked and backtrack:
+        raise ValueError(
+            "backtrack works with smooth penalties: where a kink cuts an iterate its promise "
+            "is lost. Leave it to the line search"
+        )
+    return direction
+
+
+def _named(solver: str, proximal: bool, settings: dict[str, Any]) -> Direction:
     if solver not in SOLVERS:
         raise ValueError(f"expected solver to be one of {SOLVERS}, got {solver!r}")
     cg = ConjugateGradients(**settings)
     if proximal and solver == "dual":
         raise ValueError("solver='dual' cannot take proximal steps: use kinks='orthant'")
-    if cg.backtrack and kinked:
-        raise ValueError(
-            "backtrack works with smooth penalties: where a kink cuts an iterate its promise "
-            "is lost. Leave it to the line search"
-        )
     if proximal:
         return ProximalNewton(cg.rtol, cg.max_iter)
     return {"cg": cg, "dual": SampleSpaceSolve(cg.rtol, cg), "auto": Cheapest(cg)}[solver]
 
 
-def _given(solver, needs_proximal: bool, settings: dict, defaults: dict) -> Direction:
+def _given(solver, kinks: str | None, proximal: bool, settings: dict[str, Any]) -> Direction:
     if not callable(getattr(solver, "propose", None)):
         raise ValueError(
             f"expected solver to be one of {SOLVERS} or an object with propose(model, memory), got "
             f"{solver!r}"
         )
-    asked = [name for name, value in settings.items() if value is not defaults[name]]
+    asked = [
+        name
+        for name, value in settings.items()
+        if isinstance(value, Tensor) or value != getattr(ConjugateGradients, name)
+    ]
     if asked:
         raise ValueError(
             f"expected {', '.join(asked)} in the solver object itself, got them beside it: make "
             f"it as in ConjugateGradients({asked[0]}=...)"
         )
-    if needs_proximal and not getattr(solver, "proximal", False):
+    takes = getattr(solver, "proximal", False)
+    if proximal and not takes:
         raise ValueError(
             "expected a solver that takes proximal steps for this penalty, such as "
             f"ProximalNewton(), got {type(solver).__name__}"
+        )
+    if kinks == "orthant" and takes:
+        raise ValueError(
+            "expected a solver that keeps to an orthant with kinks='orthant', got "
+            f"{type(solver).__name__}, which takes proximal steps"
         )
     return solver

@@ -1,3 +1,4 @@
+from dataclasses import fields
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,14 @@ from torch import nn
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator
 from rlhf_lib.regularizers import L1, L2, GroupLasso
-from rlhf_lib.step import Cheapest, ConjugateGradients, LocalModel, Path, SampleSpaceSolve
+from rlhf_lib.step import (
+    Cheapest,
+    ConjugateGradients,
+    LocalModel,
+    Path,
+    ProximalNewton,
+    SampleSpaceSolve,
+)
 from rlhf_lib.step.directions import choose
 from rlhf_lib.step.shorthand import direction_of
 
@@ -300,7 +308,7 @@ def test_a_diagonal_cuts_the_products_of_a_proposal():
 
 # Settings.
 
-DEFAULTS = {"max_iter": 50, "preconditioner": None, "warm_start": 0.0, "backtrack": False}
+DEFAULTS = {field.name: field.default for field in fields(ConjugateGradients)}
 
 
 @pytest.mark.parametrize(
@@ -323,8 +331,18 @@ DEFAULTS = {"max_iter": 50, "preconditioner": None, "warm_start": 0.0, "backtrac
             "expected max_iter in the solver object",
         ),
         (ConjugateGradients(), None, GroupLasso(), {}, "such as ProximalNewton"),
+        (ConjugateGradients(), "proximal", L1(), {}, "such as ProximalNewton"),
+        (ProximalNewton(), "orthant", L1(), {}, "keeps to an orthant"),
+        (ConjugateGradients(backtrack=True), None, L1(), {}, "backtrack works with smooth"),
+        (Cheapest(ConjugateGradients(backtrack=True)), None, L1(), {}, "backtrack works with"),
+        (ConjugateGradients(), None, None, {"preconditioner": torch.ones(3)}, "preconditioner in"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(solver, kinks, penalty, settings, message):
     with pytest.raises(ValueError, match=message):
-        direction_of(solver, kinks, penalty, DEFAULTS | settings, DEFAULTS)
+        direction_of(solver, kinks, penalty, DEFAULTS | settings)
+
+
+def test_a_setting_beside_an_object_that_says_the_default_is_no_other_wish():
+    solver = ConjugateGradients(max_iter=7)
+    assert direction_of(solver, None, None, DEFAULTS | {"rtol": float("1e-3")}) is solver
