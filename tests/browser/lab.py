@@ -169,13 +169,7 @@ class Notebook:
         self.command("notebook:clear-all-cell-outputs")
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        self.page.wait_for_function(
-            "() => { const code = jupyterapp.shell.currentWidget.content.widgets.filter("
-            "  w => w.model.type === 'code' && w.model.sharedModel.source.trim());"
-            "  const failed = w => w.model.outputs.toJSON().some(o => o.output_type === 'error');"
-            "  return code.some(failed) || code.every("
-            "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }"
-        )
+        self._until_run()
 
     def run_to(self, source):
         """Run the first cell whose source holds this text and all above it, and wait for it."""
@@ -190,13 +184,18 @@ class Notebook:
         assert index >= 0, f"no code cell with {source!r}"
         self.command("notebook:run-all-above")
         self.command("notebook:run-cell")
+        self._until_run(index)
+
+    def _until_run(self, last=None):
+        """Wait until the code cells down to this index, or all, have run, or one has failed."""
         self.page.wait_for_function(
-            "index => { const upper = jupyterapp.shell.currentWidget.content.widgets.slice("
-            "  0, index + 1).filter(w => w.model.type === 'code');"
+            "last => { const cells = jupyterapp.shell.currentWidget.content.widgets;"
+            "  const code = cells.slice(0, last === null ? cells.length : last + 1).filter("
+            "    w => w.model.type === 'code' && w.model.sharedModel.source.trim());"
             "  const failed = w => w.model.outputs.toJSON().some(o => o.output_type === 'error');"
-            "  return upper.some(failed) || upper.every("
+            "  return code.some(failed) || code.every("
             "    w => w.model.executionCount !== null && w.model.executionState === 'idle'); }",
-            arg=index,
+            arg=last,
         )
 
     def command(self, name):
