@@ -55,7 +55,7 @@ OUTSIDE = {"text": TEXT, "compress": COMPRESS, "panels": PANELS}
 COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
-    "search.py": {"joblib"},
+    "paths.py": {"joblib"},
     "nb16_digits.py": {"sklearn"},
     "nb16_lambda.py": {"sklearn"},
     "rule.py": {"scipy"},

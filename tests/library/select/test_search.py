@@ -1,5 +1,6 @@
 """Choosing lambda: the table of scikit-learn, the rule by hand, resuming, workers, nesting."""
 
+import inspect
 import math
 import re
 from functools import partial
@@ -14,14 +15,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from rlhf_lib.interrupt import Interrupted, interruptible
-from rlhf_lib.select import stratified_folds
+from rlhf_lib.select import LambdaSearch, nested_select_lambda, select_lambda, stratified_folds
 from rlhf_lib.select.result import LambdaPath, LambdaSelection, one_standard_error, standard_error
-from rlhf_lib.select.search import (
-    iterate_lambda,
-    iterate_nested,
-    nested_select_lambda,
-    select_lambda,
-)
 
 pytestmark = pytest.mark.long
 
@@ -149,7 +144,7 @@ def test_an_interrupted_search_goes_on_and_fits_nothing_twice(tmp_path):
     assert len(calls) == 13  # stopped between two fits of the third path
     finished = {c[:2] for c in calls[:10]}
     calls.clear()
-    parts = list(iterate_lambda(fit, 60, LAMBDAS, **again))
+    parts = list(LambdaSearch(fit, 60, LAMBDAS, **again))
     assert [p.finished for p in parts] == [2, 3, 4, 5, 6, 7, 8]
     same(parts[-1], whole)
     assert len(calls) == 30 and not finished & {c[:2] for c in calls}
@@ -210,7 +205,7 @@ def threads():
 
 def test_workers_keep_what_they_found_when_they_are_stopped(tmp_path, threads):
     path, alone = tmp_path / "paths.jsonl", select_lambda(ridge, 60, LAMBDAS, seeds=(0, 1))
-    search = iterate_lambda(ridge, 60, LAMBDAS, seeds=(0, 1), workers=2, resume=path)
+    search = iter(LambdaSearch(ridge, 60, LAMBDAS, seeds=(0, 1), workers=2, resume=path))
     begun = [next(search).finished for _ in range(3)]
     search.close()  # as an interruption would
     assert begun == [1, 2, 3] and len(path.read_text().splitlines()) == 4
@@ -287,7 +282,7 @@ def test_nested_never_shows_the_judging_samples_to_the_search():
 def test_nested_resumes_and_works_in_parallel(tmp_path, threads):
     options = {"folds": 3, "outer_folds": 4}
     whole, path = nested_select_lambda(ridge, 60, LAMBDAS, **options), tmp_path / "nested.jsonl"
-    search = iterate_nested(ridge, 60, LAMBDAS, resume=path, **options)
+    search = LambdaSearch(ridge, 60, LAMBDAS, folds=3, resume=path).nested(4)
     next(search)
     search.close()
     calls = []
@@ -313,6 +308,7 @@ def test_nested_resumes_and_works_in_parallel(tmp_path, threads):
         ({"seeds": ()}, "one seed or more"),
         ({"seeds": (1, 1)}, "all different"),
         ({"rule": "2se"}, "out of 1se, min, got '2se'"),
+        ({"workers": 0}, "workers other than 0, or None, got 0"),
         ({"fit": lambda *a: [1.0]}, "1 scores for 2 lambdas"),
         ({"fit": lambda *a: [{"f1": 1.0}] * 2}, "named f1, and metric='loss'"),
     ],
@@ -334,7 +330,49 @@ def test_errors_come_before_any_fit_and_before_the_first_record():
     def never(*arguments):
         raise AssertionError("fitted")
 
-    with pytest.raises(ValueError, match="class 1 has 3 samples"):
-        iterate_nested(never, [0] * 12 + [1] * 4, [1.0], outer_folds=4, folds=4)
     with pytest.raises(ValueError, match="more than once"):
-        iterate_lambda(never, 10, [1.0, 1.0])
+        LambdaSearch(never, 10, [1.0, 1.0])
+    search = LambdaSearch(never, [0] * 12 + [1] * 4, [1.0], folds=4)
+    with pytest.raises(ValueError, match="class 1 has 3 samples"):
+        search.nested(4)
+
+
+@pytest.mark.parametrize("function", [select_lambda, nested_select_lambda])
+def test_its_signature_and_help_show_every_setting_and_the_call_takes_no_other(function):
+    own, shown = inspect.signature(LambdaSearch).parameters, inspect.signature(function).parameters
+    for name, parameter in own.items():
+        assert (shown[name].kind, shown[name].default) == (parameter.kind, parameter.default)
+    assert shown.keys() - own.keys() <= {"progress", "outer_folds"}
+    assert not [p for p in shown.values() if p.kind is p.VAR_KEYWORD]
+    assert all(f"        {name}: " in select_lambda.__doc__ for name in own if name != "maximize")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'fold'"):
+        function(ridge, 60, LAMBDAS, fold=3)
+
+
+def test_files_that_are_on_disk_go_on_being_read(tmp_path):
+    """What must agree with a file is part of its format: files with these first lines exist."""
+    plain, nested = tmp_path / "plain.jsonl", tmp_path / "nested.jsonl"
+    common = (
+        '{"format": "rlhf_lib journal 1", "samples": 10, "labels": "5b6fb58e61fa4759", '
+        '"lambdas": [1.0, 0.1], "warm_start": true, "settings": {"model": "m"}, '
+    )
+    plain.write_text(
+        common + '"folds": 2}\n'
+        '{"seed": 0, "fold": 0, "scores": [{"loss": 1.0}, {"loss": 3.0}]}\n'
+        '{"seed": 0, "fold": 1, "scores": [{"loss": 2.0}, {"loss": 5.0}]}\n'
+    )
+    nested.write_text(
+        common + '"outer_folds": 2, "folds": 2, "rule": "1se", "metric": "loss", '
+        '"maximize": false}\n'
+        '{"seed": 0, "fold": 0, "scores": [{"loss": 1.0, "chosen": 1.0, "inner": 2.0}]}\n'
+        '{"seed": 0, "fold": 1, "scores": [{"loss": 3.0, "chosen": 0.1, "inner": 4.0}]}\n'
+    )
+
+    def never(*arguments):
+        raise AssertionError("fitted")
+
+    asked = {"folds": 2, "settings": {"model": "m"}}
+    found = select_lambda(never, 10, [0.1, 1.0], resume=plain, **asked)
+    assert [row.mean for row in found.rows] == [1.5, 4.0] and found.chosen == 1.0
+    judged = nested_select_lambda(never, 10, [0.1, 1.0], outer_folds=2, resume=nested, **asked)
+    assert (judged.mean, judged.chosen, judged.inner) == (2.0, (1.0, 0.1), 3.0)

@@ -1,0 +1,108 @@
+"""Choose lambda in one call: cross-validation by one rule, and nested for an honest score of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from .result import LambdaSelection, NestedSelection
+from .search import Fit, LambdaSearch
+
+Found = TypeVar("Found", LambdaSelection, NestedSelection)
+Function = TypeVar("Function", bound=Callable)
+
+
+def _shows_its_options(function: Function) -> Function:
+    """Puts the keywords of LambdaSearch into the signature, where help() looks, for `**options`."""
+    own = inspect.signature(function)
+    shown = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    # As objects: their names mean something in the module of LambdaSearch alone.
+    options = inspect.signature(LambdaSearch, eval_str=True).parameters.values()
+    shown += [p for p in options if p.kind is p.KEYWORD_ONLY]
+    function.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
+    return function
+
+
+@_shows_its_options
+def select_lambda(
+    fit: Fit,
+    labels_or_n: Sequence[int] | Tensor | int,
+    lambdas: Iterable[float],
+    *,
+    progress: Callable[[LambdaSelection], Any] | None = None,
+    **options: Any,
+) -> LambdaSelection:
+    """Cross-validate all lambdas and choose one.
+
+    Args:
+        fit: ``fit(train, validation, lambdas, seed)``: two tensors of indices, lambdas in falling
+            order, an int. Yields for each lambda in turn its score on the validation samples: a
+            number, or a dict of numbers (``{"loss": ..., "accuracy": ...}``). As a generator it
+            keeps the model between lambdas, which makes the path warm-started. Whatever learns
+            from data (scaling, feature selection, early stopping) belongs inside, on ``train``.
+        labels_or_n: a class for each sample, for stratified folds; or the number of samples.
+        lambdas: different numbers >= 0, in any order.
+        progress: called with the selection so far after each finished path. To loop over these
+            instead, iterate over a :class:`~rlhf_lib.select.LambdaSearch` of the other arguments.
+        folds: parts that the samples are dealt into, K.
+        seeds: each one draws other folds, and is handed to ``fit``.
+        rule: "1se", the largest lambda within one standard error of the best; or "min".
+        metric: which of the scores to choose by; the smallest is best unless ``maximize``.
+        warm_start: False calls ``fit`` once for each lambda, so that every fit starts afresh.
+        workers: 1 computes here; another number is joblib's n_jobs (-1: all cores), and None
+            leaves it to ``joblib.parallel_config``, also with its Dask back end. ``fit`` and its
+            data are then sent to other processes.
+        resume: a file that finished paths are kept in. The same call reads them from it instead
+            of computing them; seeds may have been added. With files of other settings it refuses.
+        settings: JSON values that name what ``fit`` does (data, optimizer, steps): part of what
+            must agree with the file, because the code of ``fit`` itself is not compared.
+
+    Raises:
+        ValueError: lambdas that are negative or double, too few samples of a class, a journal of
+            other settings, an unknown rule.
+
+    In an :func:`~rlhf_lib.interrupt.interruptible` block it stops between two fits; with workers,
+    between two paths.
+
+    >>> def fit(train, validation, lambdas, seed):
+    ...     for value in lambdas:
+    ...         yield (value - 0.1) ** 2
+    >>> select_lambda(fit, 10, [0.01, 0.1, 1.0]).chosen
+    0.1
+    """
+    return _last(LambdaSearch(fit, labels_or_n, lambdas, **options), progress)
+
+
+@_shows_its_options
+def nested_select_lambda(
+    fit: Fit,
+    labels_or_n: Sequence[int] | Tensor | int,
+    lambdas: Iterable[float],
+    *,
+    outer_folds: int = 5,
+    progress: Callable[[NestedSelection], Any] | None = None,
+    **options: Any,
+) -> NestedSelection:
+    """An honest score of *choosing* lambda: the whole of select_lambda inside each outer fold.
+
+    Each outer fold is put aside; lambda is chosen by cross-validation within the rest; the rest is
+    fitted with it (along the path from the largest lambda, if warm-started) and scored once on
+    the fold. No sample that judges has helped to choose (Stone, 1974; Varma and Simon, 2006). The
+    score belongs to the procedure, not to one lambda: the folds may choose different ones.
+
+    outer_folds: folds that judge; ``folds``: those within the rest, that choose. Costs about
+    ``outer_folds * (folds + 1)`` paths for each seed. Workers and the file take whole outer folds;
+    ``progress`` is called after each. All else is as for :func:`select_lambda`, errors included.
+    """
+    search = LambdaSearch(fit, labels_or_n, lambdas, **options)
+    return _last(search.nested(outer_folds), progress)
+
+
+def _last(selections: Iterable[Found], progress: Callable[[Found], Any] | None) -> Found:
+    for selection in selections:
+        if progress is not None:
+            progress(selection)
+    return selection

@@ -1,0 +1,64 @@
+"""Paths computed here or by workers, each kept in a file as it comes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+
+from ..interrupt import checkpoint
+from .journal import Journal
+from .result import LambdaPath
+
+Split = tuple[int, int, Tensor, Tensor]  # seed, fold, training and validation indices
+
+
+def finished(
+    do: Callable[[Split], LambdaPath],
+    splits: Sequence[Split],
+    workers: int | None,
+    journal: Journal,
+) -> Iterator[list[LambdaPath]]:
+    """All paths so far, in the order of the splits, after each one; those on disk at once."""
+    order = [split[:2] for split in splits]
+    done = {}
+    for row in journal.rows:
+        path = LambdaPath(row["seed"], row["fold"], tuple(row["scores"]))
+        done[path.seed, path.fold] = path
+    todo = [split for split in splits if split[:2] not in done]
+
+    def paths():
+        return [done[key] for key in order if key in done]
+
+    if len(todo) < len(splits):
+        yield paths()
+    for path in _computed(do, todo, workers):
+        journal.write({"seed": path.seed, "fold": path.fold, "scores": list(path.scores)})
+        done[path.seed, path.fold] = path
+        yield paths()
+
+
+def _computed(do, splits, workers) -> Iterator[LambdaPath]:
+    if not splits:
+        return
+    if workers == 1:
+        for split in splits:
+            checkpoint()
+            yield do(split)
+        return
+    from joblib import Parallel, delayed
+
+    checkpoint()
+    results = Parallel(n_jobs=workers, return_as="generator_unordered")(
+        delayed(do)(split) for split in splits
+    )
+    try:
+        for path in results:
+            yield path
+            checkpoint()
+    finally:
+        with warnings.catch_warnings():
+            # joblib warns of results that nobody took: those of paths cut off by a stop.
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
