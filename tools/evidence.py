@@ -1,8 +1,10 @@
 """Run the course's studies and record them: python tools/evidence.py nb10_sst2 --data FOLDER
 
 Runs what `rlhf_course/recorded/NAME.json` does not hold yet, and writes it after each run, so an
-interrupted study goes on where it was. `--list` says what there is and what is missing; `--again`
-starts from nothing. Without names it takes all studies whose files are there.
+interrupted study goes on where it was. A study that tunes has its values tried first; what judges
+them is run when all of these are recorded, at what its rule chose. `--list` says what there is and
+what is missing; `--again` starts from nothing. Without names it takes all studies whose files are
+there.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ import multiprocessing
 import os
 import platform
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 
-from rlhf_course.recorded import FOLDER
+from rlhf_course.recorded import FOLDER, NotRecorded, key
 
 RECORDED = FOLDER
 
@@ -38,26 +41,36 @@ def main() -> None:
         os.environ[studies.DATA_VARIABLE] = options.data
     for name in options.names or studies.names():
         study = studies.study(name)
+        print(f"{name}: {study.about}", flush=True)
         done = {} if options.again else finished(name)
-        todo = [s for s in study.runs() if key(s) not in done]
-        if options.only:
-            todo = [s for s in todo if options.only in key(s)]
-        print(f"{name}: {len(done)} recorded, {len(todo)} to run. {study.about}", flush=True)
-        if options.list or not todo:
-            continue
+        for phase, settings in phases(study, done):
+            todo = [s for s in settings if key(s) not in done]
+            print(f"  {phase}{len(settings) - len(todo)} recorded, {len(todo)} to run", flush=True)
+            todo = [s for s in todo if not options.only or options.only in key(s)]
+            if options.list or not todo:
+                continue
+            try:
+                for file in study.files:
+                    studies.data_file(file)
+            except FileNotFoundError as error:
+                if options.names:
+                    raise SystemExit(str(error)) from None
+                print(f"  skipped: {error}")
+                break
+            record(name, study, done, todo, options.jobs)
+
+
+def phases(study, done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
+    """Name and settings of each phase; the second is made from what `done` holds after the first.
+
+    As long as a run that tunes is missing it is not made, and said so.
+    """
+    yield "tuning: " if study.judge else "", list(study.runs())
+    if study.judge:
         try:
-            for file in study.files:
-                studies.data_file(file)
-        except FileNotFoundError as error:
-            if options.names:
-                raise SystemExit(str(error)) from None
-            print(f"  skipped: {error}")
-            continue
-        record(name, study, done, todo, options.jobs)
-
-
-def key(settings: dict) -> str:
-    return json.dumps(settings, sort_keys=True)
+            yield "judging: ", study.judging({"runs": list(done.values())})
+        except NotRecorded:
+            print("  judging: not known before all that tunes is recorded", flush=True)
 
 
 def finished(name: str) -> dict[str, dict]:
@@ -68,22 +81,33 @@ def finished(name: str) -> dict[str, dict]:
 
 
 def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> None:
-    """Run and write; the file keeps the order of `study.runs()`."""
-    order = [key(settings) for settings in study.runs()]
+    """Run these and write after each, so that what is done is kept."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
         waiting = {pool.submit(one, name, settings): settings for settings in todo}
         for future in concurrent.futures.as_completed(waiting):
             done[key(waiting[future])] = future.result()
-            runs = [done[k] for k in order if k in done]
-            document = header(name, study) | {"runs": runs}
+            document = header(name, study) | {"runs": in_order(study, done)}
             text = json.dumps(document, indent=None, separators=(",", ":"))
             path = RECORDED / f"{name}.json"
             temporary = path.with_suffix(".part")
             # One run a line, for a diff that can be read.
             temporary.write_text(text.replace('{"settings"', '\n{"settings"') + "\n")
             temporary.replace(path)
-            print(f"  {len(runs)} of {len(order)}: {key(waiting[future])}", flush=True)
+            print(f"    {key(waiting[future])}", flush=True)
+
+
+def in_order(study, done: dict[str, dict]) -> list[dict]:
+    """The runs in the order of the study, without those that are none of its own any more.
+
+    Which ones judge is known when all that tunes is there; until then the others are kept.
+    """
+    tuning = [key(settings) for settings in study.runs()]
+    try:
+        others = [key(settings) for settings in study.judging({"runs": list(done.values())})]
+    except NotRecorded:
+        others = [k for k in done if k not in tuning]
+    return [done[k] for k in [*tuning, *others] if k in done]
 
 
 def one(name: str, settings: dict) -> dict:

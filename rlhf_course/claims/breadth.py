@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..recorded import NotRecorded, results
 from ..studies import nb13_tasks, nb16_models
-from .claim import Claim, NotRecorded, Source, results
+from .claim import Claim, Source
 from .rule import Comparison
 
 MODELS = "nb16_models.json"

@@ -9,15 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..recorded import FOLDER
+from ..recorded import FOLDER, NotRecorded
 from . import rule
 from .rule import Comparison
 
 LIVE = "live"
-
-
-class NotRecorded(LookupError):
-    """A recorded study does not hold the runs that a comparison needs (yet)."""
 
 
 @dataclass(frozen=True)
@@ -106,22 +102,6 @@ def judge(claim: Claim, documents: Mapping[str, Any] | None = None) -> Judged:
     if not comparisons and missing:
         word = rule.NOT_RECORDED
     return Judged(claim, tuple(comparisons), word, tuple(dict.fromkeys(missing)))
-
-
-def results(document: dict, wanted: list[dict]) -> list[dict]:
-    """The results of a recorded study's runs with these settings, in this order.
-
-    Raises NotRecorded with the first run that is not there.
-    """
-    by_settings = {_key(run["settings"]): run["result"] for run in document["runs"]}
-    for settings in wanted:
-        if _key(settings) not in by_settings:
-            raise NotRecorded(f"no run of {_key(settings)}")
-    return [by_settings[_key(settings)] for settings in wanted]
-
-
-def _key(settings: dict) -> str:
-    return json.dumps(settings, sort_keys=True)
 
 
 def load(file: str) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ..recorded import NotRecorded, results
 from ..studies import nb16_digits
-from .claim import Claim, NotRecorded, Source, results
+from .claim import Claim, Source
 from .rule import Comparison
 
 TRAINING = "benchmarks/training.json"
@@ -94,7 +95,7 @@ def on_one_objective(document: dict, theirs: str, value: float | None = None) ->
 
 def at_the_end(document: dict, method: str, value: float | None = None) -> list[float]:
     """The objective that each fresh seed ended with, at the tuned value or another one."""
-    value = nb16_digits.CHOSEN[method] if value is None else value
+    value = nb16_digits.STUDY.chosen(document)[method] if value is None else value
     wanted = [{"method": method, "value": value, "seed": seed} for seed in nb16_digits.SEEDS]
     return [r["objective"][-1] for r in results(document, wanted)]
 

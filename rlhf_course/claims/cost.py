@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .claim import LIVE, Claim, NotRecorded, Source
+from ..recorded import NotRecorded
+from .claim import LIVE, Claim, Source
 from .convergence import OURS, TRAINING, at_the_budget
 from .rule import Comparison
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..recorded import results
 from ..studies import nb14_smaller
-from .claim import Claim, Source, results
+from .claim import Claim, Source
 from .rule import Comparison
 
 SMALLER = "nb14_smaller.json"

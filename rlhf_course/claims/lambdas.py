@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..recorded import results
 from ..studies import nb16_lambda
-from .claim import Claim, Source, results
+from .claim import Claim, Source
 from .rule import Comparison
 
 CHOICES = "nb16_lambda.json"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..recorded import results
 from ..studies import nb10_sst2, nb12_regularizers
-from .claim import Claim, NotRecorded, Source, results
+from .claim import Claim, Source
 from .convergence import OURS, TRAINING, TUNED, at_the_budget
 from .rule import Comparison
 
@@ -51,10 +52,10 @@ def on_sst2(ours: str, *, article: bool = False, than: str = "adamw") -> Callabl
     """
 
     def compare(document: dict) -> list[Comparison]:
-        ends = []
+        ends, chosen = [], nb10_sst2.STUDY.chosen(document)
         for method, value in (
-            (ours, nb10_sst2.ARTICLE if article else nb10_sst2.CHOSEN.get(ours)),
-            (than, nb10_sst2.CHOSEN.get(than)),
+            (ours, nb10_sst2.ARTICLE if article else chosen[ours]),
+            (than, chosen[than]),
         ):
             wanted = [{"method": method, "value": value, "seed": seed} for seed in nb10_sst2.SEEDS]
             ends.append([r["steps"][-1]["test_loss"] for r in results(document, wanted)])
@@ -69,9 +70,10 @@ def on_noisy_labels(ours: str, theirs: str, about: str) -> Callable:
     """Test loss at the end on each data set of notebook 12: document -> comparisons."""
 
     def compare(document: dict) -> list[Comparison]:
+        ends = _ends(document, ours), _ends(document, theirs)
         return [
-            Comparison(f"{data}, {about}", _differences(b, a), "nats")
-            for data, a, b in _both(document, ours, theirs)
+            Comparison(f"{data}, {about}", _differences(ends[1][data], ends[0][data]), "nats")
+            for data in nb12_regularizers.DATA
         ]
 
     return compare
@@ -86,8 +88,7 @@ def leaves_most_of_the_rise(method: str, about: str) -> Callable:
 
     def compare(document: dict) -> list[Comparison]:
         found = []
-        for data in nb12_regularizers.CHOSEN:
-            cured = _ends(document, data, method)
+        for data, cured in _ends(document, method).items():
             bare = nb12_regularizers.fresh(data, "adamw none", nb12_regularizers.LR)
             left = tuple(
                 c - (r["end"]["test_loss"] + r["best"]["test_loss"]) / 2
@@ -101,20 +102,13 @@ def leaves_most_of_the_rise(method: str, about: str) -> Callable:
     return compare
 
 
-def _both(document: dict, ours: str, theirs: str):
-    """(data set, test losses of one, of the other) for the sets on which both are recorded."""
-    found = []
-    for data, chosen in nb12_regularizers.CHOSEN.items():
-        if {ours, theirs} <= set(chosen):
-            found.append((data, *(_ends(document, data, method) for method in (ours, theirs))))
-    if not found:
-        raise NotRecorded(f"no seeds of {ours} and {theirs}")
+def _ends(document: dict, method: str) -> dict[str, list[float]]:
+    """By data set, the test losses of the seeds at the end, at the value that was chosen."""
+    found = {}
+    for data, values in nb12_regularizers.STUDY.chosen(document).items():
+        runs = results(document, nb12_regularizers.fresh(data, method, values[method]))
+        found[data] = [r["end"]["test_loss"] for r in runs]
     return found
-
-
-def _ends(document: dict, data: str, method: str) -> list[float]:
-    runs = results(document, nb12_regularizers.fresh(data, method))
-    return [r["end"]["test_loss"] for r in runs]
 
 
 def _differences(theirs, ours) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from ..claims.sketch import CLOSE, apart
+from ..recorded import recorded
 from ..studies import nb16_digits, nb16_lambda, nb16_models
 
 TUNED, DEFAULT = "tuned", "torch's default"
@@ -19,10 +20,11 @@ def against(method: str) -> Callable[[int, str], float]:
     """Objective of RLHF on the digits against a first-order method, in decades."""
 
     def benefit(seed: int, baseline: str) -> float:
-        value = nb16_digits.CHOSEN[method]
+        chosen = nb16_digits.STUDY.chosen(recorded("nb16_digits.json"))
+        value = chosen[method]
         if baseline == DEFAULT:
             value = nb16_digits.DEFAULTS.get(method, value)
-        ours = nb16_digits.curve("RLHF", nb16_digits.CHOSEN["RLHF"], seed, BUDGET)
+        ours = nb16_digits.curve("RLHF", chosen["RLHF"], seed, BUDGET)
         theirs = nb16_digits.curve(method, value, seed, BUDGET)
         return math.log10(theirs[-1].train_loss / ours[-1].train_loss)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from rlhf_lib import text
@@ -11,7 +12,7 @@ from rlhf_lib.objective import assign, flatten
 from rlhf_lib.text.freezing import freeze
 from rlhf_lib.text.measures import brier_score, calibration_error, measure_weights, outputs_of
 
-from . import Study, data_file, short
+from . import Study, data_file, least, short
 
 SENTENCES, SELECTION, TEST, STEPS = 200, 100, 300, {"rlhf": 5, "adamw": 6}
 SEEDS = (0, 1, 2, 3, 4)
@@ -43,85 +44,6 @@ FROZEN_LR = {"encoder": 3e-4, "weights": 1e-3, "body": 1e-2}
 # Early stopping takes the runs without a penalty, at their step of least selection loss.
 STOPPED = {"rlhf stopped": "rlhf none", "adamw stopped": "adamw none"}
 METHODS = (*GRID, *STOPPED)
-# The value of least selection loss in the recorded runs of the tuning seed: `choose` finds it.
-CHOSEN: dict[str, dict[str, float | str]] = {
-    "reviews-20": {
-        "rlhf none": 0.1,
-        "rlhf l1": 0.0003,
-        "rlhf l2": 0.1,
-        "rlhf elastic-net": 0.0003,
-        "rlhf pseudo-huber": 0.0003,
-        "rlhf l2sp": 0.3,
-        "rlhf l1sp": 0.001,
-        "rlhf group-lasso": 0.001,
-        "adamw none": 5e-05,
-        "adamw decay": 30.0,
-        "adamw dropout": 0.3,
-        "adamw smoothing": 0.4,
-        "adamw freezing": "encoder",
-        "adamw l2sp": 0.1,
-        "adamw l1sp": 0.0001,
-        "rlhf stopped": 0.03,
-        "adamw stopped": 0.0001,
-    },
-    "sst2": {
-        "rlhf none": 3.0,
-        "rlhf l1": 0.0001,
-        "rlhf l2": 0.0001,
-        "rlhf elastic-net": 0.0001,
-        "rlhf pseudo-huber": 1e-05,
-        "rlhf l2sp": 0.1,
-        "rlhf l1sp": 0.001,
-        "rlhf group-lasso": 0.0003,
-        "adamw none": 5e-05,
-        "adamw decay": 30.0,
-        "adamw dropout": 0.3,
-        "adamw smoothing": 0.2,
-        "adamw freezing": "encoder",
-        "adamw l2sp": 0.1,
-        "adamw l1sp": 1e-05,
-        "rlhf stopped": 3.0,
-        "adamw stopped": 0.0001,
-    },
-    "reviews-40": {
-        "rlhf none": 3.0,
-        "rlhf l1": 0.001,
-        "rlhf l2": 0.1,
-        "rlhf elastic-net": 0.0003,
-        "rlhf pseudo-huber": 0.0003,
-        "rlhf l2sp": 0.3,
-        "rlhf l1sp": 0.003,
-        "rlhf group-lasso": 0.0003,
-        "adamw none": 5e-05,
-        "adamw decay": 30.0,
-        "adamw dropout": 0.2,
-        "adamw smoothing": 0.6,
-        "adamw freezing": "encoder",
-        "adamw l2sp": 0.1,
-        "adamw l1sp": 1e-05,
-        "rlhf stopped": 0.03,
-        "adamw stopped": 0.0002,
-    },
-    "reviews-0": {
-        "rlhf none": 3.0,
-        "rlhf l1": 1e-05,
-        "rlhf l2": 0.1,
-        "rlhf elastic-net": 0.0003,
-        "rlhf pseudo-huber": 0.0003,
-        "rlhf l2sp": 0.3,
-        "rlhf l1sp": 0.001,
-        "rlhf group-lasso": 0.0003,
-        "adamw none": 5e-05,
-        "adamw decay": 100.0,
-        "adamw dropout": 0.5,
-        "adamw smoothing": 0.2,
-        "adamw freezing": "encoder",
-        "adamw l2sp": 0.1,
-        "adamw l1sp": 0.0001,
-        "rlhf stopped": 0.03,
-        "adamw stopped": 0.0002,
-    },
-}
 
 
 def runs() -> Iterator[dict[str, Any]]:
@@ -129,45 +51,47 @@ def runs() -> Iterator[dict[str, Any]]:
         for method, values in GRID.items():
             for value in values:
                 yield {"method": method, "data": data, "value": value, "seed": TUNING_SEED}
-    for data, chosen in CHOSEN.items():
-        # AdamW bare at the learning rate of its cures: what their losses are compared with.
-        wanted = [*chosen.items(), ("adamw none", LR)]
-        for seed in SEEDS:
-            seen = []
-            for method, value in wanted:
-                run_of = STOPPED.get(method, method)
-                if (run_of, value) not in seen:
-                    seen.append((run_of, value))
-                    yield {"method": run_of, "data": data, "value": value, "seed": seed}
 
 
-def fresh(data: str, method: str, value: float | str | None = None) -> list[dict[str, Any]]:
-    """Settings of a method's runs with the fresh seeds, at this value or the chosen one."""
-    run_of = STOPPED.get(method, method)
-    value = CHOSEN[data][method] if value is None else value
-    return [{"method": run_of, "data": data, "value": value, "seed": seed} for seed in SEEDS]
+def choose(tried: list[dict[str, Any]]) -> dict[str, dict[str, float | str]]:
+    """The value of least selection loss, by data set and method.
 
-
-def choose(recorded: list[dict[str, Any]]) -> dict[str, dict[str, float | str]]:
-    """The value of least selection loss, by data set and method, out of the tuning runs.
-
-    recorded: the runs of the record. The loss is that at the end of the run, and for early
-    stopping the least one on the way.
+    The loss is that at the end of the run, and for early stopping the least one on the way.
     """
-    found: dict[str, dict[str, float | str]] = {}
-    for data in DATA:
-        for method in METHODS:
-            moment = "best" if method in STOPPED else "end"
-            losses = {
-                r["settings"]["value"]: r["result"][moment]["val_loss"]
-                for r in recorded
-                if r["settings"]["seed"] == TUNING_SEED
-                and r["settings"]["data"] == data
-                and r["settings"]["method"] == STOPPED.get(method, method)
-            }
-            if losses:
-                found.setdefault(data, {})[method] = min(losses, key=losses.__getitem__)
-    return found
+    moments = {
+        moment: least(
+            tried, itemgetter("data", "method"), lambda run, m=moment: run["result"][m]["val_loss"]
+        )
+        for moment in ("end", "best")
+    }
+    return {
+        data: {
+            method: moments["best" if method in STOPPED else "end"][data, run_of(method)]
+            for method in METHODS
+        }
+        for data in DATA
+    }
+
+
+def judge(chosen: dict[str, dict[str, float | str]]) -> Iterator[dict[str, Any]]:
+    for data, values in chosen.items():
+        # AdamW bare at the learning rate of its cures: what their losses are compared with.
+        wanted = [*values.items(), ("adamw none", LR)]
+        different = dict.fromkeys((run_of(method), value) for method, value in wanted)
+        for seed in SEEDS:
+            for method, value in different:
+                yield {"method": method, "data": data, "value": value, "seed": seed}
+
+
+def run_of(method: str) -> str:
+    """The method of GRID whose runs this one takes."""
+    return STOPPED.get(method, method)
+
+
+def fresh(data: str, method: str, value: float | str) -> list[dict[str, Any]]:
+    """Settings of a method's runs with the fresh seeds."""
+    settings = {"method": run_of(method), "data": data, "value": value}
+    return [settings | {"seed": seed} for seed in SEEDS]
 
 
 class _SelectionOnly(text.ClassificationTask):
@@ -284,6 +208,8 @@ STUDY = Study(
     "layer of MiniLM.",
     runs=runs,
     run=run,
+    choose=choose,
+    judge=judge,
     files=("sst2_train.csv", "sst2_validation.csv"),
     small={"method": "adamw none", "data": "reviews-20", "value": 1e-4, "seed": TUNING_SEED},
 )

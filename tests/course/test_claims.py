@@ -189,6 +189,42 @@ def test_a_record_that_has_only_begun_raises_nothing(file):
         judge(claim, {file: document | {"runs": []}})
 
 
+@pytest.mark.parametrize(
+    "name, file, method",
+    [
+        ("faster than Adam", "nb16_digits.json", "Adam"),
+        ("other regularizers do better", "nb10_sst2.json", "l1"),
+        ("dropout and L2 help little", "nb12_regularizers.json", "adamw dropout"),
+    ],
+)
+def test_without_one_run_that_tunes_no_value_is_chosen(name, file, method):
+    seed = load(file)["runs"][0]["settings"]["seed"]  # what tunes comes first
+
+    def drop(document):
+        lost = next(
+            run
+            for run in document["runs"]
+            if (run["settings"]["method"], run["settings"]["seed"]) == (method, seed)
+        )
+        document["runs"].remove(lost)
+
+    before, after = judge(BY_NAME[name]), judge(BY_NAME[name], planted(file, drop))
+    assert len(after.comparisons) < len(before.comparisons) and not before.missing
+    assert any(f"{file}: no run of" in what and method in what for what in after.missing)
+
+
+def test_another_least_of_the_tuning_runs_is_another_value_judged():
+    file, claim = "nb16_digits.json", BY_NAME["faster than Adam"]
+
+    def change(document):
+        for run in document["runs"]:
+            if run["settings"] == {"method": "Adam", "value": 0.03, "seed": 100}:
+                run["result"]["objective"][-1] = 0.0
+
+    judged = judge(claim, planted(file, change))
+    assert any('"value": 0.03' in what for what in judged.missing)  # which was judged by no run
+
+
 def no_number(word):
     raise ValueError(f"{word} is no JSON: record null")
 

@@ -3,12 +3,14 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from rlhf_course import studies
-from rlhf_course.studies import Study
+from rlhf_course.recorded import NotRecorded, key, recorded
+from rlhf_course.studies import Study, least
 from tools import evidence
 
 pytestmark = pytest.mark.long
@@ -35,16 +37,24 @@ def differences(stored, new, where=""):
 @pytest.mark.parametrize("name", studies.names())
 def test_the_settings_of_a_study_are_plain_and_different(name):
     study = studies.study(name)
-    runs = [evidence.key(settings) for settings in study.runs()]
-    assert len(set(runs)) == len(runs) > 0
-    assert [json.loads(run) for run in runs] == list(study.runs())
-    assert study.small is None or evidence.key(study.small) in runs
+    runs = [*study.runs(), *study.judging(recorded(f"{name}.json"))]
+    assert len({key(settings) for settings in runs}) == len(runs) > 0
+    assert [json.loads(key(settings)) for settings in runs] == runs
+    assert study.small is None or study.small in list(study.runs())
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_a_record_holds_what_its_study_asks_for_in_its_order(name):
+    done = evidence.finished(name)
+    study = studies.study(name)
+    asked = [*study.runs(), *study.judging(recorded(f"{name}.json"))]
+    assert list(done) == [key(settings) for settings in asked]
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run_gives_what_is_recorded(name):
     study = studies.study(name)
-    recorded = evidence.finished(name).get(evidence.key(study.small))
+    recorded = evidence.finished(name).get(key(study.small))
     if recorded is None:
         pytest.skip(f"{name} is not recorded yet")
     threads = torch.get_num_threads()
@@ -69,8 +79,8 @@ def test_the_comparison_sees_another_number_a_missing_one_and_another_word():
 
 
 @pytest.fixture
-def squares(monkeypatch, tmp_path):
-    """A study that squares, and fails at `stop` of its settings; it records into a folder."""
+def recorder(monkeypatch, tmp_path):
+    """Records a study into a folder, one run after the other: recorder(study)."""
 
     class Workers:
         """In place of a pool: runs in this process, one after the other."""
@@ -92,6 +102,19 @@ def squares(monkeypatch, tmp_path):
                 future.set_exception(error)
             return future
 
+    def take(study):
+        monkeypatch.setattr(studies, "names", lambda: ["nb99_squares"])
+        monkeypatch.setattr(studies, "study", lambda name: study)
+
+    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
+    monkeypatch.setattr(evidence.concurrent.futures, "ProcessPoolExecutor", Workers)
+    monkeypatch.setattr(evidence.concurrent.futures, "as_completed", lambda waiting: list(waiting))
+    return take
+
+
+@pytest.fixture
+def squares(recorder):
+    """A study that squares, and fails at `fails` of its settings."""
     asked = []
 
     def run(settings):
@@ -101,12 +124,27 @@ def squares(monkeypatch, tmp_path):
         return {"square": settings["n"] ** 2}
 
     state = {"fails": None, "asked": asked}
-    study = Study(about="Squares.", runs=lambda: [{"n": n} for n in (3, 1, 2)], run=run)
-    monkeypatch.setattr(studies, "names", lambda: ["nb99_squares"])
-    monkeypatch.setattr(studies, "study", lambda name: study)
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
-    monkeypatch.setattr(evidence.concurrent.futures, "ProcessPoolExecutor", Workers)
-    monkeypatch.setattr(evidence.concurrent.futures, "as_completed", lambda waiting: list(waiting))
+    recorder(Study(about="Squares.", runs=lambda: [{"n": n} for n in (3, 1, 2)], run=run))
+    return state
+
+
+@pytest.fixture
+def tuned(recorder):
+    """A study that tries the values of `losses` with seed 9 and judges the best with 0 and 1."""
+    state = SimpleNamespace(losses={1: 3.0, 2: 1.0, 3: 2.0}, asked=[])
+
+    def run(settings):
+        state.asked.append((settings["value"], settings["seed"]))
+        return {"loss": state.losses[settings["value"]]}
+
+    state.study = Study(
+        about="Two phases.",
+        runs=lambda: [{"value": value, "seed": 9} for value in state.losses],
+        run=run,
+        choose=lambda tried: least(tried, lambda s: "all", lambda r: r["result"]["loss"])["all"],
+        judge=lambda chosen: [{"value": chosen, "seed": seed} for seed in (0, 1)],
+    )
+    recorder(state.study)
     return state
 
 
@@ -130,13 +168,13 @@ def test_an_interrupted_study_goes_on_where_it_was(squares, monkeypatch, tmp_pat
     assert [run["result"]["square"] for run in document["runs"]] == [9, 1, 4]
     assert {"command", "device", "date", "version", "study"} <= document.keys()
     assert not list(tmp_path.glob("*.part"))
-    assert "2 recorded, 1 to run" in capsys.readouterr().out
+    assert "  2 recorded, 1 to run\n" in capsys.readouterr().out
 
 
 def test_list_runs_nothing_and_again_runs_all(squares, monkeypatch, tmp_path, capsys):
     call(monkeypatch, "nb99_squares", "--list")
     assert squares["asked"] == [] and not list(tmp_path.iterdir())
-    assert "nb99_squares: 0 recorded, 3 to run. Squares." in capsys.readouterr().out
+    assert "nb99_squares: Squares.\n  0 recorded, 3 to run\n" in capsys.readouterr().out
     call(monkeypatch)
     call(monkeypatch)
     assert squares["asked"] == [3, 1, 2]
@@ -149,9 +187,77 @@ def test_only_takes_the_runs_with_these_settings(squares, monkeypatch, tmp_path)
     assert squares["asked"] == [1]
 
 
+def test_what_judges_follows_from_what_was_tuned(tuned, monkeypatch, tmp_path, capsys):
+    call(monkeypatch, "nb99_squares", "--list")
+    said = capsys.readouterr().out
+    assert "tuning: 0 recorded, 3 to run\n" in said and "judging: not known before" in said
+    call(monkeypatch, "nb99_squares")
+    assert tuned.asked == [(1, 9), (2, 9), (3, 9), (2, 0), (2, 1)]
+    said = capsys.readouterr().out
+    assert "tuning: 0 recorded, 3 to run\n" in said and "judging: 0 recorded, 2 to run\n" in said
+    call(monkeypatch, "nb99_squares", "--list")
+    assert "judging: 2 recorded, 0 to run\n" in capsys.readouterr().out
+    document = json.loads((tmp_path / "nb99_squares.json").read_text())
+    assert tuned.study.chosen(document) == 2
+
+
+def test_nothing_is_chosen_by_a_part_of_what_tunes(tuned, monkeypatch, tmp_path, capsys):
+    call(monkeypatch, "nb99_squares", "--only", '"value": 1')
+    assert tuned.asked == [(1, 9)]
+    assert "judging: not known before all that tunes is recorded" in capsys.readouterr().out
+    document = json.loads((tmp_path / "nb99_squares.json").read_text())
+    with pytest.raises(NotRecorded, match=r'"value": 2.*nor of 1 more'):
+        tuned.study.chosen(document)
+    call(monkeypatch, "nb99_squares")
+    assert tuned.asked[1:] == [(2, 9), (3, 9), (2, 0), (2, 1)]
+
+
+def test_a_better_value_is_judged_anew_and_the_old_runs_go(tuned, monkeypatch, tmp_path):
+    def kept():
+        runs = json.loads((tmp_path / "nb99_squares.json").read_text())["runs"]
+        return [(run["settings"]["value"], run["settings"]["seed"]) for run in runs]
+
+    call(monkeypatch, "nb99_squares")
+    tuned.losses |= {4: 0.5, 5: 9.0}
+    tuned.asked.clear()
+    call(monkeypatch, "nb99_squares", "--only", '"value": 4')
+    # Nobody knows yet whether value 2 stays the best: what judged it is kept.
+    assert tuned.asked == [(4, 9)]
+    assert kept() == [(1, 9), (2, 9), (3, 9), (4, 9), (2, 0), (2, 1)]
+    call(monkeypatch, "nb99_squares")
+    assert tuned.asked[1:] == [(5, 9), (4, 0), (4, 1)]
+    assert kept() == [(1, 9), (2, 9), (3, 9), (4, 9), (5, 9), (4, 0), (4, 1)]
+
+
+def test_the_least_is_summed_over_seeds_and_never_of_a_run_that_diverged():
+    losses = {("a", 1): [2.0, 2.0], ("a", 2): [1.0, 2.5], ("a", 3): [0.1, None], ("b", 1): [9.0]}
+    tried = [
+        {"settings": {"method": method, "value": value, "seed": seed}, "result": loss}
+        for (method, value), found in losses.items()
+        for seed, loss in enumerate(found)
+    ]
+
+    def best(tried):
+        return least(tried, lambda s: s["method"], lambda run: run["result"])
+
+    assert best(tried) == {"a": 2, "b": 1}
+    assert best(tried[::-1]) == {"a": 2, "b": 1}
+    equal = [{"settings": {"method": "a", "value": v}, "result": 1.0} for v in (3, 1, 2)]
+    assert best(equal) == {"a": 3}
+    with pytest.raises(ValueError, match="no value of c can be chosen"):
+        best([{"settings": {"method": "c", "value": 1}, "result": math.nan}])
+
+
+def test_a_rule_without_runs_to_judge_it_is_refused():
+    with pytest.raises(ValueError, match="both of choose and judge"):
+        Study(about="Half.", runs=list, run=dict, choose=len)
+    with pytest.raises(ValueError, match="two phases"):
+        Study(about="One phase.", runs=list, run=dict).chosen({"runs": []})
+
+
 def test_a_file_that_is_missing_is_named(monkeypatch):
     monkeypatch.setenv(studies.DATA_VARIABLE, "no/such/folder")
     with pytest.raises(FileNotFoundError, match=r"reads sst2\.csv.*--data FOLDER"):
         studies.data_file("sst2.csv")
-    with pytest.raises(ValueError, match="expected one of the studies nb10_sst2"):
+    with pytest.raises(ValueError, match=r"expected one of the studies nb.*nb16_models, got"):
         studies.study("nb98_none")

@@ -3,25 +3,56 @@
 import pytest
 
 from rlhf_course.experiments.nb12_record import RegularizerRecord
+from rlhf_course.recorded import NotRecorded
 from rlhf_course.studies import nb12_regularizers as study
 
+BEST = {"rlhf l1": 1e-4, "rlhf none": 0.1, "adamw freezing": "encoder"}
+STOPPED = 0.3  # where RLHF without a penalty has its least loss on the way
 
-def run(method, data, value, seed, loss, best=None):
-    end = {"test_loss": loss}
-    return {
-        "settings": {"method": method, "data": data, "value": value, "seed": seed},
-        "result": {"end": end, "best": {"test_loss": loss if best is None else best}},
-    }
+
+def tuning(settings):
+    """A run that tunes: the loss is least at BEST at the end, at STOPPED on the way."""
+    method, value = settings["method"], settings["value"]
+    end = 0.4 if value == BEST.get(method) else 0.6
+    best = 0.2 if (method, value) == ("rlhf none", STOPPED) else 0.3
+    result = {"end": {"val_loss": end}, "best": {"val_loss": best}}
+    return {"settings": settings, "result": result}
+
+
+def judging(method, value, loss, best=None):
+    return [
+        {
+            "settings": {"method": method, "data": "sst2", "value": value, "seed": seed},
+            "result": {
+                "end": {"test_loss": loss(seed)},
+                "best": {"test_loss": loss(seed) if best is None else best},
+            },
+        }
+        for seed in study.SEEDS
+    ]
+
+
+def document():
+    runs = [tuning(settings) for settings in study.runs()]
+    runs += judging("rlhf l1", 1e-4, lambda seed: 0.5 + 0.01 * seed)
+    runs += judging("rlhf none", 0.1, lambda seed: 0.7 + 0.02 * seed)
+    runs += judging("rlhf none", STOPPED, lambda seed: 0.9, best=0.4)
+    return {"runs": runs}
 
 
 @pytest.fixture
-def record(monkeypatch):
-    chosen = {"sst2": {"rlhf l1": 1e-4, "rlhf none": 0.1, "rlhf stopped": 0.3}}
-    monkeypatch.setattr(study, "CHOSEN", chosen)
-    runs = [run("rlhf l1", "sst2", 1e-4, s, 0.5 + 0.01 * s) for s in study.SEEDS]
-    runs += [run("rlhf none", "sst2", 0.1, s, 0.7 + 0.02 * s) for s in study.SEEDS]
-    runs += [run("rlhf none", "sst2", 0.3, s, 0.9, best=0.4) for s in study.SEEDS]
-    return RegularizerRecord({"runs": runs})
+def record():
+    return RegularizerRecord(document())
+
+
+def test_values_are_chosen_by_the_runs_that_tune_alone(record):
+    assert record.value("sst2", "rlhf l1") == 1e-4
+    assert record.value("sst2", "rlhf none") == 0.1
+    assert record.value("sst2", "rlhf stopped") == STOPPED  # by the least on the way
+    fewer = [run for run in document()["runs"] if run["settings"]["seed"] == study.TUNING_SEED]
+    assert RegularizerRecord({"runs": fewer}).chosen == record.chosen
+    with pytest.raises(NotRecorded, match="no run of"):
+        RegularizerRecord({"runs": fewer[1:]})
 
 
 def test_measures_are_of_the_chosen_value_and_moment(record):
@@ -36,10 +67,9 @@ def test_gains_are_paired_and_positive_where_the_loss_is_lower(record):
     assert record.gain("sst2", "rlhf none", "rlhf l1").says == "against"
 
 
-def test_edges_of_the_grid(record, monkeypatch):
-    grid = study.GRID["rlhf l1"]
-    assert record.at_edge("sst2", "rlhf l1") == (1e-4 in (grid[0], grid[-1]))
-    monkeypatch.setitem(study.CHOSEN["sst2"], "rlhf l1", grid[-1])
-    assert record.at_edge("sst2", "rlhf l1")
-    monkeypatch.setitem(study.CHOSEN["sst2"], "adamw freezing", "encoder")
-    assert not record.at_edge("sst2", "adamw freezing")
+@pytest.mark.parametrize("value, edge", [(1e-6, True), (1e-4, False), (1e-3, True)])
+def test_edges_of_the_grid(monkeypatch, value, edge):
+    monkeypatch.setitem(BEST, "rlhf l1", value)
+    record = RegularizerRecord(document())
+    assert record.at_edge("sst2", "rlhf l1") == edge
+    assert not record.at_edge("sst2", "adamw freezing")  # "encoder" is first, and no number
