@@ -196,7 +196,7 @@ def race(runs: Mapping[str, Sequence[Sequence[Record]]], target: float) -> Figur
 
 def search(grid: Mapping[str, Any]) -> list[tuple[dict, list[float]]]:
     """(settings, objectives of the seeds) of a recorded search, the best mean first."""
-    found = [(run["settings"], run["objective"]) for run in grid["runs"]]
+    found = [(run["settings"], run["result"]["objective"]) for run in grid["runs"]]
     return sorted(found, key=lambda run: statistics.fmean(run[1]))
 
 

@@ -17,7 +17,8 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve
-from ..studies.nb10_sst2 import ARTICLE
+from ..recorded import runs_with
+from ..studies import nb10_sst2 as study
 from ..table import Table
 
 STEPS = 8  # of RLHF; AdamW's epochs
@@ -236,7 +237,9 @@ def whole_model(rlhf: Run, past: Mapping[str, Any]) -> Panel:
         total=STEPS + 1,
         title="Fine-tuning all of BERT with RLHF",
         on_release=False,
-        first=lambda values: [Record(loss=row["train_loss"], **row) for row in past["records"]],
+        first=lambda values: [
+            Record(loss=row["train_loss"], **row) for row in past["result"]["records"]
+        ],
     )
 
 
@@ -328,7 +331,8 @@ def promises(records: Sequence[Record]) -> Figure:
 
 def whole_recorded(past: Mapping[str, Any]) -> Figure:
     """The recorded runs of the whole model over their cost."""
-    runs = {run["name"].split(",")[0]: run["records"] for run in past["runs"]}
+    names = {"adamw": "AdamW", "rlhf": "RLHF"}
+    runs = {names[run["settings"]["method"]]: run["result"]["records"] for run in past["runs"]}
     said = "; ".join(
         f"{name}: least {min(r['val_loss'] for r in rows):.3f}, end {rows[-1]['val_loss']:.3f} "
         f"after {rows[-1]['cost'] / GRADIENT:.1f} gradients and {rows[-1]['seconds']:.0f} s, "
@@ -351,7 +355,7 @@ def whole_recorded(past: Mapping[str, Any]) -> Figure:
     )
 
 
-TUNING_SEED, EARLY = 100, "AdamW, stopped early"
+EARLY = "AdamW, stopped early"
 KNOBS = {"adamw": "learning rate", "l2sp": "λ", "l1sp": "λ", "l1": "λ"}
 NAMES = {
     "adamw": "AdamW",
@@ -369,10 +373,7 @@ class Sst2:
 
     def __init__(self, document: Mapping[str, Any]):
         self.document = document
-        self.chosen = {}
-        for method in KNOBS:
-            tried = self.tried(method)
-            self.chosen[method] = min(tried, key=tried.__getitem__)
+        self.chosen = study.STUDY.chosen(document)
         adamw, l2sp = (self.runs(m, self.chosen[m]) for m in ("adamw", "l2sp"))
         l1sp, l1 = (self.runs(m, self.chosen[m]) for m in ("l1sp", "l1"))
         self.contenders = {
@@ -382,19 +383,16 @@ class Sst2:
             "the same, stopped early": [(_stopped(r), r) for r in l2sp],
             "RLHF, L1 to the start": [(_last(r), r) for r in l1sp],
             "RLHF, L1 to zero": [(_last(r), r) for r in l1],
-            "the article's λ = 1e-4": [(_last(r), r) for r in self.runs("l1", ARTICLE)],
+            "the article's λ = 1e-4": [(_last(r), r) for r in self.runs("l1", study.ARTICLE)],
         }
 
     def tried(self, method: str) -> dict[float, float]:
-        """Value -> the selection loss by which the tuning seed judged it: AdamW's least on the
-        way, RLHF's at the end."""
-        found = {}
-        for run in self.document["runs"]:
-            s = run["settings"]
-            if s["method"] == method and s["seed"] == TUNING_SEED:
-                losses = [row["val_loss"] for row in run["result"]["steps"]]
-                found[s["value"]] = min(losses) if method == "adamw" else losses[-1]
-        return found
+        """Value -> the selection loss by which the tuning seed judged it."""
+        return {
+            run["settings"]["value"]: study.selection_loss(run)
+            for run in runs_with(self.document, study.runs())
+            if run["settings"]["method"] == method
+        }
 
     def at_edge(self, method: str) -> bool:
         """Whether the smallest or the largest value that was tried was chosen."""
@@ -406,7 +404,7 @@ class Sst2:
         return [
             r
             for r in self.document["runs"]
-            if r["settings"]["seed"] != TUNING_SEED
+            if r["settings"]["seed"] != study.TUNING_SEED
             and (r["settings"]["method"], r["settings"]["value"]) == (method, value)
         ]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from functools import cache
 from operator import itemgetter
 from typing import Any
 
 import torch
 
-from ..experiments.nb09_digits import Digits
 from . import Study, least
+from .nb09_grid import digits
 
 SEEDS = (10, 11, 12, 13, 14)
 TUNING_SEEDS = (100, 101)
@@ -41,13 +40,6 @@ def judge(chosen: dict[str, float]):
     for method, value in [*chosen.items(), *DEFAULTS.items()]:
         for seed in SEEDS:
             yield {"method": method, "value": value, "seed": seed}
-
-
-@cache
-def digits() -> Digits:
-    from sklearn.datasets import load_digits
-
-    return Digits(*load_digits(return_X_y=True))
 
 
 def curve(method: str, value: float, seed: int, budget: float = BUDGET) -> list:

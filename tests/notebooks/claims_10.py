@@ -258,7 +258,7 @@ def two_steps_of_the_optimizer_go_as_promised(RLHFOptimizer, task, batch):
 
 @claim("It was judged on 400 validation reviews, twice as many as above")
 def the_recorded_run_was_judged_on_400(past, validation):
-    shares = [r["val_accuracy"] * 400 for run in past["runs"] for r in run["records"]]
+    shares = [r["val_accuracy"] * 400 for run in past["runs"] for r in run["result"]["records"]]
     assert all(abs(share - round(share)) < 1e-3 for share in shares)
     assert any(round(share) % 2 for share in shares) and len(validation) == 200
 
@@ -272,7 +272,7 @@ def the_recorded_run_was_judged_on_400(past, validation):
     "AdamW stopped after three epochs would still be better and far cheaper",
 )
 def the_whole_model_as_recorded(past):
-    adamw, rlhf = ([r["val_loss"] for r in run["records"]] for run in past["runs"])
+    adamw, rlhf = ([r["val_loss"] for r in run["result"]["records"]] for run in past["runs"])
     near(min(adamw), 0.408, absolute=5e-4)
     assert adamw.index(min(adamw)) == 3 and len(adamw) == 9
     near(adamw[-1], 0.863, absolute=5e-4)
@@ -281,11 +281,11 @@ def the_whole_model_as_recorded(past):
     assert len(rises) == 2 and max(rises) < 0.05
     near(rlhf[-1], 0.435, absolute=5e-4)
     assert rlhf[-1] == min(rlhf)
-    last = past["runs"][1]["records"][-1]
+    last = past["runs"][1]["result"]["records"][-1]
     near(last["train_accuracy"], 0.985)
     near(last["cost"] / 200, 26, relative=0.01)
     assert past["runs"][1]["settings"]["lambda_reg"] == 0.5
-    near(past["runs"][0]["records"][-1]["cost"] / 200, 8)
+    near(past["runs"][0]["result"]["records"][-1]["cost"] / 200, 8)
 
 
 @claim(

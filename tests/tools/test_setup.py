@@ -56,7 +56,7 @@ COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
     "paths.py": {"joblib"},
-    "nb16_digits.py": {"sklearn"},
+    "nb09_grid.py": {"sklearn"},
     "nb16_lambda.py": {"sklearn"},
     "rule.py": {"scipy"},
     "table.py": {"pandas"},

@@ -68,7 +68,7 @@ def test_the_guide_names_files_and_commands_that_there_are():
     root = Path(__file__).resolve().parents[2]
     folders = "rlhf_lib|rlhf_course|tests|tools|notebooks"
     for name in re.findall(rf"`((?:{folders})/[\w/.]+\.\w+)`", GUIDE):
-        if not any(part in name for part in ("slug", "NN", "recorded/05", "hessian_vector")):
+        if not any(part in name for part in ("slug", "NN", "hessian_vector")):
             assert (root / name).is_file(), name
     commands = re.findall(r"tools/notebooks\.py (\w+)", GUIDE)
     assert set(commands) == {"fromtext", "build", "execute", "check"}
