@@ -16,7 +16,7 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve
-from ..experiments.memory import peak_bytes
+from ..cost.memory import peak_bytes
 
 QUOTIENTS = ("one-sided", "central")
 EXACT = ("double backward", "forward over reverse")

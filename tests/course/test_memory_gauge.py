@@ -2,7 +2,7 @@
 
 import torch
 
-from rlhf_course.experiments.memory import peak_bytes
+from rlhf_course.cost.memory import peak_bytes
 from rlhf_lib import HessianOperator
 
 N = 1000
