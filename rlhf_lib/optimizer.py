@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import time
 from collections.abc import Callable, Iterable
 
 import torch
@@ -22,6 +21,7 @@ from .step.directions import ConjugateGradients, Direction, SampleSpaceSolve
 from .step.globalization import Damping, DampingRule, TrustRegion, armijo, reduction_ratio
 from .step.model import LocalModel, Path
 from .step.shorthand import direction_of
+from .timing import Stopwatch
 
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
@@ -243,7 +243,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             raise TypeError(_NO_CLOSURE)
         if curvature_batches is not None and batches is None:
             raise ValueError("curvature_batches need batches, too: the closure takes a batch")
-        started = time.perf_counter()
+        watch = Stopwatch()
         state = self.state["rlhf"]
         params = check_params(p for group in self.param_groups for p in group["params"])
         task = TaskLoss(
@@ -303,7 +303,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             + proposal.cost
             + (0 if curvature_task is task else 1)
         )
-        state["seconds"] += time.perf_counter() - started
+        state["seconds"] += watch.seconds.wall
         self.record = Record(
             step=state["step"],
             loss=loss,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -11,6 +10,7 @@ from .objective.parameters import assign, flatten
 from .objective.task_loss import TaskLoss, check_finite
 from .optimizer import RLHFOptimizer
 from .record import Record
+from .timing import Stopwatch
 
 Evaluate = Callable[[], dict[str, float]]
 
@@ -76,11 +76,11 @@ def train(
                 optimizer.step(loss_fn, batches=micro, curvature_batches=curvature)
                 yield measured(optimizer.record)
                 continue
-            started = time.perf_counter()
+            watch = Stopwatch()
             task = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
             loss, norm, evaluations = _first_order_step(task, optimizer, params)
             cost += task.samples * evaluations
-            clock += time.perf_counter() - started
+            clock += watch.seconds.wall
             yield measured(Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock))
     if first is None:
         raise ValueError("expected at least one batch, got none: is the data set empty?")

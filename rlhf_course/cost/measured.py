@@ -6,7 +6,6 @@ import ctypes
 import gc
 import multiprocessing
 import re
-import time
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator, Shifted
 from rlhf_lib.quiet import quiet
 from rlhf_lib.solve import conjugate_gradient
+from rlhf_lib.timing import rounds
 
 from .model import Transformer
 
@@ -108,23 +108,16 @@ def seconds(
     torch.set_num_threads(1)
     try:
         bench = Bench(shape, batch, tokens)
-        found = {name: least(call, repeats) for name, call in bench.passes()}
+        found = {name: _least(call, repeats) for name, call in bench.passes()}
         if cg_products:
-            found["cg Gv"] = least(lambda: bench.cg("Gv", cg_products), max(repeats // 2, 1))
+            found["cg Gv"] = _least(lambda: bench.cg("Gv", cg_products), max(repeats // 2, 1))
         return found
     finally:
         torch.set_num_threads(threads)
 
 
-def least(call, repeats: int) -> float:
-    """Least CPU seconds of this process in some calls, after one that is not counted."""
-    call()
-    found = []
-    for _ in range(repeats):
-        started = time.process_time()
-        call()
-        found.append(time.process_time() - started)
-    return min(found)
+def _least(call, repeats: int) -> float:
+    return rounds({"": call}, repeats)[""].least.cpu
 
 
 def peak_bytes(shape: Transformer, batch: int, tokens: int, what: str) -> int:
