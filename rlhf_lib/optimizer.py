@@ -224,7 +224,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         closure: Callable | None = None,
         *,
         batches: Iterable | None = None,
-        curvature_batches: Iterable | None = None,
+        curvature_batches: Iterable | slice | None = None,
     ) -> float:
         """Take one step and return the task loss before it.
 
@@ -233,7 +233,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 arguments, or with a micro-batch where ``batches`` are given.
             batches: micro-batches of the gradient and the line search, weighted by sample counts.
             curvature_batches: micro-batches for the curvature products, if they should be others
-                (fewer) than those of the gradient.
+                (fewer) than those of the gradient, or a slice of these: see
+                :meth:`~rlhf_lib.objective.TaskLoss.part`.
 
         Raises:
             TypeError: no closure, or one that returns something else.
@@ -331,13 +332,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             loss, gradient = curvature.loss, curvature.gradient
         else:
             loss, gradient = task.value_and_gradient(params)
-            curvature_task = TaskLoss(
-                task.fn,
-                curvature_batches,
-                count=self.count,
-                device=params[0].device,
-                process_group=self.ranks,
-            )
+            curvature_task = task.part(curvature_batches)
             curvature = kind(curvature_task, params, keep_graph=self.keep_graph)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)

@@ -35,11 +35,12 @@ class _Shuffled:
 
 
 class _Steps:
-    """The whole training set for each step as micro-batches, of which the first few hold the
-    `size` samples of the curvature products: with dropout, both have to see one mask."""
+    """The whole training set for each step as micro-batches in a new order, of which the first,
+    `self.curvature`, hold the `size` samples of the curvature products."""
 
     def __init__(self, task: Task, size: int, seed: int):
         self.task, self.size = task, size
+        self.curvature = slice(-(-size // task.micro_batch))
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -184,11 +185,9 @@ def _rlhf(
             return list(batches(part, task.micro_batch))
 
     else:
-        size = curvature_size if few else task.samples
-        whole = Masked(_Steps(task, size, seed), seed)
-
-        def curvature_batches(step: int):
-            return whole.present[: -(-size // task.micro_batch)]
+        # A part of the step's own batches, so that both see one mask.
+        steps_of = _Steps(task, curvature_size if few else task.samples, seed)
+        whole, curvature_batches = Masked(steps_of, seed), steps_of.curvature
 
     for record in train(
         loss_fn,

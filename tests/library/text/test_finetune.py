@@ -225,8 +225,7 @@ def test_dropout_works_with_every_solver():
 def test_masks_change_from_batch_to_batch():
     source = [{"x": X}, [{"x": X[:2]}, {"x": X[2:]}]]
     masked = Masked(source, seed=0)
-    first = [masked.present for _ in masked]
-    again = [masked.present for _ in masked]
+    first, again = list(masked), list(masked)
     seeds = {batch.seed for single, few in (first, again) for batch in (single, *few)}
     assert len(masked) == 2 and len(seeds) == 6
 
