@@ -29,8 +29,8 @@ def sample_count(batch) -> int:
             if isinstance(part, Tensor):
                 return part.shape[0]
     raise TypeError(
-        f"cannot count the samples of a batch of type {type(batch).__name__}: expected a tensor "
-        "or a dict, list or tuple of tensors; pass count=lambda batch: ... to say how"
+        "cannot count the samples of a batch: expected a tensor or a dict, list or tuple of "
+        f"tensors, got {type(batch).__name__}; pass count=lambda batch: ... to say how"
     )
 
 
@@ -76,7 +76,9 @@ class TaskLoss:
         self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
         if self.ranks is not None and not self.counted:
-            raise ValueError("a process group needs batches=..., whose samples it counts")
+            raise ValueError(
+                "expected batches=... with a process group, which counts their samples, got none"
+            )
         self._count = count or sample_count
         self._devices = [] if device is None else [device]
         self._calls: list[_Call] = []
@@ -184,8 +186,8 @@ def _split(result) -> tuple[Tensor, Outputs]:
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     if not isinstance(loss, Tensor) or not all(isinstance(o, Tensor) for o in outputs):
         raise TypeError(
-            "the closure should return (loss, outputs) as tensors, or the loss alone with "
-            f"curvature='hessian'; got {type(result).__name__}"
+            "expected (loss, outputs) as tensors from the closure, or the loss alone with "
+            f"curvature='hessian', got {type(result).__name__}"
         )
     if loss.numel() != 1:
         raise ValueError(

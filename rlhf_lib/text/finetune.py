@@ -93,14 +93,20 @@ def finetune(
     seed: of the order of samples and of the masks. Torch's own generator is left alone.
     """
     if method not in METHODS:
-        raise ValueError(f"method: expected one of {METHODS}, came {method!r}")
+        raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
     for name, size in (("curvature_size", curvature_size), ("batch_size", batch_size)):
         if size is not None and (isinstance(size, bool) or size < 1):
-            raise ValueError(f"{name}: expected a number of samples of at least 1, came {size!r}")
+            raise ValueError(f"{name}: expected a number of samples of at least 1, got {size!r}")
     if method == "adamw" and options:
-        raise TypeError(f"adamw has no option {', '.join(sorted(options))}; RLHFOptimizer may have")
+        raise TypeError(
+            "method 'adamw': expected no options of RLHFOptimizer, got "
+            f"{', '.join(sorted(options))}"
+        )
     if method == "rlhf" and coupled:
-        raise TypeError("coupled: rlhf always has the penalty in its loss; leave it out")
+        raise TypeError(
+            "coupled: expected False with method 'rlhf', which always has the penalty in its "
+            f"loss, got {coupled!r}"
+        )
     task.reset()
     loss_fn = getattr(task, "training_loss", task.loss_fn)
     if dropout:

@@ -47,11 +47,11 @@ def dropout_at(module: nn.Module, rate: float) -> Iterator[None]:
     Raises ValueError for a rate outside [0, 1) and for a module without dropout.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: expected a rate in [0, 1), came {rate!r}")
+        raise ValueError(f"dropout: expected a rate in [0, 1), got {rate!r}")
     layers = [m for m in module.modules() if isinstance(m, nn.Dropout)]
     if not layers:
         raise ValueError(
-            f"dropout: expected a module with nn.Dropout inside, came {type(module).__name__} "
+            f"dropout: expected a module with nn.Dropout inside, got {type(module).__name__} "
             "without any; leave dropout out, or build the module with dropout layers"
         )
     modes = [(m, m.training) for m in module.modules()]

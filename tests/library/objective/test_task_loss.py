@@ -261,7 +261,7 @@ def test_a_loss_that_was_detached_is_explained(net):
 @pytest.mark.parametrize(
     ("returned", "error", "message"),
     [
-        (3.0, TypeError, r"should return \(loss, outputs\) as tensors.*got float"),
+        (3.0, TypeError, r"expected \(loss, outputs\) as tensors.*got float"),
         ((torch.tensor(1.0), "logits"), TypeError, "as tensors"),
         (torch.ones(3), ValueError, r"scalar loss, got shape \(3,\): take its mean"),
     ],
