@@ -4,6 +4,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 
+# What makes the pins, and is none of the course's.
+UV := 0.13.9
+
 # Two workers: a torch notebook needs most of a gigabyte of memory.
 WORKERS ?= 2
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=180
@@ -15,7 +18,7 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-.PHONY: help lab setup test test-unit test-browser test-full test-portable coverage docs format lint \
+.PHONY: help lab setup lock test test-unit test-browser test-full test-portable coverage docs format lint \
 	notebooks bench evidence doctor
 
 help:  ## list the commands
@@ -29,6 +32,16 @@ lab: setup  ## open the course in JupyterLab
 
 setup:  ## create or update .venv (at once when nothing changed)
 	@PYTHON="$(PYTHON)" sh tools/setup.sh
+
+lock: setup .lock-tool/uv-$(UV)  ## make requirements.txt from pyproject.toml: ARGS=--upgrade for newer
+	@sh tools/lock.sh $(ARGS)
+
+# In a folder of its own: nothing of the course needs it.
+.lock-tool/uv-$(UV):
+	@rm -rf .lock-tool
+	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps \
+		--target .lock-tool uv==$(UV)
+	@touch $@
 
 test: lint  ## everything a change has to pass
 	@sh tools/beside.sh "$(MAKE) test-unit" "$(MAKE) test-browser"

@@ -26,11 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     unknown = set(args.parts) - set(PARTS)
     if unknown:
-        parser.error(f"expected parts out of {', '.join(PARTS)}, came {', '.join(unknown)}")
+        parser.error(f"expected parts out of {', '.join(PARTS)}, got {', '.join(unknown)}")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: this torch sees no GPU")
     if args.rounds is not None and args.rounds < 1:
-        parser.error(f"--rounds: expected at least 1, came {args.rounds}")
+        parser.error(f"--rounds: expected at least 1, got {args.rounds}")
     parts = args.parts or PARTS
     folder = args.out or (FAST if args.fast else RESULTS)
     if "products" in parts:

@@ -44,7 +44,7 @@ CONTENDERS: list[Contender] = []
 def contender(quantity: str, name: str, package: str | None = None) -> Callable:
     """Decorator that enters a function into CONTENDERS."""
     if quantity not in QUANTITIES:
-        raise ValueError(f"quantity: expected one of {QUANTITIES}, came {quantity!r}")
+        raise ValueError(f"quantity: expected one of {QUANTITIES}, got {quantity!r}")
 
     def enter(make: Callable) -> Callable:
         CONTENDERS.append(Contender(quantity, name, package, make))
@@ -58,4 +58,4 @@ def find(quantity: str, name: str) -> Contender:
     for c in CONTENDERS:
         if (c.quantity, c.name) == (quantity, name):
             return c
-    raise ValueError(f"no contender {name!r} for {quantity!r}")
+    raise ValueError(f"expected a contender for {quantity!r}, got {name!r}")

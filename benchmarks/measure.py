@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 
 import torch
+
+from rlhf_lib.timing import Seconds
+from rlhf_lib.timing import timed as both
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Mode:
     key: str
     title: str
     threads: int | None
-    clock: Callable[[], float]
+    clock: Callable[[Seconds], float]
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -32,9 +35,10 @@ class Mode:
             torch.set_num_threads(before)
 
 
-CPU_1 = Mode("cpu-1", "CPU seconds, 1 thread", 1, time.process_time)
-WALL_2 = Mode("wall-2", "wall seconds, 2 threads", 2, time.perf_counter)
-CUDA = Mode("cuda", "wall seconds, GPU synchronised", None, time.perf_counter)
+CPU, WALL = attrgetter("cpu"), attrgetter("wall")
+CPU_1 = Mode("cpu-1", "CPU seconds, 1 thread", 1, CPU)
+WALL_2 = Mode("wall-2", "wall seconds, 2 threads", 2, WALL)
+CUDA = Mode("cuda", "wall seconds, GPU synchronised", None, WALL)
 
 
 def modes(device: str) -> tuple[Mode, ...]:
@@ -44,21 +48,13 @@ def modes(device: str) -> tuple[Mode, ...]:
 
 def timed(run: Callable, mode: Mode) -> tuple[float, object]:
     """(seconds, result) of one call."""
-    _synchronize(mode)
-    started = mode.clock()
-    result = run()
-    _synchronize(mode)
-    return mode.clock() - started, result
+    seconds, result = both(run)
+    return mode.clock(seconds), result
 
 
 def settled(run: Callable, mode: Mode) -> float:
     """Median seconds of three calls: the first may find the caches cold."""
     return statistics.median(timed(run, mode)[0] for _ in range(3))
-
-
-def _synchronize(mode: Mode) -> None:
-    if mode is CUDA:
-        torch.cuda.synchronize()
 
 
 def summary(seconds: list[float], units: list[float]) -> dict[str, float]:

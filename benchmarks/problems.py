@@ -191,5 +191,5 @@ PROBLEMS: dict[str, Callable[[str, str], Problem]] = {
 def load(name: str, device: str = "cpu") -> Problem:
     """The problem of that name, on that device; the same numbers at every call."""
     if name not in PROBLEMS:
-        raise ValueError(f"problem: expected one of {', '.join(PROBLEMS)}, came {name!r}")
+        raise ValueError(f"problem: expected one of {', '.join(PROBLEMS)}, got {name!r}")
     return PROBLEMS[name](name, device)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterable
 
 import torch
 
 from rlhf_lib import train
+from rlhf_lib.timing import Stopwatch
 
 from .machine import about
 from .measure import failure
@@ -19,25 +19,6 @@ from .tasks import TASKS, Minibatches, Task
 SEEDS, TUNING_SEEDS = (10, 11, 12, 13, 14), (100, 101)
 MICRO_BATCH = 256
 FIELDS = ("cost", "seconds", "cpu", "train_loss", "val_loss", "val_accuracy")
-
-
-class Stopwatch:
-    """CPU seconds of the optimizer alone: those of the evaluations are taken off."""
-
-    def __init__(self, evaluate: Callable[[], dict[str, float]]):
-        self._evaluate, self._off = evaluate, 0.0
-        self._start = time.process_time()
-
-    def evaluate(self) -> dict[str, float]:
-        """What the task's evaluation returns."""
-        started = time.process_time()
-        result = self._evaluate()
-        self._off += time.process_time() - started
-        return result
-
-    def cpu(self) -> float:
-        """CPU seconds since construction, without evaluations."""
-        return time.process_time() - self._start - self._off
 
 
 def run_once(task: Task, method: Method, value: float, seed: int) -> list[dict]:
@@ -61,14 +42,19 @@ def run_once(task: Task, method: Method, value: float, seed: int) -> list[dict]:
     else:
         parts = Minibatches(task.training, task.batch_size, seed)
         every = len(parts)
-    watch = Stopwatch(task.evaluate)
+    watch = Stopwatch()
+
+    def evaluate() -> dict[str, float]:
+        with watch.left_out():  # the seconds are the optimizer's alone
+            return task.evaluate()
+
     points: list[dict] = []
     records = train(
         task.loss_fn,
         optimizer,
         parts,
         epochs=10**9,
-        evaluate=watch.evaluate,
+        evaluate=evaluate,
         evaluate_every=every,
         **options,
     )
@@ -82,7 +68,7 @@ def run_once(task: Task, method: Method, value: float, seed: int) -> list[dict]:
             point = {
                 "cost": cost,
                 "seconds": record.seconds,
-                "cpu": watch.cpu() if points else 0.0,
+                "cpu": watch.seconds.cpu if points else 0.0,
                 "train_loss": record.train_loss,
                 "val_loss": record.val_loss,
                 "val_accuracy": record.val_accuracy,

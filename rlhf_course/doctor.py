@@ -53,10 +53,16 @@ def find_chromium():
 
 
 def read_pins(path):
-    """`{name: version}` of a requirements file; its markers are not evaluated."""
-    lines = Path(path).read_text().splitlines()
-    lines = (line.split("#")[0].split(";")[0].strip() for line in lines)
-    return dict(line.split("==") for line in lines if "==" in line)
+    """`{name: version}` of a requirements file: of what its markers ask for on this machine."""
+    from packaging.requirements import Requirement
+
+    lines = (line.split("#")[0].strip() for line in Path(path).read_text().splitlines())
+    pins = (Requirement(line) for line in lines if "==" in line)
+    return {
+        pin.name: str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate()
+    }
 
 
 def check_python():

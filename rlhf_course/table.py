@@ -26,8 +26,8 @@ class Table:
         self.caption, self._formats = caption, dict(formats or {})
         if unknown := set(self._formats) - set(self.frame.columns):
             raise ValueError(
-                f"formats: no column is named {', '.join(map(str, unknown))}; there "
-                f"are {', '.join(map(str, self.frame.columns))}"
+                f"formats: expected columns out of {', '.join(map(str, self.frame.columns))}, got "
+                f"{', '.join(map(str, unknown))}"
             )
 
     def _written(self) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import time
 from collections.abc import Callable, Iterable
 
 import torch
@@ -22,6 +21,7 @@ from .step.directions import ConjugateGradients, Direction, SampleSpaceSolve
 from .step.globalization import Damping, DampingRule, TrustRegion, armijo, reduction_ratio
 from .step.model import LocalModel, Path
 from .step.shorthand import direction_of
+from .timing import Stopwatch
 
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
@@ -224,7 +224,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         closure: Callable | None = None,
         *,
         batches: Iterable | None = None,
-        curvature_batches: Iterable | None = None,
+        curvature_batches: Iterable | slice | None = None,
     ) -> float:
         """Take one step and return the task loss before it.
 
@@ -233,7 +233,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 arguments, or with a micro-batch where ``batches`` are given.
             batches: micro-batches of the gradient and the line search, weighted by sample counts.
             curvature_batches: micro-batches for the curvature products, if they should be others
-                (fewer) than those of the gradient.
+                (fewer) than those of the gradient, or a slice of these: see
+                :meth:`~rlhf_lib.objective.TaskLoss.part`.
 
         Raises:
             TypeError: no closure, or one that returns something else.
@@ -243,7 +244,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             raise TypeError(_NO_CLOSURE)
         if curvature_batches is not None and batches is None:
             raise ValueError("curvature_batches need batches, too: the closure takes a batch")
-        started = time.perf_counter()
+        watch = Stopwatch()
         state = self.state["rlhf"]
         params = check_params(p for group in self.param_groups for p in group["params"])
         task = TaskLoss(
@@ -303,7 +304,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             + proposal.cost
             + (0 if curvature_task is task else 1)
         )
-        state["seconds"] += time.perf_counter() - started
+        state["seconds"] += watch.seconds.wall
         self.record = Record(
             step=state["step"],
             loss=loss,
@@ -331,13 +332,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             loss, gradient = curvature.loss, curvature.gradient
         else:
             loss, gradient = task.value_and_gradient(params)
-            curvature_task = TaskLoss(
-                task.fn,
-                curvature_batches,
-                count=self.count,
-                device=params[0].device,
-                process_group=self.ranks,
-            )
+            curvature_task = task.part(curvature_batches)
             curvature = kind(curvature_task, params, keep_graph=self.keep_graph)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)

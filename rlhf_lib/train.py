@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -11,6 +10,7 @@ from .objective.parameters import assign, flatten
 from .objective.task_loss import TaskLoss, check_finite
 from .optimizer import RLHFOptimizer
 from .record import Record
+from .timing import Stopwatch
 
 Evaluate = Callable[[], dict[str, float]]
 
@@ -24,7 +24,7 @@ def train(
     max_steps: int | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
-    curvature_batches: Callable[[int], Iterable] | None = None,
+    curvature_batches: Callable[[int], Iterable] | slice | None = None,
     count: Callable | None = None,
 ) -> Iterator[Record]:
     """Train, and yield one Record per optimizer step, the state before the first one as step 0.
@@ -38,7 +38,8 @@ def train(
         epochs: passes over ``batches``. max_steps: stop earlier.
         evaluate: returns any of train_loss, train_accuracy, val_loss, val_accuracy; called at step
             0, every ``evaluate_every`` steps and after the last.
-        curvature_batches: for RLHF, gives the step's curvature micro-batches by step number.
+        curvature_batches: for RLHF, gives the step's curvature micro-batches by step number; or a
+            slice of the step's micro-batches.
         count: weight of a micro-batch, default its number of samples.
 
     Stopping the iteration anywhere leaves the model as the last Record describes it.
@@ -72,15 +73,16 @@ def train(
                 return
             step += 1
             if second_order:
-                curvature = None if curvature_batches is None else curvature_batches(step)
-                optimizer.step(loss_fn, batches=micro, curvature_batches=curvature)
+                few = curvature_batches
+                few = few(step) if callable(few) else few
+                optimizer.step(loss_fn, batches=micro, curvature_batches=few)
                 yield measured(optimizer.record)
                 continue
-            started = time.perf_counter()
+            watch = Stopwatch()
             task = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
             loss, norm, evaluations = _first_order_step(task, optimizer, params)
             cost += task.samples * evaluations
-            clock += time.perf_counter() - started
+            clock += watch.seconds.wall
             yield measured(Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock))
     if first is None:
         raise ValueError("expected at least one batch, got none: is the data set empty?")

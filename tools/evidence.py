@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import platform
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -115,13 +114,17 @@ def one(name: str, settings: dict) -> dict:
     import torch
 
     from rlhf_course import studies
+    from rlhf_lib.timing import timed
 
     torch.set_num_threads(1)
-    started = time.perf_counter()
-    result = studies.study(name).run(settings)
-    seconds = round(time.perf_counter() - started, 1)
+    seconds, result = timed(lambda: studies.study(name).run(settings))
     today = datetime.date.today().isoformat()
-    return {"settings": settings, "result": result, "seconds": seconds, "date": today}
+    return {
+        "settings": settings,
+        "result": result,
+        "seconds": round(seconds.wall, 1),
+        "date": today,
+    }
 
 
 def header(name: str, study) -> dict:

@@ -6,13 +6,13 @@ the last epoch, whatever earlier epochs had.
 """
 
 import statistics
-import time
 
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from rlhf_lib.text import CachedTop, batches, encode, load_dataset, load_model
+from rlhf_lib.timing import Stopwatch
 
 SEEDS = (0, 1, 2)
 
@@ -71,7 +71,7 @@ def main():
     reviews = load_dataset("course-reviews")
     bag_of_words(reviews)
     for name, top_layers, lr, epochs in (("top layer", 1, 3e-4, 6), ("all layers", None, 5e-5, 4)):
-        start = time.perf_counter()
+        watch = Stopwatch()
         last = []
         for seed in SEEDS:
             curve = finetune(reviews, seed, lr, epochs, top_layers)
@@ -83,7 +83,7 @@ def main():
             )
         print(
             f"BERT, {name}: mean {statistics.mean(last):.3f}, from {min(last):.3f} to "
-            f"{max(last):.3f}, {time.perf_counter() - start:.0f} s"
+            f"{max(last):.3f}, {watch.seconds.wall:.0f} s"
         )
 
 

@@ -48,9 +48,16 @@ FAULTS = [
     ),
     _fault(
         "dropout masks drawn anew",
+        "objective/draws",
+        "torch.set_rng_state(self._states[0])",
+        "torch.set_rng_state(self._states[0]) if False else None",
+        "task_loss",
+    ),
+    _fault(
+        "a part of the loss with masks of its own",
         "objective/task_loss",
-        "torch.set_rng_state(cpu)",
-        "torch.set_rng_state(cpu) if False else None",
+        "known.get(id(batch)) or _Call",
+        "_Call",
         "task_loss",
     ),
     _fault(

@@ -5,13 +5,13 @@ import json
 import os
 import re
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
 from rlhf_course.lab import leave_out_widgets
+from rlhf_lib.timing import Stopwatch
 from tools.course_build import save
 from tools.exercise_cells import tags
 from tools.pictures import MAX_BYTES as MAX_PICTURE
@@ -65,9 +65,9 @@ def execute(path):
         resources={"metadata": {"path": str(Path(path).resolve().parent)}},
     )
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        watch = Stopwatch()
         client.execute(env=os.environ | {"RLHF_DATA_DIR": folder, "RLHF_PICTURES": "1"})
-        seconds = time.perf_counter() - start
+        seconds = watch.seconds.wall
     put_pictures(notebook)
     notebook.metadata["course"] = {"executed": fingerprint(notebook)}
     save(tidy(notebook), path)

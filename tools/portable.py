@@ -13,9 +13,10 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
+
+from rlhf_lib.timing import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,7 +63,7 @@ def run_path(name, notebooks, jobs):
         jobs = 1  # two notebooks with two threads each wait for one another on two cores
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        start = time.perf_counter()
+        watch = Stopwatch()
         run = subprocess.run(
             [
                 sys.executable,
@@ -83,7 +84,7 @@ def run_path(name, notebooks, jobs):
             capture_output=True,
             text=True,
         )
-        seconds = time.perf_counter() - start
+        seconds = watch.seconds.wall
         if run.returncode not in (0, 1):
             raise SystemExit(f"pytest ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
         cells = list(ET.parse(report).getroot().iter("testcase"))

@@ -79,15 +79,20 @@ def curve(
     """Register a sketch over `axes` (x_range, y_range, x_title, y_title); `truth` are the curve's
     values at equal distances from the left end to the right one."""
     settings = {"points": len(truth), **axes}
-    missing = {"x_range", "y_range", "x_title", "y_title"} - set(settings)
-    if missing or not all(map(math.isfinite, truth)):
-        raise ValueError(f"{name}: a curve needs finite values and {', '.join(sorted(missing))}")
+    asked = ("x_range", "x_title", "y_range", "y_title")
+    if not settings.keys() >= set(asked) or not all(map(math.isfinite, truth)):
+        raise ValueError(
+            f"{name}: expected a finite truth and {', '.join(asked)}, got {list(truth)} and "
+            f"{', '.join(axes) or 'none of these'}"
+        )
     _register(Prediction(name, "curve", question, list(map(float, truth)), why, axes=settings))
 
 
 def _register(made: Prediction) -> None:
     if made.name.split(".")[0] not in BY_NUMBER:
-        raise ValueError(f"{made.name!r} should begin with the number of a notebook")
+        raise ValueError(
+            f"expected a name that begins with the number of a notebook, got {made.name!r}"
+        )
     _PREDICTIONS[made.name] = made
 
 
@@ -104,7 +109,7 @@ def find(name: str) -> Prediction:
     found = predictions_of(name.split(".")[0]).get(name)
     if found is None:
         known = [n for notebook in SERIES for n in predictions_of(notebook.number)]
-        raise ValueError(f"no prediction is named {name!r}; there are {', '.join(known)}")
+        raise ValueError(f"expected a prediction out of {', '.join(known)}, got {name!r}")
     return found
 
 

@@ -86,7 +86,7 @@ def progress(number: str | None = None) -> Progress:
 
     known = [notebook.number for notebook in SERIES]
     if number is not None and number not in known:
-        raise ValueError(f"no notebook has the number {number!r}; there are {', '.join(known)}")
+        raise ValueError(f"expected a notebook out of {', '.join(known)}, got {number!r}")
     solved, said = load()
     rows = tuple(
         (f"{notebook.number} {notebook.title}", name, solved.get(name))

@@ -38,11 +38,11 @@ def exercise(name: str, *, goal: bool = False) -> Callable:
     another function has taken.
     """
     if name.split(".")[0] not in BY_NUMBER:
-        raise ValueError(f"{name!r} should begin with the number of a notebook, as in '05.hvp'")
+        raise ValueError(f"expected the number of a notebook first, as in '05.hvp', got {name!r}")
 
     def register(judge: Callable) -> Callable:
         if name in _EXERCISES and _EXERCISES[name].judge.__module__ != judge.__module__:
-            raise ValueError(f"two checks are named {name!r}")
+            raise ValueError(f"expected a name of its own for each check, got {name!r} twice")
         _EXERCISES[name] = Exercise(name, judge, goal)
         return judge
 
@@ -72,7 +72,7 @@ def check(name: str, answer) -> Feedback:
     found = exercises(name.split(".")[0]).get(name)
     if found is None:
         known = [n for notebook in SERIES for n in exercises(notebook.number)]
-        raise ValueError(f"no exercise is named {name!r}; there are {', '.join(known)}")
+        raise ValueError(f"expected an exercise out of {', '.join(known)}, got {name!r}")
     try:
         attempted(answer)
         with _same_conditions():

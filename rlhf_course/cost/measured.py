@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import multiprocessing
-import re
-import time
-from pathlib import Path
-
 import torch
 from torch.nn import functional as F
 
 from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator, Shifted
 from rlhf_lib.quiet import quiet
 from rlhf_lib.solve import conjugate_gradient
+from rlhf_lib.timing import rounds
 
+from .memory import held_bytes, in_own_process
 from .model import Transformer
 
 with quiet():
@@ -23,7 +18,6 @@ with quiet():
 
 OPERATORS = {"Hv": HessianOperator, "Gv": GaussNewtonOperator}
 PRODUCTS = 3
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Bench:
@@ -108,62 +102,32 @@ def seconds(
     torch.set_num_threads(1)
     try:
         bench = Bench(shape, batch, tokens)
-        found = {name: least(call, repeats) for name, call in bench.passes()}
+        found = {name: _least(call, repeats) for name, call in bench.passes()}
         if cg_products:
-            found["cg Gv"] = least(lambda: bench.cg("Gv", cg_products), max(repeats // 2, 1))
+            found["cg Gv"] = _least(lambda: bench.cg("Gv", cg_products), max(repeats // 2, 1))
         return found
     finally:
         torch.set_num_threads(threads)
 
 
-def least(call, repeats: int) -> float:
-    """Least CPU seconds of this process in some calls, after one that is not counted."""
-    call()
-    found = []
-    for _ in range(repeats):
-        started = time.process_time()
-        call()
-        found.append(time.process_time() - started)
-    return min(found)
+def _least(call, repeats: int) -> float:
+    return rounds({"": call}, repeats)[""].least.cpu
 
 
 def peak_bytes(shape: Transformer, batch: int, tokens: int, what: str) -> int:
     """Peak resident memory of a process of its own that builds the model and does ``what``.
 
     It is counted from what the process holds before, libraries loaded and used once. ``what`` is
-    one of the cost model's passes, or "cg Hv", "cg Gv" with a few products. Raises OSError where
-    the system does not tell (other than Linux), RuntimeError where the process fails.
+    one of the cost model's passes, or "cg Hv", "cg Gv" with a few products. Raises RuntimeError
+    where the process ends early.
     """
-    if not _STATUS.exists():
-        raise OSError("peak memory is read from Linux's /proc/self/status, which is not here")
-    # The server loads the libraries once; each process starts as a copy of it.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_report_peak, args=(there, shape, batch, tokens, what))
-    process.start()
-    there.close()
-    try:
-        return here.recv()
-    except EOFError:
-        raise RuntimeError("the process that measures memory failed: see its traceback") from None
-    finally:
-        process.join()
+    return in_own_process(_peak_bytes, shape, batch, tokens, what)
 
 
-def _report_peak(pipe, shape: Transformer, batch: int, tokens: int, what: str) -> None:
+def _peak_bytes(shape: Transformer, batch: int, tokens: int, what: str) -> int:
     torch.set_num_threads(1)
     _work(Transformer(16, 1, 2, 32, vocabulary=20, positions=8), 2, 4, what)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory that glibc keeps would hide a part
-    _CLEAR.write_text("5")  # the high-water mark starts from here
-    held = _resident("VmRSS")
-    _work(shape, batch, tokens, what)
-    pipe.send(_resident("VmHWM") - held)
-
-
-def _resident(key: str) -> int:
-    return int(re.search(rf"^{key}:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)[1]) * 1024
+    return held_bytes(lambda: _work(shape, batch, tokens, what))
 
 
 def _work(shape: Transformer, batch: int, tokens: int, what: str) -> None:

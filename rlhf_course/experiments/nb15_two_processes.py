@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from rlhf_lib.curvature import GaussNewtonOperator, HessianOperator
 from rlhf_lib.objective import assign, flatten
 from rlhf_lib.objective.ranks import PLACES, Ranks, connect
 from rlhf_lib.optimizer import RLHFOptimizer
+from rlhf_lib.timing import Stopwatch, rounds
 
 MODULE = "rlhf_course.experiments.nb15_two_processes"
 
@@ -87,7 +86,7 @@ def two_processes(
     Raises:
         RuntimeError: a process failed; the message ends with what it printed.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "found.json"
         settings = {
@@ -124,7 +123,7 @@ def two_processes(
         if done.returncode or not path.is_file():
             raise RuntimeError(f"one of {processes} processes failed:\n{done.stderr[-3000:]}")
         found = json.loads(path.read_text())
-    return TwoProcesses(**found, seconds_total=time.perf_counter() - started)
+    return TwoProcesses(**found, seconds_total=watch.seconds.wall)
 
 
 def _measure(ranks: Ranks, settings: dict) -> None:
@@ -169,12 +168,12 @@ def _measure(ranks: Ranks, settings: dict) -> None:
             max_iter=5,
             process_group=group,
         )
-        began = time.perf_counter()
+        watch = Stopwatch()
         for _ in range(3):
             optimizer.step(loss_fn, batches=batches)
         found["three steps"] = flatten(p.detach() for p in params)
         assign(params, start)
-        return found, seconds, made, time.perf_counter() - began
+        return found, seconds, made, watch.seconds.wall
 
     together, seconds_each, made, seconds_steps = findings(own, ranks)
     vector = torch.zeros_like(start)
@@ -223,13 +222,7 @@ def _shares(sentences: int, ranks: int) -> list[int]:
 
 def _seconds(operation, times: int) -> float:
     """Median wall time of one, after one that does not count."""
-    operation()
-    taken = []
-    for _ in range(times):
-        began = time.perf_counter()
-        operation()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    return rounds({"": operation}, times)[""].median.wall
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve
-from ..experiments.memory import peak_bytes
+from ..cost.memory import tensor_bytes
 
 QUOTIENTS = ("one-sided", "central")
 EXACT = ("double backward", "forward over reverse")
@@ -204,7 +204,7 @@ Problem = Callable[[int], tuple[Any, Tensor, Tensor]]
 def peak(job: Job, problem: tuple[Any, Tensor, Tensor]) -> tuple[float, str]:
     """Bytes at the peak of one product, and why it was refused if it was."""
     try:
-        return float(peak_bytes(lambda: job(*problem))), ""
+        return float(tensor_bytes(lambda: job(*problem))), ""
     except MemoryError as error:
         return math.nan, str(error)
 

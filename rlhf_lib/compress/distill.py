@@ -42,7 +42,7 @@ def distillation_loss(
             f"expected temperature > 0 and 0 <= alpha <= 1, got {temperature!r} and {alpha!r}"
         )
     if labels is None and alpha < 1:
-        raise ValueError(f"alpha={alpha}: 1 - alpha weighs the labels, and none came")
+        raise ValueError(f"expected labels with alpha={alpha}, got none: 1 - alpha is their weight")
     loss = student.new_zeros(())
     if alpha > 0:
         log_p = (student / temperature).log_softmax(1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from ..timing import rounds
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,8 @@ def latency(
         raise ValueError(
             f"expected calls, repeats >= 2 and warmup >= 0, got {len(calls)}, {repeats}, {warmup}"
         )
-    wall: dict[str, list[float]] = {name: [] for name in calls}
-    cpu: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(-warmup, repeats):
-        for name, call in calls.items():
-            started, burnt = time.perf_counter(), time.process_time()
-            call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            burnt = time.process_time() - burnt
-            if turn >= 0:
-                wall[name].append(time.perf_counter() - started)
-                cpu[name].append(burnt)
     result = {}
-    for name in calls:
-        low, middle, high = statistics.quantiles(cpu[name], n=4, method="inclusive")
-        result[name] = Latency(statistics.median(wall[name]), middle, low, high)
+    for name, taken in rounds(calls, repeats, warmup=warmup).items():
+        low, middle, high = statistics.quantiles(taken.cpu, n=4, method="inclusive")
+        result[name] = Latency(taken.median.wall, middle, low, high)
     return result

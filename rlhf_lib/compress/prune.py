@@ -67,7 +67,7 @@ def prune(
     if structured is not None:
         return _prune_units(model, fraction, by, structured, per_layer, loss_fn, batches)
     if by == "obs" and embeddings:
-        raise ValueError("by='obs' works on the inputs of linear layers: leave embeddings out")
+        raise ValueError("expected linear layers with by='obs', got embeddings: leave them out")
     task = task_loss(loss_fn, batches, by)
     under_masks = [(m, m.weight_mask.bool()) for m in masked(model)]
     make_permanent(model)
@@ -141,7 +141,9 @@ def _keep(score: Tensor, fraction: float) -> Tensor:
 
 def _prune_units(model, fraction, by, kind, per_layer, loss_fn, batches) -> dict[str, Tensor]:
     if by == "obs":
-        raise ValueError("by='obs' prunes single weights: take 'magnitude' or 'obd' for units")
+        raise ValueError(
+            "expected by='magnitude' or 'obd' for units, got 'obs', which prunes single weights"
+        )
     refuse_masks(model)
     units = find_units(model, kind)
     task = task_loss(loss_fn, batches, by)
@@ -154,8 +156,8 @@ def _prune_units(model, fraction, by, kind, per_layer, loss_fn, batches) -> dict
     most = 1 - len(units) / total
     if round(fraction * total) > total - len(units):
         raise ValueError(
-            f"fraction: at least one of the {kind} stays in each of {len(units)} layers, so at most"
-            f" {most:.3f} can go, got {fraction}"
+            f"expected a fraction of at most {most:.3f}, since at least one of the {kind} stays in "
+            f"each of {len(units)} layers, got {fraction}"
         )
     masks = keep_masks(scores, fraction, per_tensor=per_layer)
     kept = {name: (mask | scores[name].isinf()).nonzero()[:, 0] for name, mask in masks.items()}

@@ -51,7 +51,7 @@ def quantize(
     dynamic = plain if dynamic is None else dynamic
     if dynamic and not plain:
         raise ValueError(
-            f"dynamic=True needs bits=8 without groups, got bits={bits}, group_size={group_size}: "
+            f"expected bits=8 without groups, got bits={bits}, group_size={group_size}: "
             "take dynamic=False"
         )
     refuse_masks(model)

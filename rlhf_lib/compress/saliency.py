@@ -68,7 +68,7 @@ def task_loss(loss_fn: Callable | None, batches, by: str) -> TaskLoss | None:
         return None
     if loss_fn is None:
         raise ValueError(
-            f"by={by!r} looks at the loss: pass loss_fn=, which returns (mean loss, outputs) of a "
-            "batch, and batches=, as a task's loss_fn and batches(task.training, 32)"
+            f"expected a loss with by={by!r}, got none: pass loss_fn=, which returns (mean loss, "
+            "outputs) of a batch, and batches=, as a task's loss_fn and batches(task.training, 32)"
         )
     return loss_fn if isinstance(loss_fn, TaskLoss) else TaskLoss(loss_fn, batches)

@@ -57,7 +57,9 @@ def optimal_brain_surgeon(
 def _inverse(matrix: Tensor) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(matrix)
     if int(info):
-        raise ValueError("expected a positive definite matrix: add damping to its diagonal")
+        raise ValueError(
+            "expected a positive definite matrix, got another: add damping to its diagonal"
+        )
     return torch.cholesky_inverse(factor)
 
 

@@ -64,8 +64,8 @@ def empirical_fisher_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tenso
     def slope(loss, outputs):
         if not outputs or any(o.shape[:1] != outputs[0].shape[:1] or o.ndim == 0 for o in outputs):
             raise ValueError(
-                "per-sample gradients need the model's outputs, samples first: return "
-                "(loss, outputs) from the closure"
+                "expected (loss, outputs) from the closure, samples first, got no outputs: return "
+                "(loss, outputs), which per-sample gradients need"
             )
         return [gradients(loss, outputs)]
 

@@ -49,19 +49,19 @@ def check_params(params: Iterable[Tensor]) -> list[Tensor]:
         shape = tuple(p.shape)
         if not p.requires_grad:
             raise ValueError(
-                f"parameter {i} of shape {shape} is frozen (requires_grad=False); pass only the "
-                "trained ones: [p for p in model.parameters() if p.requires_grad]"
+                f"expected trained parameters, got a list where parameter {i} of shape {shape} is "
+                "frozen (requires_grad=False): [p for p in model.parameters() if p.requires_grad]"
             )
         if p.is_sparse or p.is_complex():
             kind = "sparse" if p.is_sparse else "complex"
             raise ValueError(
-                f"parameter {i} of shape {shape} is {kind}; expected dense real tensors. Make it "
-                "dense (nn.Embedding(sparse=False)) or keep real and imaginary parts apart"
+                f"expected dense real tensors, got parameter {i} of shape {shape}, which is {kind}:"
+                " make it dense (nn.Embedding(sparse=False)) or keep real and imaginary parts apart"
             )
     if len({id(p) for p in params}) != len(params):
         raise ValueError(
-            "a parameter appears twice in the list; pass tied weights once, as "
-            "model.parameters() does"
+            "expected each parameter once, got a list where one appears twice; pass tied weights "
+            "once, as model.parameters() does"
         )
     if len({(p.device, p.dtype) for p in params}) > 1:
         kinds = sorted({f"{p.dtype} on {p.device}" for p in params})

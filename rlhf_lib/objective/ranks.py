@@ -297,13 +297,14 @@ def solver_of_ranks(solver, preconditioner):
         )
     if solver == "dual":
         raise ValueError(
-            "solver='dual' needs the rows of all samples in one process: use solver='cg' with a "
-            "process_group"
+            "expected solver='cg' with a process_group, got 'dual': solver='dual' needs the rows "
+            "of all samples in one process"
         )
     if isinstance(preconditioner, str):
         raise ValueError(
-            f"preconditioner={preconditioner!r} is made from one rank's samples or random signs, "
-            "so the ranks would go apart: pass None, or a tensor that is the same on all of them"
+            "expected preconditioner=None or a tensor that is the same on all ranks, got "
+            f"preconditioner={preconditioner!r}, which is made from one rank's samples or random "
+            "signs, so that the ranks would go apart"
         )
     return "cg" if solver == "auto" else solver
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..interrupt import checkpoint
+from .draws import Draws
 from .parameters import flatten
 from .ranks import as_ranks
 from .second_derivative import explain, refuse_once_differentiable
@@ -27,17 +29,26 @@ def sample_count(batch) -> int:
             if isinstance(part, Tensor):
                 return part.shape[0]
     raise TypeError(
-        f"cannot count the samples of a batch of type {type(batch).__name__}: expected a tensor "
-        "or a dict, list or tuple of tensors; pass count=lambda batch: ... to say how"
+        "cannot count the samples of a batch: expected a tensor or a dict, list or tuple of "
+        f"tensors, got {type(batch).__name__}; pass count=lambda batch: ... to say how"
     )
+
+
+@dataclass
+class _Call:
+    """A call of the loss: with what, how many terms its mean has, and which numbers it draws."""
+
+    arguments: tuple
+    count: float
+    draws: Draws
 
 
 class TaskLoss:
     """Mean loss over micro-batches of unequal size: sum_b n_b L_b / sum_b n_b.
 
-    Every pass over the batches draws the same random numbers (dropout masks), so that value,
-    gradient and curvature products all belong to one and the same function. A new object draws
-    new ones.
+    Every pass over the batches, or over a :meth:`part` of them, draws the same random numbers
+    (dropout masks), so that value, gradient and curvature products all belong to one and the same
+    function. A new object draws new ones.
 
     Args:
         fn: returns the mean loss of a batch, or ``(loss, outputs)``. Called ``fn(batch)`` when
@@ -65,49 +76,72 @@ class TaskLoss:
         self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
         if self.ranks is not None and not self.counted:
-            raise ValueError("a process group needs batches=..., whose samples it counts")
-        self._calls, counts = [()], [1]
+            raise ValueError(
+                "expected batches=... with a process group, which counts their samples, got none"
+            )
+        self._count = count or sample_count
+        self._devices = [] if device is None else [device]
+        self._calls: list[_Call] = []
+        if batches is None:
+            self._take(lambda: [_Call((), 1, Draws(self._devices))])
+        else:
+            self._take(lambda: self._calls_of(batches))
+
+    def part(self, which: slice | Iterable) -> TaskLoss:
+        """The mean loss over some of the micro-batches: the same calls, so with the same masks.
+
+        Args:
+            which: a slice of the batches; or batches, of which those that this loss does not hold
+                (as the very same object) are calls of their own.
+
+        >>> whole = TaskLoss(lambda batch: batch.mean(), [torch.zeros(2), torch.ones(1)])
+        >>> whole.part(slice(1, None)).value()
+        1.0
+        """
+        if not self.counted:
+            raise ValueError("expected a part of a loss over batches, got a loss without batches")
+        part = copy(self)
+        part._take(
+            lambda: self._calls[which] if isinstance(which, slice) else self._calls_of(which)
+        )
+        return part
+
+    def _calls_of(self, batches: Iterable) -> list[_Call]:
+        known = {id(call.arguments[0]): call for call in self._calls}
+        calls = [
+            known.get(id(batch)) or _Call((batch,), self._count(batch), Draws(self._devices))
+            for batch in batches
+        ]
+        counts = [call.count for call in calls]
+        if any(c < 0 for c in counts):
+            raise ValueError(
+                f"expected batches with a positive number of samples, got counts {counts}"
+            )
+        return calls
+
+    def _take(self, calls: Callable[[], list[_Call]]) -> None:
+        """Be the mean over these calls; made in here, so that all ranks hear of an error."""
 
         def own_samples() -> tuple[None, float]:
-            if self.counted:
-                self._calls, counts[:] = _counted(batches, count)
-            return None, sum(counts)
+            self._calls = calls()
+            return None, sum(call.count for call in self._calls)
 
         _, self.samples = self.together(own_samples)
         if self.samples <= 0:
             raise ValueError(
                 f"expected batches with a positive number of samples, got {self.samples}"
             )
+        counts = [call.count for call in self._calls]
         self.weights = [c / self.samples for c in counts]
-        self._cuda = device if device is not None and device.type == "cuda" else None
-        self._rng: list[tuple[Tensor, Tensor | None]] = []
-
-    def _rng_state(self) -> tuple[Tensor, Tensor | None]:
-        cuda = None if self._cuda is None else torch.cuda.get_rng_state(self._cuda)
-        return torch.get_rng_state(), cuda
-
-    @contextmanager
-    def _same_draws(self, index: int) -> Iterator[None]:
-        # The first pass moves the caller's generator on, so that the next step gets fresh masks;
-        # every later pass replays the same numbers and leaves the generator where it was. This is
-        # done around each call, because a pass may be left half way by an error.
-        if index == len(self._rng):
-            self._rng.append(self._rng_state())
-            yield
-            return
-        with torch.random.fork_rng(devices=[] if self._cuda is None else [self._cuda]):
-            cpu, cuda = self._rng[index]
-            torch.set_rng_state(cpu)
-            if self._cuda is not None:
-                torch.cuda.set_rng_state(cuda, self._cuda)
-            yield
 
     def evaluate(self) -> Iterator[tuple[float, Tensor, Outputs]]:
         """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss."""
-        for i, (weight, call) in enumerate(zip(self.weights, self._calls, strict=True)):
+        for weight, call in zip(self.weights, self._calls, strict=True):
+            if not weight:  # the mean over no terms is NaN, and 0 * NaN would spoil the sum
+                continue
             checkpoint()
-            with self._same_draws(i):
-                loss, outputs = _split(self.fn(*call))
+            with call.draws.held():
+                loss, outputs = _split(self.fn(*call.arguments))
             if not self.counted and outputs and outputs[0].ndim:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
@@ -145,18 +179,6 @@ class TaskLoss:
         return value, gradient
 
 
-def _counted(batches: Iterable, count: Callable | None) -> tuple[list[tuple], list[float]]:
-    """The calls and the weights of the batches that have samples."""
-    batches = list(batches)
-    counts = [(count or sample_count)(batch) for batch in batches]
-    if any(c < 0 for c in counts):
-        raise ValueError(f"expected batches with a positive number of samples, got counts {counts}")
-    # The mean over no terms is NaN, and 0 * NaN would spoil the sum.
-    return [(b,) for b, c in zip(batches, counts, strict=True) if c > 0], [
-        c for c in counts if c > 0
-    ]
-
-
 def _split(result) -> tuple[Tensor, Outputs]:
     """Bring what the caller's function returned into the form (scalar loss, tuple of outputs)."""
     pair = isinstance(result, tuple | list) and len(result) == 2
@@ -164,8 +186,8 @@ def _split(result) -> tuple[Tensor, Outputs]:
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     if not isinstance(loss, Tensor) or not all(isinstance(o, Tensor) for o in outputs):
         raise TypeError(
-            "the closure should return (loss, outputs) as tensors, or the loss alone with "
-            f"curvature='hessian'; got {type(result).__name__}"
+            "expected (loss, outputs) as tensors from the closure, or the loss alone with "
+            f"curvature='hessian', got {type(result).__name__}"
         )
     if loss.numel() != 1:
         raise ValueError(

@@ -176,7 +176,9 @@ def _checked(A, b, x0, preconditioner, rtol, atol, max_iter, radius) -> float:
         raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
     b_norm = float(b.norm())
     if not math.isfinite(b_norm) and not bool(b.isfinite().all()):
-        raise ValueError("b has NaN or infinite entries; look at the gradient it comes from")
+        raise ValueError(
+            "expected a finite b, got NaN or infinite entries: look at the gradient it comes from"
+        )
     shape = getattr(A, "shape", None)
     if shape is not None and tuple(shape) != (b.numel(), b.numel()):
         raise ValueError(f"expected A of shape ({b.numel()}, {b.numel()}), got {tuple(shape)}")
@@ -195,7 +197,7 @@ def _checked(A, b, x0, preconditioner, rtol, atol, max_iter, radius) -> float:
         )
     if x0 is not None and radius is not None:
         if preconditioner is not None:
-            raise ValueError("radius with both x0 and a preconditioner is not supported: drop x0")
+            raise ValueError("expected x0 or a preconditioner with a radius, got both: drop x0")
         if not float(x0.norm()) <= radius:
             raise ValueError(f"expected |x0| <= radius = {radius}, got {float(x0.norm()):.3g}")
     return b_norm
@@ -216,5 +218,7 @@ def _too_small(rz: float, r: Tensor) -> bool:
     if rz == 0 and float(r @ r) == 0:
         return True
     if rz <= 0:
-        raise ValueError(f"the preconditioner is not positive definite: r'Mr = {rz:.3g}")
+        raise ValueError(
+            f"expected a positive definite preconditioner, got one with r'Mr = {rz:.3g}"
+        )
     return False

@@ -52,8 +52,9 @@ def configure(config, task: str, num_labels: int | None, dropout: float | None) 
     able = tasks_of(config)
     if task not in able:
         raise ValueError(
-            f"task: {config.model_type} has {', '.join(able)}, came {task!r}. Do: take one of "
-            f"these, or another architecture (for lm a decoder such as gpt2)."
+            f"task: expected one of {', '.join(able)}, which {config.model_type} has, "
+            f"got {task!r}. Do: take one of these, or another architecture (for lm a decoder such "
+            "as gpt2)."
         )
     if task == "qa":
         num_labels = 2  # start and end, whatever the checkpoint was trained for before
@@ -79,7 +80,7 @@ def prepare(model: nn.Module, tokenizer, dropout: float | None = None) -> None:
         if tokenizer.eos_token is None:
             raise ValueError(
                 f"the tokenizer of this {model.config.model_type}: expected a pad token or an end "
-                f"token to pad with, came neither. Do: set tokenizer.pad_token to one of its "
+                f"token to pad with, got neither. Do: set tokenizer.pad_token to one of its "
                 f"tokens, tokenizer.save_pretrained(folder), and load the folder."
             )
         tokenizer.pad_token = tokenizer.eos_token

@@ -54,7 +54,7 @@ class CachedTop(nn.Module):
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(layers):
             raise ValueError(
                 f"k: expected an integer from 1 to {len(layers)}, the number of layers"
-                f" of this model, came {k!r}."
+                f" of this model, got {k!r}."
             )
         self.k = k
         self.frozen_layers = len(layers) - k
@@ -117,11 +117,11 @@ class CachedTop(nn.Module):
         embeddings, layers = self._lower
         ids = encoded["input_ids"]
         if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, came {batch_size!r}.")
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size!r}.")
         if ids.ndim != 2 or len(ids) == 0:
             raise ValueError(
                 f"encoded['input_ids']: expected a tensor (n, T) with n of at least 1,"
-                f" came shape {tuple(ids.shape)}."
+                f" got shape {tuple(ids.shape)}."
             )
         weight = self._top_parts[2].weight
         inputs = {
@@ -171,7 +171,7 @@ def _not_like_bert(model):
     return TypeError(
         f"model: expected a BertForSequenceClassification, BertForTokenClassification, "
         f"BertForQuestionAnswering or one built like it (embeddings, encoder.layer, a linear "
-        f"head), came {type(model).__name__}. Do: train the whole model, or load one whose "
+        f"head), got {type(model).__name__}. Do: train the whole model, or load one whose "
         f"model_type is bert."
     )
 
@@ -192,7 +192,7 @@ def batches(
     The last one is smaller where size does not divide n: weight means by sample count.
     """
     if size < 1:
-        raise ValueError(f"size: expected at least 1, came {size!r}.")
+        raise ValueError(f"size: expected at least 1, got {size!r}.")
     n = len(next(iter(data.values())))
     order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
     for index in order.split(size):

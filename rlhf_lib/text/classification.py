@@ -46,20 +46,21 @@ class ClassificationTask(Task):
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(
-                f"label_smoothing: expected a share in [0, 1), came {label_smoothing!r}"
+                f"label_smoothing: expected a share in [0, 1), got {label_smoothing!r}"
             )
         self.label_smoothing = label_smoothing
         if validation.label_names != training.label_names:
             raise ValueError(
-                f"{validation.name} has the classes {validation.label_names}, {training.name} "
-                f"{training.label_names}: load it with label_names=training.label_names"
+                f"{validation.name}: expected the classes {training.label_names} of "
+                f"{training.name}, got {validation.label_names}: load it with "
+                "label_names=training.label_names"
             )
         classes = model.config.num_labels
         for data in (training, validation):
             if len(data.label_names) > classes:
                 raise ValueError(
-                    f"{data.name} has {len(data.label_names)} classes, the model {classes}: load "
-                    f"it with num_labels={len(data.label_names)}"
+                    f"expected a model with the {len(data.label_names)} classes of {data.name}, "
+                    f"got one with {classes}: load it with num_labels={len(data.label_names)}"
                 )
         module = model if top_layers is None else CachedTop(model, top_layers)
         if frozen is not None:

@@ -88,7 +88,7 @@ def read_conll(path: Path, label_names: Sequence[str] | None = None) -> EntityDa
             raise table_error(
                 path,
                 line,
-                f"expected a tag out of {list(names)}, came {tag!r}.",
+                f"expected a tag out of {list(names)}, got {tag!r}.",
                 "Correct it, or give other label_names.",
             )
     return EntityDataset(
@@ -111,14 +111,14 @@ def _sentences(path):
             raise table_error(
                 path,
                 number,
-                f"expected a token and its tag, came {line.strip()!r}.",
+                f"expected a token and its tag, got {line.strip()!r}.",
                 "Separate them by a tab or a space.",
             )
         if not TAG.fullmatch(columns[-1]):
             raise table_error(
                 path,
                 number,
-                f"expected a tag O, B-TYPE or I-TYPE in the last column, came {columns[-1]!r}.",
+                f"expected a tag O, B-TYPE or I-TYPE in the last column, got {columns[-1]!r}.",
                 "Put the tags into the last column; convert other schemes (BIOES, BILOU) to BIO.",
             )
         sentences[-1].append((number, columns[0], columns[-1]))

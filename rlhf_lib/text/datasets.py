@@ -76,14 +76,14 @@ def load_dataset(
     Raises ValueError naming file, place, reason and what to do, FileNotFoundError for no such file.
     """
     if split is not None and split not in SPLITS:
-        raise ValueError(f"split: expected one of {SPLITS} or None, came {split!r}.")
+        raise ValueError(f"split: expected one of {SPLITS} or None, got {split!r}.")
     if split == "validation" and label_noise:
         raise ValueError(
-            f"label_noise: expected 0 with split='validation', came {label_noise!r}. "
+            f"label_noise: expected 0 with split='validation', got {label_noise!r}. "
             f"Validation labels stay clean, or they would not show what noise did."
         )
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ValueError(f"limit: expected an integer of at least 1 or None, came {limit!r}.")
+        raise ValueError(f"limit: expected an integer of at least 1 or None, got {limit!r}.")
     path, kind = _find(name)
     if str(name) == "course-reviews":
         whole = replace(read_texts(path), name=str(name), label_names=EMBEDDED_DATA[str(name)])
@@ -98,7 +98,7 @@ def load_dataset(
             indices = [i for i, value in enumerate(places) if value == of]
             if not indices:
                 raise ValueError(
-                    f"{path}: expected rows with split={of}, came none. Do: write "
+                    f"{path}: expected rows with split={of}, got none. Do: write "
                     f"train or validation into the column split, or leave it out."
                 )
             chosen = whole.take(indices)
@@ -117,7 +117,7 @@ def load_dataset(
             else "leave split out, and put each part into a file of its own"
         )
         raise ValueError(
-            f"split: expected None, because {path} has no {column}, came {split!r}. Do: {cure}."
+            f"split: expected None, because {path} has no {column}, got {split!r}. Do: {cure}."
         )
     return part(None)
 
@@ -134,7 +134,7 @@ def _find(name) -> tuple[Path, str]:
         raise FileNotFoundError(
             f"name: expected one of {sorted(EMBEDDED_DATA)} or the path of a CSV or TSV file with "
             f"the columns text and label, a CoNLL file (.conll, .txt, .bio) or a SQuAD file (.json)"
-            f', came "{name}"; there is no file {path.absolute()}.'
+            f', got "{name}"; there is no file {path.absolute()}.'
         )
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None or path.suffix.lower() in (".tsv", ".tab"):
@@ -150,13 +150,13 @@ def _read(path, kind, label_names, label_noise):
         return read_texts(path, label_names)
     if label_noise:
         raise ValueError(
-            f"label_noise: expected 0 for {kind}, came {label_noise!r}: only texts "
+            f"label_noise: expected 0 for {kind}, got {label_noise!r}: only texts "
             "with one label each can have noise."
         )
     if kind == "entities":
         return read_conll(path, label_names)
     if label_names is not None:
-        raise ValueError(f"label_names: expected None for questions, came {label_names!r}.")
+        raise ValueError(f"label_names: expected None for questions, got {label_names!r}.")
     return read_squad(path)
 
 
@@ -179,10 +179,10 @@ def encode(tokenizer, texts: Sequence[str], max_length: int = 64) -> dict[str, t
     less. BERT also gets `token_type_ids`.
     """
     if isinstance(texts, str) or not len(texts):
-        raise ValueError(f"texts: expected a list of at least one string, came {texts!r}.")
+        raise ValueError(f"texts: expected a list of at least one string, got {texts!r}.")
     if max_length < 3:
         raise ValueError(
-            f"max_length: expected at least 3 (start, one piece, end), came {max_length!r}."
+            f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}."
         )
     return dict(
         tokenizer(

@@ -28,7 +28,7 @@ def stop_early(
     (Prechelt, 1998, has the rules and what they cost).
     """
     if patience is not None and (isinstance(patience, bool) or patience < 1):
-        raise ValueError(f"patience: expected an integer of at least 1 or None, came {patience!r}")
+        raise ValueError(f"patience: expected an integer of at least 1 or None, got {patience!r}")
     best = last = final = saved = None
     waited = 0
     for record in records:

@@ -61,22 +61,23 @@ class EntityTask(Task):
         self.label_names, self.tokenizer = training.label_names, tokenizer
         if validation.label_names != self.label_names:
             raise ValueError(
-                f"{validation.name} has other label_names than {training.name}: load it with "
+                f"{validation.name}: expected the label_names of {training.name}, got other "
+                f"label_names, {validation.label_names}: load it with "
                 "label_names=training.label_names"
             )
         if model.config.num_labels != len(self.label_names):
             raise ValueError(
-                f"{training.name} has {len(self.label_names)} tags, the model "
-                f"{model.config.num_labels} outputs: load it with "
+                f"expected a model with an output for each of the {len(self.label_names)} tags "
+                f"of {training.name}, got one with {model.config.num_labels} outputs: load it with "
                 f"num_labels={len(self.label_names)}"
             )
         if not tokenizer.is_fast:
             raise ValueError(
-                "tokenizer: expected a fast one, which knows the word of each piece, came "
+                "tokenizer: expected a fast one, which knows the word of each piece, got "
                 f"{type(tokenizer).__name__}"
             )
         if overlap < 0:
-            raise ValueError(f"overlap: expected at least 0 words, came {overlap!r}")
+            raise ValueError(f"overlap: expected at least 0 words, got {overlap!r}")
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = overlap
         module = model if top_layers is None else CachedTop(model, top_layers)
@@ -128,10 +129,12 @@ class EntityTask(Task):
     def _pieces(self, data) -> tuple[list[list[str]], dict[str, int]]:
         """The sentences, and how many pieces each word has: none is left without."""
         if not len(data):
-            raise ValueError(f"{data.name}: expected at least one sentence, came none.")
+            raise ValueError(f"{data.name}: expected at least one sentence, got none.")
         for i, tokens in enumerate(data.tokens):
             if not tokens:
-                raise ValueError(f"{data.name}: sentence {i} has no words. Do: leave it out.")
+                raise ValueError(
+                    f"{data.name}: expected words, got sentence {i} without any. Do: leave it out."
+                )
         unique = sorted({token for tokens in data.tokens for token in tokens})
         ids = self.tokenizer(
             [[token] for token in unique], is_split_into_words=True, add_special_tokens=False

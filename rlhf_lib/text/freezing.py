@@ -48,16 +48,19 @@ def freeze(module: nn.Module, parts: Iterable[str]) -> list[str]:
     parts = list(parts)
     for part in parts:
         if part not in PARTS:
-            raise ValueError(f"freeze: expected parts out of {sorted(PARTS)}, came {part!r}")
+            raise ValueError(f"freeze: expected parts out of {sorted(PARTS)}, got {part!r}")
     names = [name for name, _ in module.named_parameters()]
     frozen = [name for name in names if any(PARTS[part](name) for part in parts)]
     for part in parts:
         if not any(PARTS[part](name) for name in names):
             raise ValueError(
-                f"freeze: {type(module).__name__} has no {part} among its {len(names)} parameters"
+                f"freeze: expected parts that the module has, got {part!r}: "
+                f"{type(module).__name__} has no {part} among its {len(names)} parameters"
             )
     if len(frozen) == len(names):
-        raise ValueError(f"freeze: {' and '.join(parts)} is everything; leave something to train")
+        raise ValueError(
+            f"freeze: expected parts that leave something to train, got {' and '.join(parts)}"
+        )
     for name, p in module.named_parameters():
         p.requires_grad_(name not in frozen)
     return frozen

@@ -43,7 +43,7 @@ class LanguageModelTask(Task):
         micro_batch: int = 16,
     ):
         if max_length < 2:
-            raise ValueError(f"max_length: expected at least 2, came {max_length!r}")
+            raise ValueError(f"max_length: expected at least 2, got {max_length!r}")
         self.tokenizer, self.max_length = tokenizer, min(max_length, tokenizer.model_max_length)
         self.device = next(model.parameters()).device
         super().__init__(
@@ -53,7 +53,7 @@ class LanguageModelTask(Task):
     def encode(self, data: TextDataset) -> dict[str, Tensor]:
         """A data set as this task takes it: `input_ids`, `attention_mask`, `labels`, (n, T)."""
         if not len(data):
-            raise ValueError(f"{data.name}: expected at least one text, came none.")
+            raise ValueError(f"{data.name}: expected at least one text, got none.")
         blocks = []
         for i, ids in enumerate(self.tokenizer(list(data.texts), verbose=False)["input_ids"]):
             if len(ids) < 2:

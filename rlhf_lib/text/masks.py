@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..objective.draws import Draws
+
 
 class Drawn(dict):
     """A batch with the seed of its dropout mask, which stays the same while the batch lives."""
@@ -18,13 +20,10 @@ class Drawn(dict):
 
 
 class Masked:
-    """Each batch of `source` as a `Drawn` one; an element that is a list has micro-batches.
-
-    Attribute: present, the element that came last.
-    """
+    """Each batch of `source` as a `Drawn` one; an element that is a list has micro-batches."""
 
     def __init__(self, source: Iterable, seed: int):
-        self.source, self.present = source, None
+        self.source = source
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -32,10 +31,10 @@ class Masked:
 
     def __iter__(self):
         for element in self.source:
-            several = isinstance(element, list)
-            drawn = [self._draw(batch) for batch in (element if several else [element])]
-            self.present = drawn if several else drawn[0]
-            yield self.present
+            if isinstance(element, list):
+                yield [self._draw(batch) for batch in element]
+            else:
+                yield self._draw(element)
 
     def _draw(self, batch: dict[str, Tensor]) -> Drawn:
         return Drawn(batch, int(torch.randint(2**62, (), generator=self.generator)))
@@ -48,11 +47,11 @@ def dropout_at(module: nn.Module, rate: float) -> Iterator[None]:
     Raises ValueError for a rate outside [0, 1) and for a module without dropout.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: expected a rate in [0, 1), came {rate!r}")
+        raise ValueError(f"dropout: expected a rate in [0, 1), got {rate!r}")
     layers = [m for m in module.modules() if isinstance(m, nn.Dropout)]
     if not layers:
         raise ValueError(
-            f"dropout: expected a module with nn.Dropout inside, came {type(module).__name__} "
+            f"dropout: expected a module with nn.Dropout inside, got {type(module).__name__} "
             "without any; leave dropout out, or build the module with dropout layers"
         )
     modes = [(m, m.training) for m in module.modules()]
@@ -79,13 +78,8 @@ def with_dropout(loss_fn: Callable, module: nn.Module, rate: float) -> Callable:
     """
 
     def masked(batch: Drawn):
-        devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-        with dropout_at(module, rate), torch.random.fork_rng(devices=list(devices)):
-            # Not torch.manual_seed, which would reach the generators of devices not in use, too.
-            torch.default_generator.manual_seed(batch.seed)
-            for device in devices:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(batch.seed)
+        devices = {p.device for p in module.parameters()}
+        with dropout_at(module, rate), Draws(devices, batch.seed).held():
             return loss_fn(batch)
 
     return masked

@@ -49,18 +49,18 @@ def load_model(
     OSError (a folder or a hub model that cannot be read).
     """
     if task not in TASKS:
-        raise ValueError(f"task: expected one of {sorted(TASKS)}, came {task!r}.")
+        raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
     if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 2):
-        raise ValueError(f"num_labels: expected an integer of at least 2, came {num_labels!r}.")
+        raise ValueError(f"num_labels: expected an integer of at least 2, got {num_labels!r}.")
     if dropout is not None and not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout: expected a rate in [0, 1), came {dropout!r}.")
+        raise ValueError(f"dropout: expected a rate in [0, 1), got {dropout!r}.")
     if dtype is not None and not getattr(dtype, "is_floating_point", False):
-        raise ValueError(f"dtype: expected a floating torch dtype, came {dtype!r}.")
+        raise ValueError(f"dtype: expected a floating torch dtype, got {dtype!r}.")
     dtype = dtype or torch.float32
 
     if str(name).startswith(PREFIX) and not Path(name).is_dir():
         if name not in TINY:
-            raise ValueError(f"name: expected one of {', '.join(TINY)}, came {name!r}.")
+            raise ValueError(f"name: expected one of {', '.join(TINY)}, got {name!r}.")
         with _quiet():
             config, tokenizer = TINY[name]()
             dropout = dropout or 0.0
@@ -111,7 +111,7 @@ def _refuse_random_body(model, info, name):
     lost = sorted(k for k in new if k.startswith(body) and ".pooler." not in k)
     if lost:
         raise RuntimeError(
-            f"The model {name}: expected weights for every parameter below the head, came none "
+            f"The model {name}: expected weights for every parameter below the head, got none "
             f"that fit for {len(lost)}, among them {', '.join(lost[:3])}. The checkpoint is "
             f"damaged or of another architecture than its config.json says."
         )

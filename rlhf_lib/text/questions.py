@@ -62,7 +62,7 @@ class QuestionTask(Task):
     ):
         if not tokenizer.is_fast:
             raise ValueError(
-                "tokenizer: expected a fast one, which knows the characters of each token, came "
+                "tokenizer: expected a fast one, which knows the characters of each token, got "
                 f"{type(tokenizer).__name__}"
             )
         self.tokenizer, self.max_answer = tokenizer, max_answer
@@ -81,7 +81,7 @@ class QuestionTask(Task):
     def encode(self, data: QuestionDataset) -> dict[str, Tensor]:
         """A data set as this task takes it, for `assess` and `predict`."""
         if not len(data):
-            raise ValueError(f"{data.name}: expected at least one question, came none.")
+            raise ValueError(f"{data.name}: expected at least one question, got none.")
         self._check_room(data)
         encoded = self.tokenizer(
             [q.question for q in data],

@@ -31,6 +31,6 @@ class Samples:
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self):
             raise ValueError(
                 f"Size of a subset of {self.name}: expected an integer from 1 to "
-                f"{len(self)}, came {n!r}."
+                f"{len(self)}, got {n!r}."
             )
         return np.random.default_rng(seed).permutation(len(self)).tolist()

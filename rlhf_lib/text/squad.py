@@ -115,7 +115,7 @@ def _answer(place, context):
     text, start = place.text("text"), place.value.get("answer_start")
     if isinstance(start, bool) or not isinstance(start, int) or start < 0:
         raise place.error(
-            f"expected a number of characters from 0 as answer_start, came {start!r}",
+            f"expected a number of characters from 0 as answer_start, got {start!r}",
             "Count characters, not bytes or words.",
         )
     found = context[start : start + len(text)]
@@ -123,7 +123,7 @@ def _answer(place, context):
         at = context.find(text)
         where = f"it is at {at}" if at >= 0 else "it is nowhere in the context"
         raise place.error(
-            f"expected {text!r} at answer_start {start}, came {found!r}; {where}.",
+            f"expected {text!r} at answer_start {start}, got {found!r}; {where}.",
             "Count characters of the context as it stands in the file.",
         )
     return Answer(text, start)
@@ -136,7 +136,7 @@ class _Place:
         self.path, self.name, self.value = path, name, value
         if not isinstance(value, dict):
             raise self.error(
-                f"expected an object, came {type(value).__name__}.", "Use the layout of SQuAD 1.1."
+                f"expected an object, got {type(value).__name__}.", "Use the layout of SQuAD 1.1."
             )
 
     def error(self, reason, cure):
@@ -146,7 +146,7 @@ class _Place:
         values = self.value.get(key)
         if not isinstance(values, list):
             raise self.error(
-                f"expected a list {key!r}, came {type(values).__name__}.",
+                f"expected a list {key!r}, got {type(values).__name__}.",
                 "Use the layout of SQuAD 1.1: data, paragraphs, qas, answers.",
             )
         before = "" if self.name == "the file" else f"{self.name}."
@@ -155,5 +155,5 @@ class _Place:
     def text(self, key):
         value = self.value.get(key)
         if not isinstance(value, str) or not value.strip():
-            raise self.error(f"expected a text as {key!r}, came {value!r}.", "Fill it in.")
+            raise self.error(f"expected a text as {key!r}, got {value!r}.", "Fill it in.")
         return value

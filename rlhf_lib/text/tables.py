@@ -50,7 +50,7 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
                     raise table_error(
                         path,
                         line,
-                        f"expected one column {column}, came the columns {', '.join(names)}.",
+                        f"expected one column {column}, got the columns {', '.join(names)}.",
                         f"Make the first line: {','.join(required)}",
                     )
             continue
@@ -58,7 +58,7 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
             raise table_error(
                 path,
                 line,
-                f"expected {len(names)} columns ({', '.join(names)}), came {len(row)}.",
+                f"expected {len(names)} columns ({', '.join(names)}), got {len(row)}.",
                 "Fill in what is missing; put a text that holds the separator into double quotes.",
             )
         entry = dict(zip(names, row, strict=True))

@@ -69,7 +69,7 @@ class TextDataset(Samples):
     def with_label_noise(self, share: float, seed: int = 0) -> TextDataset:
         """Exactly `round(share * n)` labels moved to another class, `clean_labels` kept."""
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise ValueError(f"label_noise: expected a share from 0 to 1, came {share!r}.")
+            raise ValueError(f"label_noise: expected a share from 0 to 1, got {share!r}.")
         rng = np.random.default_rng([seed, 1])  # another stream than that of `subset`
         labels = list(self.labels)
         classes = len(self.label_names)
@@ -90,7 +90,7 @@ def read_texts(path: Path, label_names: Sequence[str] | None = None) -> TextData
             raise table_error(
                 path,
                 line,
-                f"expected a label out of {list(label_names)}, came {row['label']!r}.",
+                f"expected a label out of {list(label_names)}, got {row['label']!r}.",
                 "Correct it, or give other label_names.",
             )
     found = {row["label"] for _, row in rows}

@@ -180,7 +180,7 @@ def test_a_stub_that_computes_with_dots_is_not_attempted(made_up):
 def test_names_are_checked_when_a_check_is_registered(made_up):
     with pytest.raises(ValueError, match="number of a notebook"):
         exercise("hvp")
-    with pytest.raises(ValueError, match="two checks"):
+    with pytest.raises(ValueError, match="a name of its own for each check, got"):
         exercise("00.same_rest")(lambda answer: correct(""))
 
 

@@ -86,9 +86,11 @@ def test_a_damaged_file_of_predictions_is_no_error(folder):
 
 
 def test_unknown_names_and_bad_curves_are_refused():
-    with pytest.raises(ValueError, match=r"is named '03.z'; there are .*03\.undamped"):
+    with pytest.raises(
+        ValueError, match=r"expected a prediction out of .*03\.undamped.*, got '03.z'"
+    ):
         predict("03.z")
-    with pytest.raises(ValueError, match="begin with the number"):
+    with pytest.raises(ValueError, match="begins with the number of a notebook, got '99"):
         choice("99.a", "?", ["a"], truth=0, why="")
     with pytest.raises(ValueError, match="x_title, y_range, y_title"):
         curve("03.d", "?", truth=[0, 1], axes={"x_range": [0, 1]}, why="")

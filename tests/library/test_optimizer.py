@@ -1,3 +1,4 @@
+import copy
 import gc
 import io
 import math
@@ -640,6 +641,17 @@ def test_all_evaluations_of_a_step_see_one_mask_and_the_next_step_another(dropou
     optimizer.step(closure)
     assert len(first) > 1 and set(first) == {first[0]}
     assert set(losses) == {losses[0]} and losses[0] != first[0]
+
+
+@pytest.mark.parametrize("few", [slice(None), "the batches"])
+def test_curvature_batches_see_the_masks_of_the_gradient(dropout_net, few):
+    other, batches = copy.deepcopy(dropout_net), [(X[:8], Y[:8]), (X[8:], Y[8:])]
+    for net, curvature in ((dropout_net, None), (other, batches if few == "the batches" else few)):
+        torch.manual_seed(5)
+        optimizer = RLHFOptimizer(net.parameters(), lambda_reg=0.1, regularizer="l2", damping=0.1)
+        for _ in range(2):
+            optimizer.step(cross_entropy_on(net), batches=batches, curvature_batches=curvature)
+    close(flat(dropout_net.parameters()), flat(other.parameters()))
 
 
 def test_a_dropout_network_descends_on_each_steps_own_function(dropout_net):

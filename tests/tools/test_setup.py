@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from itertools import chain
 from pathlib import Path
 
@@ -38,7 +38,7 @@ PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", 
 # The rooms of the library, a floor a line, the lowest first: what a file may import of the library
 # lies below its own floor or in its own room.
 FLOORS = (
-    ("interrupt", "quiet", "work"),
+    ("interrupt", "quiet", "timing", "work"),
     ("objective", "record"),
     ("regularizers", "per_sample"),
     ("curvature",),
@@ -131,15 +131,59 @@ def test_importing_the_library_brings_neither_transformers_nor_widgets():
     assert not {"transformers", "ipywidgets", "plotly", "joblib", "torchao"}.intersection(loaded)
 
 
-def requirement_lines():
+def requirements():
+    """Every line of requirements.txt that asks for something, whatever its marker says here."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return [Requirement(text) for line in lines if (text := line.split("#")[0].strip())]
+
+
+def left_to_pip(name):
+    """What torch brings along for CUDA: a build of it without CUDA needs none of these."""
+    return name.startswith(("nvidia-", "cuda-", "triton"))
 
 
 def test_requirements_are_exact_pins_and_nothing_else():
-    for line in requirement_lines():
-        assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
-    assert len(requirement_lines()) == len(PINS), "a package is pinned twice"
+    for pin in requirements():
+        assert re.fullmatch(r"==[\w.]+", str(pin.specifier)), pin
+        assert not pin.extras and pin.url is None, pin
+    names = [canonicalize_name(pin.name) for pin in requirements()]
+    assert len(names) == len(set(names)), "a package is pinned twice"
+    assert not list(filter(left_to_pip, names))
+
+
+def asked_for():
+    """(name, requirement) of every loose range: the package's, its extras' and the tools'."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = settings["project"]
+    lists = [
+        project["dependencies"],
+        *project["optional-dependencies"].values(),
+        *settings["dependency-groups"].values(),
+    ]
+    for requirement in map(Requirement, chain.from_iterable(lists)):
+        if requirement.name != project["name"]:
+            yield canonicalize_name(requirement.name), requirement
+
+
+def test_the_loose_ranges_admit_the_pins_and_hold_none():
+    for name, requirement in asked_for():
+        assert PINS[name] in requirement.specifier, requirement
+        assert {part.operator for part in requirement.specifier} == {">="}, requirement
+
+
+def test_the_pins_are_those_of_the_loose_ranges_and_of_what_these_bring_along():
+    """As installed here: `make lock` ran when a range came or went, and nothing else is held."""
+    reached, todo = set(), {(name, extra) for name, r in asked_for() for extra in ("", *r.extras)}
+    while todo:
+        name, extra = todo.pop()
+        reached.add((name, extra))
+        for text in requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                found = canonicalize_name(needed.name)
+                if not left_to_pip(found):
+                    todo |= {(found, e) for e in ("", *needed.extras)} - reached
+    assert {name for name, _ in reached} == PINS.keys()
 
 
 def test_conda_takes_the_same_pins():
@@ -150,15 +194,6 @@ def test_conda_takes_the_same_pins():
     # The same Python versions as tools/setup.sh looks for.
     assert python == "python>=3.11,<3.14"
     assert "3.11 | 3.12 | 3.13)" in (ROOT / "tools" / "setup.sh").read_text()
-
-
-def test_the_loose_ranges_admit_the_pins_and_hold_none():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    for requirement in map(Requirement, chain.from_iterable(lists)):
-        if requirement.name != project["name"]:
-            assert PINS[canonicalize_name(requirement.name)] in requirement.specifier, requirement
-            assert {part.operator for part in requirement.specifier} == {">="}, requirement
 
 
 # Written so that no pattern matches itself.

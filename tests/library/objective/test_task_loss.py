@@ -158,6 +158,45 @@ def test_the_next_task_sees_other_masks(dropout):
     assert TaskLoss(dropout, X.split(5)).value() != TaskLoss(dropout, X.split(5)).value()
 
 
+@pytest.mark.parametrize("first", ["the whole", "the part"])
+def test_a_part_sees_the_masks_of_the_whole(dropout, first):
+    batches = X.split(5)
+    seen = {}
+
+    def watched(batch):
+        loss = dropout(batch)
+        seen.setdefault(id(batch), set()).add(loss.item())
+        return loss
+
+    whole = TaskLoss(watched, batches)
+    parts = [whole.part(slice(1, None)), whole.part([batches[0]])]
+    for task in (whole, *parts) if first == "the whole" else (*parts, whole):
+        task.value()
+    assert [len(values) for values in seen.values()] == [1] * len(batches)
+
+
+def test_a_part_is_the_mean_over_its_batches_alone(net):
+    batches = ragged(5, 3, 2)
+    whole = TaskLoss(cross_entropy_on(net), batches)
+    for which, same in ((slice(1, None), batches[1:]), (batches[:2], batches[:2])):
+        part, alone = whole.part(which), TaskLoss(cross_entropy_on(net), same)
+        assert (part.samples, part.value()) == (alone.samples, alone.value())
+    other = [tuple(t[:2] for t in batches[0])]  # none of the loss's own
+    assert whole.part(other).value() == TaskLoss(cross_entropy_on(net), other).value()
+    assert whole.samples == 10
+
+
+def test_a_slice_counts_batches_without_a_term_too():
+    batches = [torch.ones(2), torch.ones(0), 3 * torch.ones(1), 5 * torch.ones(2)]
+    part = TaskLoss(torch.mean, batches).part(slice(3))
+    assert part.samples == 3 and part.value() == pytest.approx((2 * 1 + 3) / 3)
+
+
+def test_a_part_needs_batches():
+    with pytest.raises(ValueError, match="expected a part of a loss over batches, got a loss wit"):
+        TaskLoss(lambda: SCALE.sum()).part(slice(1))
+
+
 def test_only_the_first_pass_moves_the_callers_generator(dropout):
     task = TaskLoss(dropout, X.split(5))
     before = torch.get_rng_state()
@@ -222,7 +261,7 @@ def test_a_loss_that_was_detached_is_explained(net):
 @pytest.mark.parametrize(
     ("returned", "error", "message"),
     [
-        (3.0, TypeError, r"should return \(loss, outputs\) as tensors.*got float"),
+        (3.0, TypeError, r"expected \(loss, outputs\) as tensors.*got float"),
         ((torch.tensor(1.0), "logits"), TypeError, "as tensors"),
         (torch.ones(3), ValueError, r"scalar loss, got shape \(3,\): take its mean"),
     ],

@@ -199,7 +199,7 @@ def test_models_built_otherwise_are_equal_to_themselves_or_refused(name, task):
     try:
         top = CachedTop(model)
     except TypeError as error:
-        assert f"came {type(model).__name__}" in str(error)
+        assert f"got {type(model).__name__}" in str(error)
         assert all(p.requires_grad for p in model.parameters())
         assert name != "roberta" or task == "classification"
         return
@@ -226,7 +226,7 @@ def test_a_model_with_something_between_layers_and_logits_is_refused(tiny):
 
 
 def test_wrong_model():
-    said = r"expected a BertForSequenceClassification, .* came Linear"
+    said = r"expected a BertForSequenceClassification, .* got Linear"
     with pytest.raises(TypeError, match=said):
         CachedTop(nn.Linear(2, 2))
 

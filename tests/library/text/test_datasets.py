@@ -181,9 +181,9 @@ def test_a_users_own_splits(write):
     assert both.train.texts == ("good", "bad")
     assert both.validation.labels == both.validation.clean_labels == (1, 0)
     assert both.train.labels != both.train.clean_labels
-    with pytest.raises(ValueError, match=r"expected rows with split=train, came none"):
+    with pytest.raises(ValueError, match=r"expected rows with split=train, got none"):
         load_dataset(write(SPLIT.replace("train", "dev")), split="train")
-    with pytest.raises(ValueError, match=r"has no column split, came 'train'. Do: leave split out"):
+    with pytest.raises(ValueError, match=r"has no column split, got 'train'. Do: leave split out"):
         load_dataset(write("text,label\na,0\nb,1\n"), split="train")
 
 
@@ -191,7 +191,7 @@ def test_a_second_file_can_share_the_numbering(write):
     path = write("text,label\na,c\nb,b\n")
     assert load_dataset(path, label_names=("a", "b", "c")).labels == (2, 1)
     assert load_dataset(write("text,label\na,c\n", "g.csv"), label_names=("b", "c")).labels == (1,)
-    with pytest.raises(ValueError, match=r"line 3: expected a label out of \['c', 'd'\], came 'b'"):
+    with pytest.raises(ValueError, match=r"line 3: expected a label out of \['c', 'd'\], got 'b'"):
         load_dataset(path, label_names=("c", "d"))
 
 
@@ -203,19 +203,14 @@ def test_a_second_file_can_share_the_numbering(write):
         (
             "sentence,label\na,1\n",
             1,
-            "expected one column text, came the columns sentence, label",
+            "expected one column text, got the columns sentence, label",
             "Make the first line: text,label",
         ),
         ("text,text,label\na,b,1\n", 1, "expected one column text", "Make the first line"),
         ("text,label\na,1\n ,0\n", 3, "the text is missing", "delete the row"),
         ("text,label\na,1\nb,\n", 3, "the label is missing", "Fill it in"),
-        ("text,label\na,1\nb\n", 3, r"expected 2 columns \(text, label\), came 1", "Fill in"),
-        (
-            'text,label\n"a\nb",1\n\nwell, no,0\n',
-            5,
-            "expected 2 columns .* came 3",
-            "double quotes",
-        ),
+        ("text,label\na,1\nb\n", 3, r"expected 2 columns \(text, label\), got 1", "Fill in"),
+        ('text,label\n"a\nb",1\n\nwell, no,0\n', 5, "expected 2 columns .* got 3", "double quotes"),
         ('text,label\n"a,1\nb,0\n', 2, "unexpected end of data", "double quotes"),
         ('text,label\n"a" b,1\n', 2, "',' expected after", "double quotes"),
         ("text,label\na,1\nb,1\n", 3, "every label up to here is '1'", "another class"),
@@ -238,12 +233,12 @@ def test_errors_name_file_line_reason_and_cure(write, content, line, reason, cur
     [
         (
             {"split": "test"},
-            r"split: expected one of \('train', 'validation'\) or None, came 'test'",
+            r"split: expected one of \('train', 'validation'\) or None, got 'test'",
         ),
-        ({"label_noise": 1.5}, "label_noise: expected a share from 0 to 1, came 1.5"),
-        ({"label_noise": "0.2"}, "label_noise: expected a share from 0 to 1, came '0.2'"),
+        ({"label_noise": 1.5}, "label_noise: expected a share from 0 to 1, got 1.5"),
+        ({"label_noise": "0.2"}, "label_noise: expected a share from 0 to 1, got '0.2'"),
         ({"label_noise": 0.2, "split": "validation"}, "Validation labels stay clean"),
-        ({"limit": 0}, "limit: expected an integer of at least 1 or None, came 0"),
+        ({"limit": 0}, "limit: expected an integer of at least 1 or None, got 0"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -253,7 +248,7 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("n", [0, 401, 2.0, True])
 def test_bad_subset(reviews, n):
-    with pytest.raises(ValueError, match="expected an integer from 1 to 400, came"):
+    with pytest.raises(ValueError, match="expected an integer from 1 to 400, got"):
         reviews.train.subset(n)
 
 
@@ -378,10 +373,10 @@ def test_iob1_is_converted(write):
     ("content", "line", "reason", "cure"),
     [
         ("", 1, "there are no sentences", "a token and its tag a line"),
-        ("a O\nb\n", 2, "expected a token and its tag, came 'b'", "a tab or a space"),
+        ("a O\nb\n", 2, "expected a token and its tag, got 'b'", "a tab or a space"),
         ("a O\n\tO\n", 2, "expected a token and its tag", "a tab or a space"),
-        ("a O\nb E-PER\n", 2, "expected a tag O, B-TYPE or I-TYPE .* came 'E-PER'", "BIOES"),
-        ("a O\nb B-\n", 2, "came 'B-'", "last column"),
+        ("a O\nb E-PER\n", 2, "expected a tag O, B-TYPE or I-TYPE .* got 'E-PER'", "BIOES"),
+        ("a O\nb B-\n", 2, "got 'B-'", "last column"),
         (
             "a B-PER\n\nb O\nc I-PER\n",
             4,
@@ -406,9 +401,9 @@ def test_a_second_file_of_entities_can_share_the_numbering(write):
     path = write("a B-LOC\n", "a.conll")
     names = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
     assert load_dataset(path, label_names=names).label_names == names
-    with pytest.raises(ValueError, match=r"line 1: expected a tag out of .* came 'B-LOC'"):
+    with pytest.raises(ValueError, match=r"line 1: expected a tag out of .* got 'B-LOC'"):
         load_dataset(path, label_names=names[:3])
-    with pytest.raises(ValueError, match=r"has no splits, came 'train'.*a file of its own"):
+    with pytest.raises(ValueError, match=r"has no splits, got 'train'.*a file of its own"):
         load_dataset(path, split="train")
 
 
@@ -450,21 +445,21 @@ QA = r"data\[0\]\.paragraphs\[0\]\.qas\[0\]"
     ("content", "place", "reason"),
     [
         ('{"data": [\n}', "line 2", "no JSON"),
-        ("[]", "the file", "expected an object, came list"),
-        ("{}", "the file", "expected a list 'data', came NoneType"),
+        ("[]", "the file", "expected an object, got list"),
+        ("{}", "the file", "expected a list 'data', got NoneType"),
         ('{"data": [{"title": "T"}]}', r"data\[0\]", "expected a list 'paragraphs'"),
         ('{"data": []}', "the file", "no questions"),
         (
             squad(("Bo", 7)),
             rf"{QA}\.answers\[0\]",
-            r"expected 'Bo' at answer_start 7, came ' B'; it is "
+            r"expected 'Bo' at answer_start 7, got ' B'; it is "
             "at 8",
         ),
         (squad(("Bob", 8)), rf"{QA}\.answers\[0\]", "it is nowhere in the context"),
         (squad(("Bo", -3)), rf"{QA}\.answers\[0\]", "expected a number of characters from 0"),
-        (squad(("", 0)), rf"{QA}\.answers\[0\]", "expected a text as 'text', came ''"),
+        (squad(("", 0)), rf"{QA}\.answers\[0\]", "expected a text as 'text', got ''"),
         (squad(("Bo", 8), question=" "), QA, "expected a text as 'question'"),
-        (squad(("Bo", 8), id=7), QA, "expected a text as 'id', came 7"),
+        (squad(("Bo", 8), id=7), QA, "expected a text as 'id', got 7"),
         (squad(), QA, "there is no answer"),
     ],
 )

@@ -233,11 +233,11 @@ def test_fine_tuning_learns_and_reports_entities(method, top_layers):
 def test_what_does_not_fit_is_refused(task):
     model, tokenizer = task.model, task.tokenizer
     good = data(*SENTENCES)
-    with pytest.raises(ValueError, match=r"d has 3 tags, the model 5 .*num_labels=3"):
+    with pytest.raises(ValueError, match=r"3 tags of d, got one with 5 .*num_labels=3"):
         EntityTask(model, tokenizer, *(data(SENTENCES[1], names=NAMES[:3]),) * 2)
     with pytest.raises(ValueError, match=r"label_names=training.label_names"):
         EntityTask(model, tokenizer, good, data(SENTENCES[1], names=NAMES[::-1]))
-    with pytest.raises(ValueError, match="d: sentence 1 has no words"):
+    with pytest.raises(ValueError, match="d: expected words, got sentence 1 without any"):
         task.encode(data(SENTENCES[0], ((), ())))
     with pytest.raises(ValueError, match="expected at least one sentence"):
         task.encode(data())

@@ -63,7 +63,7 @@ def test_records_without_a_validation_loss_pass_and_do_not_count():
     assert [r.step for r in stop_early(task.records(), task, patience=1)] == [0, 1, 2, 3, 0]
     nothing = Few([None, None])
     assert [r.step for r in stop_early(nothing.records(), nothing)] == [0, 1]
-    with pytest.raises(ValueError, match="at least 1 or None, came 0"):
+    with pytest.raises(ValueError, match="at least 1 or None, got 0"):
         list(stop_early(iter([]), task, patience=0))
 
 
@@ -225,17 +225,16 @@ def test_dropout_works_with_every_solver():
 def test_masks_change_from_batch_to_batch():
     source = [{"x": X}, [{"x": X[:2]}, {"x": X[2:]}]]
     masked = Masked(source, seed=0)
-    first = [masked.present for _ in masked]
-    again = [masked.present for _ in masked]
+    first, again = list(masked), list(masked)
     seeds = {batch.seed for single, few in (first, again) for batch in (single, *few)}
     assert len(masked) == 2 and len(seeds) == 6
 
 
 def test_a_module_without_dropout_and_a_wrong_rate_are_refused():
-    with pytest.raises(ValueError, match=r"expected a module with nn\.Dropout inside, came Linear"):
+    with pytest.raises(ValueError, match=r"expected a module with nn\.Dropout inside, got Linear"):
         with dropout_at(nn.Linear(2, 2), 0.1):
             pass
-    with pytest.raises(ValueError, match=r"expected a rate in \[0, 1\), came 1"):
+    with pytest.raises(ValueError, match=r"expected a rate in \[0, 1\), got 1"):
         with dropout_at(Dropped(), 1):
             pass
 
@@ -267,7 +266,7 @@ def test_body_frozen_leaves_the_head_and_nothing_thaws_all():
 @pytest.mark.parametrize(
     "parts, message",
     [
-        (["head"], "came 'head'"),
+        (["head"], "got 'head'"),
         (["body", "normalizations"], None),
         (["body", "biases", "weights"], None),
     ],
@@ -279,7 +278,7 @@ def test_what_cannot_be_frozen_is_refused(parts, message):
             freeze(module, parts)
     else:
         freeze(module, parts)
-    with pytest.raises(ValueError, match="is everything"):
+    with pytest.raises(ValueError, match="that leave something to train, got"):
         freeze(nn.ModuleDict({"encoder": nn.Linear(2, 2)}), ["body"])
     with pytest.raises(ValueError, match="Linear has no embeddings"):
         freeze(nn.Linear(2, 2), ["embeddings"])

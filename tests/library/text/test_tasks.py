@@ -173,12 +173,12 @@ def test_an_option_that_adamw_does_not_have_is_refused():
 def test_more_classes_than_the_model_has_are_refused():
     model, tokenizer = load_model(name="tiny-random")
     three = data(0, 8, (0, 1, 2, 0, 1, 2, 0, 1), ("bad", "good", "so so"))
-    with pytest.raises(ValueError, match=r"few has 3 classes, the model 2.*num_labels=3"):
+    with pytest.raises(ValueError, match=r"3 classes of few, got one with 2.*num_labels=3"):
         ClassificationTask(model, tokenizer, three, three)
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ValueError, match=r"one of \('rlhf', 'adamw'\), came 'sgd'"):
+    with pytest.raises(ValueError, match=r"one of \('rlhf', 'adamw'\), got 'sgd'"):
         list(finetune(make(1), "sgd"))
 
 
