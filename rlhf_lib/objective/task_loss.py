@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from ..interrupt import checkpoint
 from .parameters import flatten
-from .ranks import as_ranks
+from .ranks import ProcessGroup, as_ranks
 from .second_derivative import explain, refuse_once_differentiable
 
 Outputs = tuple[Tensor, ...]
 
 
-def sample_count(batch) -> int:
+def sample_count(batch: object) -> int:
     """Leading dimension of the first tensor in a batch (a tensor, or a dict, list or tuple)."""
     if isinstance(batch, Tensor):
         return batch.shape[0]
@@ -60,16 +61,17 @@ class TaskLoss:
         *,
         count: Callable[[object], float] | None = None,
         device: torch.device | None = None,
-        process_group=None,
+        process_group: ProcessGroup = None,
     ):
         self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
         if self.ranks is not None and not self.counted:
             raise ValueError("a process group needs batches=..., whose samples it counts")
-        self._calls, counts = [()], [1]
+        self._calls: list[tuple] = [()]
+        counts: list[float] = [1]
 
         def own_samples() -> tuple[None, float]:
-            if self.counted:
+            if batches is not None:
                 self._calls, counts[:] = _counted(batches, count)
             return None, sum(counts)
 
@@ -87,7 +89,7 @@ class TaskLoss:
         return torch.get_rng_state(), cuda
 
     @contextmanager
-    def _same_draws(self, index: int) -> Iterator[None]:
+    def _same_draws(self, index: int) -> Generator[None]:
         # The first pass moves the caller's generator on, so that the next step gets fresh masks;
         # every later pass replays the same numbers and leaves the generator where it was. This is
         # done around each call, because a pass may be left half way by an error.
@@ -98,7 +100,7 @@ class TaskLoss:
         with torch.random.fork_rng(devices=[] if self._cuda is None else [self._cuda]):
             cpu, cuda = self._rng[index]
             torch.set_rng_state(cpu)
-            if self._cuda is not None:
+            if cuda is not None and self._cuda is not None:
                 torch.cuda.set_rng_state(cuda, self._cuda)
             yield
 
@@ -112,12 +114,23 @@ class TaskLoss:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
 
-    def together(self, compute: Callable, params: Sequence[Tensor] = (), **options):
+    def together(
+        self,
+        compute: Callable[[], tuple[Tensor | None, float]],
+        params: Sequence[Tensor] = (),
+        *,
+        same: Sequence[Tensor] = (),
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, float]:
         """``compute()``, a flat vector and a scalar, summed over the ranks if there are several.
 
         See :meth:`~rlhf_lib.objective.ranks.Ranks.add`.
         """
-        return compute() if self.ranks is None else self.ranks.add(compute, params, **options)
+        if self.ranks is not None:
+            return self.ranks.add(compute, params, same=same, out=out)
+        vector, scalar = compute()
+        # Alone there is always a batch, so that only who asks for no vector gets none.
+        return torch.empty(0) if vector is None else vector, scalar
 
     @torch.no_grad()
     def value(self) -> float:
@@ -157,7 +170,7 @@ def _counted(batches: Iterable, count: Callable | None) -> tuple[list[tuple], li
     ]
 
 
-def _split(result) -> tuple[Tensor, Outputs]:
+def _split(result: object) -> tuple[Tensor, Outputs]:
     """Bring what the caller's function returned into the form (scalar loss, tuple of outputs)."""
     pair = isinstance(result, tuple | list) and len(result) == 2
     loss, outputs = result if pair else (result, ())
@@ -175,14 +188,25 @@ def _split(result) -> tuple[Tensor, Outputs]:
 
 
 def gradients(
-    value: Tensor | tuple[Tensor, ...], params, grad_outputs=None, **kwargs
+    value: Tensor | Sequence[Tensor] | Sequence[GradientEdge],
+    params: Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
 ) -> tuple[Tensor, ...]:
     """``torch.autograd.grad`` with zeros for what is unused and with errors that say what to do."""
-    if kwargs.get("create_graph"):
+    if create_graph:
         refuse_once_differentiable([value] if isinstance(value, Tensor) else value)
     try:
         return torch.autograd.grad(
-            value, params, grad_outputs, allow_unused=True, materialize_grads=True, **kwargs
+            value,
+            params,
+            grad_outputs,
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+            materialize_grads=True,
         )
     except RuntimeError as error:
         text = str(error)
