@@ -142,7 +142,7 @@ def set_layers(model: nn.Module, name: str, layers: nn.ModuleList) -> None:
     for i, layer in enumerate(layers):
         for module in layer.modules():  # by it a decoder finds its place among cached keys
             if isinstance(getattr(module, "layer_idx", None), int):
-                module.layer_idx = i
+                vars(module)["layer_idx"] = i
     config = getattr(model, "config", None)
     for attribute in ("num_hidden_layers", "n_layers", "n_layer"):
         if attribute in vars(config or object):
@@ -167,9 +167,10 @@ def _resize(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             unit.count_heads()
 
 
-def _check(model: nn.Module, tensors: dict[str, Tensor], path) -> dict[str, str]:
+def _check(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> dict[str, str]:
     """Which names of the model are tied to which of the file; all others have to be there."""
-    owner, tied = {}, {}
+    owner: dict[int, str] = {}
+    tied: dict[str, str] = {}
     everything = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),

@@ -21,7 +21,7 @@ def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, n
     seen = set()
     for name, module in model.named_modules():
         weight = _parameter(module)
-        if not isinstance(weight, Tensor) or weight.ndim < 2 or id(weight) in seen:
+        if weight is None or weight.ndim < 2 or id(weight) in seen:
             continue
         if embeddings or id(weight) not in tables:
             seen.add(id(weight))
@@ -35,7 +35,15 @@ def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, n
 
 
 def _parameter(module: nn.Module) -> Tensor | None:
-    return getattr(module, "weight_orig", getattr(module, "weight", None))
+    weight = getattr(module, "weight_orig", getattr(module, "weight", None))
+    return weight if isinstance(weight, Tensor) else None
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """A module's weight as it computes with it: masked, quantized."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)  # to torch, what a module holds may be a module, too
+    return weight
 
 
 def masked(model: nn.Module) -> list[nn.Module]:
@@ -50,9 +58,9 @@ def make_permanent(model: nn.Module) -> nn.Module:
     copied, quantized and saved.
     """
     for module in masked(model):
-        required = module.weight_orig.requires_grad
+        required = module.get_parameter("weight_orig").requires_grad
         torch_prune.remove(module, "weight")
-        module.weight.requires_grad_(required)
+        module.get_parameter("weight").requires_grad_(required)
     return model
 
 
@@ -89,7 +97,7 @@ def sparsity(model: nn.Module, *, embeddings: bool = False) -> Sparsity:
     zeros = weights = 0
     shares = {}
     for name, module in weight_modules(model, embeddings=embeddings).items():
-        weight = module.weight
+        weight = weight_of(module)
         weight = weight.dequantize() if is_quantized(weight) else weight
         count = int((weight == 0).sum())
         zeros, weights = zeros + count, weights + weight.numel()
