@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +18,25 @@ class Drawn(dict):
         self.seed = seed
 
 
+class Batches(Sized, Iterable, Protocol):
+    """Batches, or lists of micro-batches, as many at each pass."""
+
+
 class Masked:
     """Each batch of `source` as a `Drawn` one; an element that is a list has micro-batches.
 
     Attribute: present, the element that came last.
     """
 
-    def __init__(self, source: Iterable, seed: int):
-        self.source, self.present = source, None
+    def __init__(self, source: Batches, seed: int):
+        self.source = source
+        self.present: Drawn | list[Drawn] | None = None
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Drawn | list[Drawn]]:
         for element in self.source:
             several = isinstance(element, list)
             drawn = [self._draw(batch) for batch in (element if several else [element])]
@@ -42,7 +48,7 @@ class Masked:
 
 
 @contextmanager
-def dropout_at(module: nn.Module, rate: float) -> Iterator[None]:
+def dropout_at(module: nn.Module, rate: float) -> Generator[None]:
     """Train mode, with this rate in every `nn.Dropout` below; afterwards all is as it was.
 
     Raises ValueError for a rate outside [0, 1) and for a module without dropout.
@@ -78,7 +84,7 @@ def with_dropout(loss_fn: Callable, module: nn.Module, rate: float) -> Callable:
     generators are left as they were.
     """
 
-    def masked(batch: Drawn):
+    def masked(batch: Drawn) -> Any:
         devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
         with dropout_at(module, rate), torch.random.fork_rng(devices=list(devices)):
             # Not torch.manual_seed, which would reach the generators of devices not in use, too.
