@@ -156,7 +156,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
             )
         self.curvature, self.line_search = curvature, line_search
         self.keep_graph, self.count = keep_graph, count
-        self.record: Record | None = None
+        # None before the first step; Any, so that nobody has to ask for that after one.
+        self.record: Record | Any = None
         self._bound: tuple[list, list] | None = None
         self._bound_to: list[Tensor] = []
         super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg})

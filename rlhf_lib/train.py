@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any
 
 import torch
 
@@ -74,7 +75,6 @@ def train(
             if rlhf is not None:
                 curvature = None if curvature_batches is None else curvature_batches(step)
                 rlhf.step(loss_fn, batches=micro, curvature_batches=curvature)
-                assert rlhf.record is not None  # the step's
                 yield measured(rlhf.record)
                 continue
             started = time.perf_counter()
@@ -87,7 +87,7 @@ def train(
         raise ValueError("expected at least one batch, got none: is the data set empty?")
 
 
-def _micro_batches(batch: object) -> list:
+def _micro_batches(batch: Any) -> list:
     several = isinstance(batch, list) and not any(isinstance(part, torch.Tensor) for part in batch)
     return batch if several else [batch]
 

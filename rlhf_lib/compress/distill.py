@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..record import Record
 from .files import set_layers
-from .weights import refuse_masks
+from .weights import Model, refuse_masks
 
 
 def distillation_loss(
@@ -55,9 +55,7 @@ def distillation_loss(
     return loss
 
 
-def student_of(
-    model: nn.Module, layers: int = 2, *, which: Sequence[int] | None = None
-) -> nn.Module:
+def student_of(model: Model, layers: int = 2, *, which: Sequence[int] | None = None) -> Model:
     """A copy of a transformer with some of its layers; embeddings, head and the rest as they are.
 
     layers: how many. which: their numbers in the model; default evenly spaced from the first to

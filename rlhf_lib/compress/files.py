@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..quiet import quiet
 from .packing import pack, unpack
 from .units import KINDS, find_units, resize
-from .weights import is_quantized, refuse_masks
+from .weights import Model, is_quantized, refuse_masks
 
 _FORMAT = "rlhf_lib.compress 1"
 
@@ -74,7 +74,7 @@ def _owners(model: nn.Module) -> dict[str, str]:
 
 
 @torch.no_grad()
-def load(path: str | Path, model: nn.Module) -> nn.Module:
+def load(path: str | Path, model: Model) -> Model:
     """Put what :func:`save` wrote into a model of the original architecture; returns the model.
 
     The model is changed in place to fit: layers that the file lacks go, matrices take its heads

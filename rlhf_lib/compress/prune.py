@@ -91,9 +91,9 @@ def prune(
         masks |= {id(modules[name].weight): mask for name, mask in keep.items()}
     finally:
         for module in list(model.modules()):
-            mask = masks.get(id(module._parameters.get("weight")))
-            if mask is not None:
-                _mask(module, mask)
+            known = masks.get(id(module._parameters.get("weight")))
+            if known is not None:
+                _mask(module, known)
     return keep
 
 
@@ -147,7 +147,15 @@ def _keep(score: Tensor, fraction: float) -> Tensor:
     return keep
 
 
-def _prune_units(model, fraction, by, kind, per_layer, loss_fn, batches) -> dict[str, Tensor]:
+def _prune_units(
+    model: nn.Module,
+    fraction: float,
+    by: str,
+    kind: str,
+    per_layer: bool,
+    loss_fn: Callable | None,
+    batches: Iterable | None,
+) -> dict[str, Tensor]:
     if by == "obs":
         raise ValueError("by='obs' prunes single weights: take 'magnitude' or 'obd' for units")
     refuse_masks(model)

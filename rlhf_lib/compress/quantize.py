@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from ..quiet import quiet
-from .weights import is_quantized, refuse_masks, weight_of
+from .weights import Model, is_quantized, refuse_masks, weight_of
 
 BITS = tuple(range(2, 9))
 
 
 def quantize(
-    model: nn.Module,
+    model: Model,
     bits: int = 8,
     *,
     dynamic: bool | None = None,
     group_size: int | None = None,
     embeddings: bool = False,
-) -> nn.Module:
+) -> Model:
     """A copy of a model with its linear layers in integers, for use, not for training.
 
     A weight becomes scale * integer, with one scale for each row (output) or for each

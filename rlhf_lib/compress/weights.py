@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, nn.Module]:
@@ -51,7 +54,7 @@ def masked(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if "weight_mask" in dict(m.named_buffers(recurse=False))]
 
 
-def make_permanent(model: nn.Module) -> nn.Module:
+def make_permanent(model: Model) -> Model:
     """Write the zeros into the weights and take the masks off; the model itself, changed in place.
 
     Afterwards parameters have their own names again, training moves the zeros, and the model can be

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -170,7 +171,7 @@ def _counted(batches: Iterable, count: Callable | None) -> tuple[list[tuple], li
     ]
 
 
-def _split(result: object) -> tuple[Tensor, Outputs]:
+def _split(result: Any) -> tuple[Tensor, Outputs]:
     """Bring what the caller's function returned into the form (scalar loss, tuple of outputs)."""
     pair = isinstance(result, tuple | list) and len(result) == 2
     loss, outputs = result if pair else (result, ())

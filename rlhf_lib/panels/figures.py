@@ -76,10 +76,10 @@ class Curves(Figure):
         for trace, points in self._moving:
             _fill(trace, points(values) if records else ((), ()))
         for trace, y in self._series:
-            points = _drawable((self._x(r), y(r)) for r in records)
-            _place(trace, points)
+            shown = _drawable((self._x(r), y(r)) for r in records)
+            _place(trace, shown)
             if self._least is not None and self._least.name == f"least {trace.name}":
-                _place(self._least, sorted(points, key=lambda p: p[1])[:1])
+                _place(self._least, sorted(shown, key=lambda p: p[1])[:1])
 
 
 class ContourPath(Figure):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -53,7 +53,7 @@ def load_dataset(
     seed: int = 0,
     limit: int | None = None,
     label_names: Sequence[str] | None = None,
-) -> Samples | Splits:
+) -> Any:  # Samples of the file's kind, or Splits: who calls knows which
     """Read embedded data or a file: texts with classes, sentences with entities, or questions.
 
     name: "course-reviews" (a TextDataset), "course-entities" (an EntityDataset),
@@ -88,6 +88,7 @@ def load_dataset(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit: expected an integer of at least 1 or None, came {limit!r}.")
     path, kind = _find(name)
+    whole: DataSet
     if str(name) == "course-reviews":
         whole = replace(read_texts(path), name=str(name), label_names=REVIEW_CLASSES)
     else:

@@ -138,6 +138,7 @@ def _adamw(
 ) -> Iterator[Record]:
     """decay: decoupled, or (lambda_reg, regularizer) of a penalty in the loss."""
     penalized: PenalizedAdamW | None = None
+    optimizer: torch.optim.Optimizer
     if isinstance(decay, tuple):
         optimizer = penalized = PenalizedAdamW(
             task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1]
