@@ -72,9 +72,10 @@ coverage: setup  ## which lines the unit tests reach
 format: setup  ## lay the code out; notebooks' cells are left as they are
 	$(PY) -m ruff format .
 
-lint: setup  ## style of code and notebooks
+lint: setup  ## style of code and notebooks, and the library's types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --quiet .
+	$(PY) -m pyrefly check
 
 notebooks: setup  ## execute and save notebooks: all of them, or NB=notebooks/10_bert.ipynb
 	$(PY) tools/notebooks.py execute $(NB)

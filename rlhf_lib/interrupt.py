@@ -6,7 +6,7 @@ looks, at every product and every micro-batch, whether it should go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -18,7 +18,7 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def interruptible(should_stop: Callable[[], bool]) -> Iterator[None]:
+def interruptible(should_stop: Callable[[], bool]) -> Generator[None]:
     """In this block, and this thread, :func:`checkpoint` raises once ``should_stop()`` is true."""
     token = _should_stop.set(should_stop)
     try:

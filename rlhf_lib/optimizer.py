@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .curvature.operators import GaussNewtonOperator, HessianOperator
 from .objective.parameters import assign, check_params, flatten
-from .objective.ranks import as_ranks, solver_of_ranks
+from .objective.ranks import ProcessGroup, as_ranks, solver_of_ranks
 from .objective.task_loss import TaskLoss, check_finite
 from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
@@ -97,6 +99,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
     >>> optimizer = RLHFOptimizer(model.parameters(), lambda_reg=0.01, regularizer="l2")
     """
 
+    state: defaultdict[Any, Any]  # of each parameter, and in "rlhf" what all steps have in common
+
     def __init__(
         self,
         params: Iterable,
@@ -119,7 +123,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         line_search: bool = True,
         keep_graph: bool = True,
         count: Callable | None = None,
-        process_group=None,
+        process_group: ProcessGroup = None,
     ):
         self.regularizer = make_regularizer(regularizer)
         self.ranks = as_ranks(process_group)
@@ -152,8 +156,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
             )
         self.curvature, self.line_search = curvature, line_search
         self.keep_graph, self.count = keep_graph, count
-        self.record: Record | None = None
-        self._bound, self._bound_to = None, []
+        # None before the first step; Any, so that nobody has to ask for that after one.
+        self.record: Record | Any = None
+        self._bound: tuple[list, list] | None = None
+        self._bound_to: list[Tensor] = []
         super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg})
         self.damping_rule = damping_rule
         # What the direction and the damping rule remember is theirs: two dicts nobody else reads.
@@ -199,7 +205,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             names = group.get("param_names") or [""] * len(group["params"])
             named += list(zip(names, group["params"], strict=True))
             lambdas += [group["lambda_reg"]] * len(group["params"])
-        if not any(lambdas):
+        if not any(lambdas) or self.regularizer is None:
             return Zero()
         params = [p for _, p in named]
         centers = [self.state[p]["center"] for p in params] if self._pull_to_start else []
@@ -219,7 +225,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         return float(self._bound_regularizer().value(flatten(params)))
 
     @torch.no_grad()
-    def step(
+    def step(  # pyrefly: ignore[bad-override] a closure returns (loss, outputs), not a number
         self,
         closure: Callable | None = None,
         *,
@@ -323,7 +329,13 @@ class RLHFOptimizer(torch.optim.Optimizer):
         )
         return loss
 
-    def _linearize(self, task, params, theta, curvature_batches):
+    def _linearize(
+        self,
+        task: TaskLoss,
+        params: list[Tensor],
+        theta: Tensor,
+        curvature_batches: Iterable | slice | None,
+    ) -> tuple[LocalModel, float, TaskLoss]:
         """The model at the present point; one graph serves gradient and curvature if it can."""
         kind = _OPERATORS[self.curvature]
         if curvature_batches is None:

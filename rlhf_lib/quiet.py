@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 # torchao reports each CUDA library that a CPU build of torch cannot load, and torch its enums;
@@ -12,7 +12,7 @@ _TALKATIVE = ("torchao", "torch.utils._pytree")
 
 
 @contextmanager
-def quiet(*names: str) -> Iterator[None]:
+def quiet(*names: str) -> Generator[None]:
     """Errors only from these loggers, and those of torchao; their levels come back afterwards."""
     loggers = [logging.getLogger(name) for name in (*_TALKATIVE, *names)]
     levels = [logger.level for logger in loggers]

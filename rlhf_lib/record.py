@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -51,13 +52,13 @@ class Record:
     val_loss: float | None = None
     val_accuracy: float | None = None
     theta: Tensor | None = None
-    extra: dict = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def objective(self) -> float:
         """Task loss plus penalty, what the optimizer minimizes."""
         return self.loss + self.penalty
 
-    def with_(self, **changes) -> Record:
+    def with_(self, **changes: Any) -> Record:
         """A copy with some fields replaced."""
         return replace(self, **changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -58,7 +58,7 @@ class Stopwatch:
         return _now() - self._start
 
     @contextmanager
-    def left_out(self) -> Iterator[None]:
+    def left_out(self) -> Generator[None]:
         """What is done in here does not count."""
         stopped = _now()
         try:

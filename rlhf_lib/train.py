@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any
 
 import torch
 
@@ -49,34 +50,34 @@ def train(
             yielded and the parameters are those of the last one.
         ValueError: no batches.
     """
-    second_order = isinstance(optimizer, RLHFOptimizer)
+    rlhf = optimizer if isinstance(optimizer, RLHFOptimizer) else None
     params = [p for group in optimizer.param_groups for p in group["params"]]
     clock, cost, step, total = 0.0, 0.0, 0, _total(batches, epochs, max_steps)
 
     def measured(record: Record) -> Record:
-        due = evaluate is not None and (step % evaluate_every == 0 or step == total)
-        return record.with_(**evaluate()) if due else record
+        due = step % evaluate_every == 0 or step == total
+        return record.with_(**evaluate()) if due and evaluate is not None else record
 
     first = None
     for _ in range(epochs):
         for batch in batches:
             micro = _micro_batches(batch)
             if first is None:
-                ranks = optimizer.ranks if second_order else None
+                ranks = None if rlhf is None else rlhf.ranks
                 first = TaskLoss(
                     loss_fn, micro, count=count, device=params[0].device, process_group=ranks
                 )
-                penalty = optimizer.penalty() if second_order else 0.0
+                penalty = 0.0 if rlhf is None else rlhf.penalty()
                 start = Record(step=0, loss=first.value(), penalty=penalty, reason="start")
                 yield measured(start)
             if max_steps is not None and step >= max_steps:
                 return
             step += 1
-            if second_order:
+            if rlhf is not None:
                 few = curvature_batches
                 few = few(step) if callable(few) else few
-                optimizer.step(loss_fn, batches=micro, curvature_batches=few)
-                yield measured(optimizer.record)
+                rlhf.step(loss_fn, batches=micro, curvature_batches=few)
+                yield measured(rlhf.record)
                 continue
             watch = Stopwatch()
             task = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
@@ -88,16 +89,18 @@ def train(
         raise ValueError("expected at least one batch, got none: is the data set empty?")
 
 
-def _micro_batches(batch) -> list:
+def _micro_batches(batch: Any) -> list:
     several = isinstance(batch, list) and not any(isinstance(part, torch.Tensor) for part in batch)
     return batch if several else [batch]
 
 
-def _first_order_step(task: TaskLoss, optimizer, params) -> tuple[float, float, int]:
+def _first_order_step(
+    task: TaskLoss, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]
+) -> tuple[float, float, int]:
     """Loss and gradient norm before the step, and how many gradients it took."""
     evaluated = []
 
-    def closure():
+    def closure() -> torch.Tensor:
         loss, gradient = task.value_and_gradient(params)
         check_finite("the loss", loss)
         check_finite("the gradient", gradient)
@@ -123,9 +126,11 @@ def _first_order_step(task: TaskLoss, optimizer, params) -> tuple[float, float, 
     return *evaluated[0], len(evaluated)
 
 
-def _total(batches, epochs: int, max_steps: int | None) -> int | None:
+def _total(batches: Iterable, epochs: int, max_steps: int | None) -> int | None:
+    if not isinstance(batches, Sized):
+        return max_steps
     try:
         steps = epochs * len(batches)
-    except TypeError:
+    except TypeError:  # a DataLoader has a length by name, and over a stream of samples none
         return max_steps
     return steps if max_steps is None else min(steps, max_steps)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Literal, Protocol
 
 # Vectors that an iteration of conjugate gradients reads and writes beside its product.
 CG_MOVES = 12
@@ -37,7 +38,7 @@ class Work:
 
     __rmul__ = __mul__
 
-    def __radd__(self, other) -> Work:
+    def __radd__(self, other: Literal[0]) -> Work:
         return self if other == 0 else NotImplemented  # so that sum() works
 
     @property
@@ -62,7 +63,7 @@ def known() -> Prices | None:
 
 
 @contextmanager
-def calibrated(prices: Prices):
+def calibrated(prices: Prices) -> Generator[Prices]:
     """Within the block `solver="auto"` goes by these seconds instead of counts alone.
 
     >>> class Fast:

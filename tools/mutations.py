@@ -254,7 +254,7 @@ FAULTS = [
     _fault(
         "one row of positions for all samples",
         "per_sample/recorder",
-        "if result.ndim > 2 and result.shape[0] == 1 < self.samples:",
+        "if result.ndim > 2 and result.shape[0] == 1 < n:",
         "if False:",
         "sample_space",
     ),

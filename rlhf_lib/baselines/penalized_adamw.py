@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ class PenalizedAdamW(torch.optim.AdamW):
         return 0.0 if self.regularizer is None else float(self.regularizer.value())
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step on the gradients in ``.grad``, which have to be those of the task loss."""
         penalty = self.regularizer
         if penalty is None:

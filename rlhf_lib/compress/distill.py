@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..record import Record
 from .files import set_layers
-from .weights import refuse_masks
+from .weights import Model, refuse_masks
 
 
 def distillation_loss(
@@ -49,14 +50,12 @@ def distillation_loss(
         log_q = (teacher / temperature).log_softmax(1)
         soft = nn.functional.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
         loss = loss + alpha * temperature**2 * soft
-    if alpha < 1:
+    if alpha < 1 and labels is not None:
         loss = loss + (1 - alpha) * nn.functional.cross_entropy(student, labels)
     return loss
 
 
-def student_of(
-    model: nn.Module, layers: int = 2, *, which: Sequence[int] | None = None
-) -> nn.Module:
+def student_of(model: Model, layers: int = 2, *, which: Sequence[int] | None = None) -> Model:
     """A copy of a transformer with some of its layers; embeddings, head and the rest as they are.
 
     layers: how many. which: their numbers in the model; default evenly spaced from the first to
@@ -81,6 +80,7 @@ def student_of(
         raise ValueError(f"which: expected different numbers below {len(old)}, got {list(which)}")
     student = copy.deepcopy(model)
     new = student.get_submodule(name)
+    assert isinstance(new, nn.ModuleList)  # as in the model
     set_layers(student, name, nn.ModuleList(new[i] for i in which))
     return student
 
@@ -88,12 +88,12 @@ def student_of(
 def distill(
     teacher: nn.Module | Tensor,
     student: nn.Module,
-    data,
+    data: Any,
     *,
     temperature: float = 2.0,
     alpha: float = 0.5,
     method: str = "adamw",
-    **options,
+    **options: Any,
 ) -> Iterator[Record]:
     """Train a student on a teacher's logits, and yield a Record for each epoch.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..quiet import quiet
 from .packing import pack, unpack
 from .units import KINDS, find_units, resize
-from .weights import is_quantized, refuse_masks
+from .weights import Model, is_quantized, refuse_masks
 
 _FORMAT = "rlhf_lib.compress 1"
 
@@ -74,7 +74,7 @@ def _owners(model: nn.Module) -> dict[str, str]:
 
 
 @torch.no_grad()
-def load(path: str | Path, model: nn.Module) -> nn.Module:
+def load(path: str | Path, model: Model) -> Model:
     """Put what :func:`save` wrote into a model of the original architecture; returns the model.
 
     The model is changed in place to fit: layers that the file lacks go, matrices take its heads
@@ -142,7 +142,7 @@ def set_layers(model: nn.Module, name: str, layers: nn.ModuleList) -> None:
     for i, layer in enumerate(layers):
         for module in layer.modules():  # by it a decoder finds its place among cached keys
             if isinstance(getattr(module, "layer_idx", None), int):
-                module.layer_idx = i
+                vars(module)["layer_idx"] = i
     config = getattr(model, "config", None)
     for attribute in ("num_hidden_layers", "n_layers", "n_layer"):
         if attribute in vars(config or object):
@@ -167,9 +167,10 @@ def _resize(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             unit.count_heads()
 
 
-def _check(model: nn.Module, tensors: dict[str, Tensor], path) -> dict[str, str]:
+def _check(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> dict[str, str]:
     """Which names of the model are tied to which of the file; all others have to be there."""
-    owner, tied = {}, {}
+    owner: dict[int, str] = {}
+    tied: dict[str, str] = {}
     everything = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),

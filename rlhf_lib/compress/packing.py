@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,13 +31,16 @@ def pack(tensor: Tensor, bits: int | None = None) -> tuple[dict[str, Tensor], di
     n = tensor.numel()
     if n == 0 or tensor.dtype.is_complex:
         return None
-    how = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+    how: dict[str, Any] = {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+    }
     entry = tensor != 0
     width = tensor.element_size() if bits is None else bits / 8
     sizes = {"plain": n * tensor.element_size(), "sparse": n / 8 + int(entry.sum()) * width}
     if bits is not None:
         sizes["bits"] = n * bits / 8
-    how["form"] = min(sizes, key=sizes.__getitem__)
+    how["form"] = min(sizes, key=lambda form: sizes[form])
     if how["form"] == "plain":
         return None
     values = tensor[entry] if how["form"] == "sparse" else tensor.reshape(-1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from ..objective.task_loss import TaskLoss
 from .saliency import saliencies, task_loss
 from .surgeon import input_second_moments, layer_surgery
 from .units import find_units, gate_saliencies
@@ -69,7 +70,7 @@ def prune(
     if by == "obs" and embeddings:
         raise ValueError("expected linear layers with by='obs', got embeddings: leave them out")
     task = task_loss(loss_fn, batches, by)
-    under_masks = [(m, m.weight_mask.bool()) for m in masked(model)]
+    under_masks = [(m, m.get_buffer("weight_mask").bool()) for m in masked(model)]
     make_permanent(model)
     # By parameter, since a tied one has several modules, and each computes with it.
     masks = {id(m.weight): mask for m, mask in under_masks}
@@ -90,20 +91,27 @@ def prune(
         masks |= {id(modules[name].weight): mask for name, mask in keep.items()}
     finally:
         for module in list(model.modules()):
-            mask = masks.get(id(module._parameters.get("weight")))
-            if mask is not None:
-                _mask(module, mask)
+            known = masks.get(id(module._parameters.get("weight")))
+            if known is not None:
+                _mask(module, known)
     return keep
 
 
-def _operate(modules, task, fraction, gone, damping) -> dict[str, Tensor]:
+def _operate(
+    modules: dict[str, nn.Module],
+    task: TaskLoss | None,
+    fraction: float,
+    gone: dict[str, Tensor],
+    damping: float,
+) -> dict[str, Tensor]:
     """The surgeon's masks; the weights are moved."""
-    modules = {n: m for n, m in modules.items() if isinstance(m, nn.Linear)}
-    if not modules:
+    layers = {n: m for n, m in modules.items() if isinstance(m, nn.Linear)}
+    if not layers:
         raise TypeError("by='obs': expected a model with linear layers, got none")
-    moments = input_second_moments(modules, task, damping)
+    assert task is not None  # see task_loss
+    moments = input_second_moments(layers, task, damping)
     keep = {}
-    for name, module in modules.items():
+    for name, module in layers.items():
         new, keep[name] = layer_surgery(module.weight, moments.pop(name), fraction, gone.get(name))
         with torch.no_grad():
             module.weight.copy_(new)
@@ -111,9 +119,9 @@ def _operate(modules, task, fraction, gone, damping) -> dict[str, Tensor]:
 
 
 def _mask(module: nn.Module, keep: Tensor) -> None:
-    required = module.weight.requires_grad
+    required = module.get_parameter("weight").requires_grad
     torch_prune.custom_from_mask(module, "weight", keep)
-    module.weight_orig.requires_grad_(required)
+    module.get_parameter("weight_orig").requires_grad_(required)
 
 
 def keep_masks(
@@ -139,7 +147,15 @@ def _keep(score: Tensor, fraction: float) -> Tensor:
     return keep
 
 
-def _prune_units(model, fraction, by, kind, per_layer, loss_fn, batches) -> dict[str, Tensor]:
+def _prune_units(
+    model: nn.Module,
+    fraction: float,
+    by: str,
+    kind: str,
+    per_layer: bool,
+    loss_fn: Callable | None,
+    batches: Iterable | None,
+) -> dict[str, Tensor]:
     if by == "obs":
         raise ValueError(
             "expected by='magnitude' or 'obd' for units, got 'obs', which prunes single weights"

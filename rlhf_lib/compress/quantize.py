@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from ..quiet import quiet
-from .weights import is_quantized, refuse_masks
+from .weights import Model, is_quantized, refuse_masks, weight_of
 
 BITS = tuple(range(2, 9))
 
 
 def quantize(
-    model: nn.Module,
+    model: Model,
     bits: int = 8,
     *,
     dynamic: bool | None = None,
     group_size: int | None = None,
     embeddings: bool = False,
-) -> nn.Module:
+) -> Model:
     """A copy of a model with its linear layers in integers, for use, not for training.
 
     A weight becomes scale * integer, with one scale for each row (output) or for each
@@ -97,13 +98,13 @@ def quantize(
     return model
 
 
-def _refuse_other_matrices(model: nn.Module, chosen: list[nn.Module]) -> None:
+def _refuse_other_matrices(model: nn.Module, chosen: Sequence[nn.Module]) -> None:
     """Raise ValueError where a part would stay in floats, or come apart, without a word."""
     having = [m for m in model.modules() if m._parameters.get("weight") is not None]
     other = {
         type(m).__name__
         for m in having
-        if m.weight.ndim > 1 and not isinstance(m, nn.Linear | nn.Embedding)
+        if weight_of(m).ndim > 1 and not isinstance(m, nn.Linear | nn.Embedding)
     }
     if other:
         raise ValueError(

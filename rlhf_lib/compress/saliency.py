@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from ..curvature.diagonals import (
 from ..curvature.operators import HessianOperator
 from ..objective.parameters import unflatten
 from ..objective.task_loss import TaskLoss
+from .weights import weight_of
 
 CURVATURES = ("ggn", "hessian", "fisher")
 
@@ -36,12 +37,13 @@ def saliencies(
         Gauss-Newton matrix, exactly ("ggn"), of the empirical Fisher matrix ("fisher"), or of the
         Hessian, estimated by ``samples`` products ("hessian"); negative estimates count as 0.
     """
-    weights = [module.weight for module in modules.values()]
+    weights = [weight_of(module) for module in modules.values()]
     squares = [w.detach().square() for w in weights]
     if by == "magnitude":
         return dict(zip(modules, squares, strict=True))
     if curvature not in CURVATURES:
         raise ValueError(f"curvature: expected one of {CURVATURES}, got {curvature!r}")
+    assert task is not None  # see task_loss
     frozen = [w for w in weights if not w.requires_grad]
     for w in frozen:  # their curvature counts although they are not trained
         w.requires_grad_(True)
@@ -62,7 +64,7 @@ def saliencies(
     }
 
 
-def task_loss(loss_fn: Callable | None, batches, by: str) -> TaskLoss | None:
+def task_loss(loss_fn: Callable | None, batches: Iterable | None, by: str) -> TaskLoss | None:
     """The loss that ``by`` asks for. Raises ValueError where it is missing."""
     if by == "magnitude":
         return None

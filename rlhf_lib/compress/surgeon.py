@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
@@ -73,13 +74,16 @@ def input_second_moments(
     its weights W become V: a Hessian that all rows of W share. (d, d) in float64. Every row of a
     batch counts, also what stands at padded places.
     """
-    moments = {name: 0.0 for name in layers}
+    moments = {
+        name: layer.weight.new_zeros(layer.in_features, layer.in_features, dtype=torch.float64)
+        for name, layer in layers.items()
+    }
     counts = dict.fromkeys(layers, 0)
 
-    def watch(name):
-        def hook(module, inputs):
-            x = inputs[0].reshape(-1, module.in_features)
-            moments[name] = moments[name] + (x.T @ x).double()
+    def watch(name: str) -> Callable[[nn.Module, tuple], None]:
+        def hook(module: nn.Module, inputs: tuple) -> None:
+            x = inputs[0].reshape(-1, layers[name].in_features)
+            moments[name] += (x.T @ x).double()
             counts[name] += len(x)
 
         return hook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -75,11 +76,11 @@ class Units:
 
     def count_heads(self) -> None:
         """Tell the attention module how many heads its matrices have."""
-        for attribute in ("num_attention_heads", "n_heads"):
+        width = self.outward.in_features
+        values = {"num_attention_heads": self.count, "n_heads": self.count, "all_head_size": width}
+        for attribute, value in values.items():
             if hasattr(self.attention, attribute):
-                setattr(self.attention, attribute, self.count)
-        if hasattr(self.attention, "all_head_size"):
-            self.attention.all_head_size = self.outward.in_features
+                setattr(self.attention, attribute, value)
 
 
 def resize(linear: nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
@@ -101,10 +102,11 @@ def find_units(model: nn.Module, kind: str) -> list[Units]:
     found = []
     for name, layer in model.named_modules():
         for inward, outward, attention in _LAYOUTS[kind]:
-            parts = [_submodule(layer, path) for path in (*inward, outward)]
-            if all(isinstance(part, nn.Linear) for part in parts):
+            paths = (*inward, outward)
+            parts = [p for p in (_submodule(layer, q) for q in paths) if isinstance(p, nn.Linear)]
+            if len(parts) == len(paths):
                 module = None if attention is None else _submodule(layer, attention)
-                size = 1 if module is None else module.attention_head_size
+                size = 1 if module is None else vars(module)["attention_head_size"]
                 found.append(Units(name, size, parts[:-1], parts[-1], module))
     if not found:
         raise TypeError(
@@ -133,8 +135,8 @@ def gate_saliencies(units: list[Units], task: TaskLoss) -> list[Tensor]:
     gates: list[Tensor] = []
     totals = [torch.zeros(u.count, dtype=u.outward.weight.dtype) for u in units]
 
-    def hook(unit: Units):
-        def multiply(module, inputs):
+    def hook(unit: Units) -> Callable[[nn.Module, tuple], tuple]:
+        def multiply(module: nn.Module, inputs: tuple) -> tuple:
             x = inputs[0]  # (n, ..., width)
             gate = x.new_ones(len(x), *[1] * (x.ndim - 2), unit.count, requires_grad=True)
             gates.append(gate)

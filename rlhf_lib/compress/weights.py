@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, nn.Module]:
@@ -21,7 +24,7 @@ def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, n
     seen = set()
     for name, module in model.named_modules():
         weight = _parameter(module)
-        if not isinstance(weight, Tensor) or weight.ndim < 2 or id(weight) in seen:
+        if weight is None or weight.ndim < 2 or id(weight) in seen:
             continue
         if embeddings or id(weight) not in tables:
             seen.add(id(weight))
@@ -35,7 +38,15 @@ def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, n
 
 
 def _parameter(module: nn.Module) -> Tensor | None:
-    return getattr(module, "weight_orig", getattr(module, "weight", None))
+    weight = getattr(module, "weight_orig", getattr(module, "weight", None))
+    return weight if isinstance(weight, Tensor) else None
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """A module's weight as it computes with it: masked, quantized."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)  # to torch, what a module holds may be a module, too
+    return weight
 
 
 def masked(model: nn.Module) -> list[nn.Module]:
@@ -43,16 +54,16 @@ def masked(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if "weight_mask" in dict(m.named_buffers(recurse=False))]
 
 
-def make_permanent(model: nn.Module) -> nn.Module:
+def make_permanent(model: Model) -> Model:
     """Write the zeros into the weights and take the masks off; the model itself, changed in place.
 
     Afterwards parameters have their own names again, training moves the zeros, and the model can be
     copied, quantized and saved.
     """
     for module in masked(model):
-        required = module.weight_orig.requires_grad
+        required = module.get_parameter("weight_orig").requires_grad
         torch_prune.remove(module, "weight")
-        module.weight.requires_grad_(required)
+        module.get_parameter("weight").requires_grad_(required)
     return model
 
 
@@ -89,7 +100,7 @@ def sparsity(model: nn.Module, *, embeddings: bool = False) -> Sparsity:
     zeros = weights = 0
     shares = {}
     for name, module in weight_modules(model, embeddings=embeddings).items():
-        weight = module.weight
+        weight = weight_of(module)
         weight = weight.dequantize() if is_quantized(weight) else weight
         count = int((weight == 0).sum())
         zeros, weights = zeros + count, weights + weight.numel()

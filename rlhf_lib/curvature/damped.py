@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
 import torch
 from torch import Tensor
 
 
-class Shifted:
+@runtime_checkable
+class Products(Protocol):
+    """A symmetric matrix known by its products alone: ``A @ v`` for v of shape (n,)."""
+
+    def __matmul__(self, v: Tensor, /) -> Tensor: ...
+
+
+class Symmetric(Products, Protocol):
+    """A symmetric matrix of shape (n, n): a tensor, or an operator with ``A @ v``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+Operator_co = TypeVar("Operator_co", bound=Symmetric, covariant=True)
+
+
+class Shifted(Generic[Operator_co]):
     """A + diag(shift) on the free coordinates, the identity on the others.
 
     Args:
@@ -15,7 +34,7 @@ class Shifted:
         free: mask of shape (n,) of the coordinates that may move; None frees all.
     """
 
-    def __init__(self, A, shift: float | Tensor, free: Tensor | None = None):
+    def __init__(self, A: Operator_co, shift: float | Tensor, free: Tensor | None = None):
         self.A, self.shift, self.free = A, shift, free
         self.shape = A.shape
 
@@ -32,10 +51,11 @@ class Shifted:
         return product if self.free is None else torch.where(self.free, product, v, out=out)
 
 
-def matvec(A, v: Tensor, out: Tensor | None = None) -> Tensor:
+def matvec(A: Products, v: Tensor, out: Tensor | None = None) -> Tensor:
     """A @ v, into ``out`` if A can do that; never v itself or anything that A keeps."""
-    if hasattr(A, "matvec"):
-        return A.matvec(v, out)
+    into = getattr(A, "matvec", None)
+    if into is not None:
+        return into(v, out)
     if isinstance(A, Tensor):
         return torch.mv(A, v, out=out)
     product = A @ v

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..objective.task_loss import TaskLoss, gradients
+from ..objective.task_loss import Outputs, TaskLoss, gradients
 from ..per_sample.factor import SampleSpace
-from .damped import matvec
+from .damped import Symmetric, matvec
+
+
+class TypedSymmetric(Symmetric, Protocol):
+    """A symmetric matrix that says what its vectors are: a tensor, or a curvature operator."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
 
 def hutchinson_diagonal(
-    A, *, samples: int = 10, generator: torch.Generator | None = None
+    A: TypedSymmetric, *, samples: int = 10, generator: torch.Generator | None = None
 ) -> Tensor:
     """Estimate of the diagonal of A by products: the mean of z * (A z) over random signs z.
 
@@ -61,7 +72,7 @@ def empirical_fisher_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tenso
         ValueError: the closure returns no outputs, at which the samples could be told apart.
     """
 
-    def slope(loss, outputs):
+    def slope(loss: Tensor, outputs: Outputs) -> list[Outputs]:
         if not outputs or any(o.shape[:1] != outputs[0].shape[:1] or o.ndim == 0 for o in outputs):
             raise ValueError(
                 "expected (loss, outputs) from the closure, samples first, got no outputs: return "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ..interrupt import checkpoint
-from .damped import matvec
+from .damped import Symmetric, matvec
 
 STEPS = "steps"
 INVARIANT_SUBSPACE = "invariant_subspace"
@@ -42,7 +43,7 @@ class LanczosResult:
 
 @torch.no_grad()
 def lanczos(
-    A, k: int, *, start: Tensor | None = None, generator: torch.Generator | None = None
+    A: Symmetric, k: int, *, start: Tensor | None = None, generator: torch.Generator | None = None
 ) -> LanczosResult:
     """Lanczos' tridiagonalization with full reorthogonalization, k products with A.
 
@@ -77,7 +78,8 @@ def lanczos(
         raise ValueError(f"expected a start other than zero and finite, got norm {norm}")
     basis = start.new_empty(k, n)
     basis[0] = start / norm
-    diagonal, off_diagonal, scale, reason = [], [], 0.0, STEPS
+    diagonal, off_diagonal = [], []
+    scale, remainder, reason = 0.0, 0.0, STEPS
     for j in range(k):
         checkpoint()
         w = matvec(A, basis[j])
@@ -117,7 +119,7 @@ class SpectralDensity:
     nodes: Tensor
     weights: Tensor
 
-    def mean(self, f) -> float:
+    def mean(self, f: Callable[[Tensor], Tensor]) -> float:
         """Mean of f over the eigenvalues, trace f(A) / n, for f of a tensor of shape (m,)."""
         return float(self.weights @ f(self.nodes))
 
@@ -132,7 +134,7 @@ class SpectralDensity:
 
 
 def spectral_density(
-    A, steps: int, probes: int, *, generator: torch.Generator | None = None
+    A: Symmetric, steps: int, probes: int, *, generator: torch.Generator | None = None
 ) -> SpectralDensity:
     """Density of the eigenvalues by stochastic Lanczos quadrature, steps * probes products.
 
@@ -160,15 +162,15 @@ def spectral_density(
         nodes.append(found.ritz_values)
         weights.append(found.first_components.square())
     order = torch.cat(nodes).argsort()
-    weights = torch.cat(weights)[order]
-    return SpectralDensity(torch.cat(nodes)[order], weights / weights.sum())
+    shares = torch.cat(weights)[order]
+    return SpectralDensity(torch.cat(nodes)[order], shares / shares.sum())
 
 
-def _device(A) -> torch.device:
+def _device(A: Symmetric) -> torch.device:
     return getattr(A, "device", torch.device("cpu"))
 
 
-def _like(A, generator: torch.Generator | None) -> dict:
+def _like(A: Symmetric, generator: torch.Generator | None) -> dict:
     """Where random numbers for A are drawn, and in which precision."""
     place = _device(A) if generator is None else generator.device
     return {"dtype": getattr(A, "dtype", torch.get_default_dtype()), "device": place}

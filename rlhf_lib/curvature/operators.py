@@ -7,7 +7,7 @@ this is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,11 @@ from torch.autograd.graph import get_gradient_edge
 
 from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
-from ..objective.task_loss import TaskLoss, gradients
+from ..objective.ranks import ProcessGroup
+from ..objective.task_loss import Outputs, TaskLoss, gradients
+
+# Of a list of tensors like the parameters, and of one micro-batch's matrix.
+Product = Callable[[list[Tensor]], Sequence[Tensor]]
 
 
 class CurvatureOperator:
@@ -50,7 +54,7 @@ class CurvatureOperator:
         *,
         count: Callable | None = None,
         keep_graph: bool = True,
-        process_group=None,
+        process_group: ProcessGroup = None,
     ):
         self.params = check_params(params)
         device = self.params[0].device
@@ -63,7 +67,7 @@ class CurvatureOperator:
         self.shape = (n, n)
         self.dtype, self.device = self.params[0].dtype, device
         self.keep_graph, self.products = keep_graph, 0
-        self._graphs = []
+        self._graphs: list[Product] = []
         self.gradient, self.loss = self.task.together(self._build, self.params, same=self.params)
 
     def _build(self) -> tuple[Tensor | None, float]:
@@ -83,19 +87,19 @@ class CurvatureOperator:
                 total = flat if total is None else total.add_(flat)
         return total, value
 
-    def _check(self, loss: Tensor, outputs) -> None:
+    def _check(self, loss: Tensor, outputs: Outputs) -> None:
         """Raise for a micro-batch that this curvature is not defined for."""
 
     def _linearize(
-        self, loss: Tensor, outputs, *, retain: bool
-    ) -> tuple[tuple[Tensor, ...], Callable]:
-        """Gradient of one micro-batch, and a function from a list like params to the product.
+        self, loss: Tensor, outputs: Outputs, *, retain: bool
+    ) -> tuple[tuple[Tensor, ...], Product]:
+        """Gradient of one micro-batch, and its product.
 
         Without ``retain`` the function works once and frees the graph on its way.
         """
         raise NotImplementedError
 
-    def _products(self):
+    def _products(self) -> Iterator[Product]:
         if self.keep_graph:
             yield from self._graphs
             return
@@ -152,14 +156,16 @@ class HessianOperator(CurvatureOperator):
 
     product_cost = 2.0
 
-    def _linearize(self, loss, outputs, *, retain):
+    def _linearize(
+        self, loss: Tensor, outputs: Outputs, *, retain: bool
+    ) -> tuple[tuple[Tensor, ...], Product]:
         params = self.params  # product must not hold self: a cycle would keep the graph alive
         gradient = gradients(loss, params, create_graph=True)
         flags = [g.requires_grad for g in gradient]
         # Edges, not tensors: the graph is needed for long, the gradient's numbers are not.
         curved = [get_gradient_edge(g) for g in _keep(gradient, flags)]
 
-        def product(v):
+        def product(v: list[Tensor]) -> Sequence[Tensor]:
             if not curved:  # the loss is linear in the parameters
                 return [torch.zeros_like(p) for p in params]
             return gradients(curved, params, _keep(v, flags), retain_graph=retain)
@@ -182,7 +188,7 @@ class GaussNewtonOperator(CurvatureOperator):
 
     product_cost = 4 / 3
 
-    def _check(self, loss, outputs):
+    def _check(self, loss: Tensor, outputs: Outputs) -> None:
         if not outputs:
             raise TypeError(
                 "the Gauss-Newton matrix needs the model's outputs: return (loss, outputs), or "
@@ -190,7 +196,9 @@ class GaussNewtonOperator(CurvatureOperator):
             )
         _check_path(loss, outputs, self.params)
 
-    def _linearize(self, loss, outputs, *, retain):
+    def _linearize(
+        self, loss: Tensor, outputs: Outputs, *, retain: bool
+    ) -> tuple[tuple[Tensor, ...], Product]:
         params = self.params  # not self in product, as above
         loss_gradient = gradients(loss, outputs, create_graph=True)
         u = [g.detach().clone().requires_grad_(True) for g in loss_gradient]
@@ -199,7 +207,7 @@ class GaussNewtonOperator(CurvatureOperator):
         curved = [g.requires_grad for g in loss_gradient]
         differentiable = [get_gradient_edge(g) for g in _keep(gradient, reached)]
 
-        def product(v):
+        def product(v: list[Tensor]) -> Sequence[Tensor]:
             if not any(reached) or not any(curved):
                 return [torch.zeros_like(p) for p in params]
             jv = gradients(differentiable, u, _keep(v, reached), retain_graph=True)
@@ -213,11 +221,11 @@ class GaussNewtonOperator(CurvatureOperator):
         return gradient, product
 
 
-def _keep(values, flags) -> list:
+def _keep(values: Iterable[Tensor], flags: Iterable[bool]) -> list[Tensor]:
     return [x for x, flag in zip(values, flags, strict=True) if flag]
 
 
-def _check_path(loss: Tensor, outputs, params) -> None:
+def _check_path(loss: Tensor, outputs: Outputs, params: list[Tensor]) -> None:
     """Refuse outputs that do not lie, once each, on every path from the parameters to the loss."""
     trained = {id(p) for p in params}
     # Nodes, not their ids: a set of ids would let the nodes go, and others take their addresses.

@@ -35,17 +35,17 @@ class Draws:
             yield
             return
         with torch.random.fork_rng(devices=self._cuda):
-            if self._states is None:
-                self._start_from_seed()
-            else:
+            if self._states is not None:
                 torch.set_rng_state(self._states[0])
                 for state, device in zip(self._states[1:], self._cuda, strict=True):
                     torch.cuda.set_rng_state(state, device)
+            elif self._seed is not None:
+                self._start_from(self._seed)
             yield
 
-    def _start_from_seed(self) -> None:
+    def _start_from(self, seed: int) -> None:
         # Not torch.manual_seed, which would reach the generators of devices not in use, too.
-        torch.default_generator.manual_seed(self._seed)
+        torch.default_generator.manual_seed(seed)
         for device in self._cuda:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(self._seed)
+                torch.cuda.manual_seed(seed)

@@ -29,6 +29,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -47,6 +48,8 @@ _START_SECONDS = 300.0
 # In the tail of a vector each rank has its own places, which the sum leaves as they are: whether it
 # is well, a print of what all must share and its scalar, the last two in a high and a low part.
 PLACES = 5
+Item = TypeVar("Item")
+Solver = TypeVar("Solver")
 
 
 class RankError(RuntimeError):
@@ -68,7 +71,13 @@ class Ranks:
         all_reduces: how many vectors have been added up so far.
     """
 
-    def __init__(self, group=None, *, store=None, timeout: float | None = None):
+    def __init__(
+        self,
+        group: dist.ProcessGroup | None = None,
+        *,
+        store: dist.Store | None = None,
+        timeout: float | None = None,
+    ):
         if not dist.is_initialized():
             raise RuntimeError(
                 "there is no process group: use connect() in a script started by torchrun, or call "
@@ -84,13 +93,13 @@ class Ranks:
         self._buffer: Tensor | None = None
         self._sizes: set[int] = set()
 
-    def __deepcopy__(self, memo) -> Ranks:
+    def __deepcopy__(self, memo: dict) -> Ranks:
         return self  # a copied optimizer still speaks to the same processes
 
     def __enter__(self) -> Ranks:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and not isinstance(error, RankError):
             self._tell(error)
         self.close()
@@ -100,7 +109,7 @@ class Ranks:
         if dist.is_initialized():
             dist.destroy_process_group(self.group)
 
-    def shard(self, items: Sequence) -> list:
+    def shard(self, items: Sequence[Item]) -> list[Item]:
         """Every size-th item, from this rank's own on: ragged, or empty, if there are few."""
         return list(items[self.rank :: self.size])
 
@@ -136,7 +145,7 @@ class Ranks:
         n = sum(p.numel() for p in like)
         if n and n not in self._sizes:
             # Vectors of two sizes in one all-reduce would abort the process.
-            self._exchange(None, 0.0, 0, float(n), None, "the number of trained parameters")
+            self._exchange(None, 0.0, None, 0, float(n), None, "the number of trained parameters")
             self._sizes.add(n)
         vector, scalar, error = None, 0.0, None
         try:
@@ -147,16 +156,27 @@ class Ranks:
         shared = 0.0
         for tensor in same:
             shared += float(tensor.detach().sum(dtype=torch.float64))
-        reference = like[0] if n else torch.empty(0, dtype=torch.float64, device=self._device)
+        reference = like[0] if n else None
         total, scalars = self._exchange(
-            vector, scalar, n, shared, error, "the numbers they started from", reference
+            vector, scalar, reference, n, shared, error, "the numbers they started from"
         )
         if out is None:
             return total.clone(), scalars
         return out.copy_(total), scalars
 
-    def _exchange(self, vector, scalar, n, shared, error, what, reference=None):
-        reference = reference if n else torch.empty(0, dtype=torch.float64, device=self._device)
+    def _exchange(
+        self,
+        vector: Tensor | None,
+        scalar: float,
+        reference: Tensor | None,
+        n: int,
+        shared: float,
+        error: Exception | None,
+        what: str,
+    ) -> tuple[Tensor, float]:
+        """The sums of n entries like the reference's and of a scalar; ``what`` names ``shared``."""
+        if reference is None:
+            reference = torch.empty(0, dtype=torch.float64, device=self._device)
         length = n + PLACES * self.size
         buffer = self._buffer
         if buffer is None or (len(buffer), buffer.dtype) != (length, reference.dtype):
@@ -271,8 +291,12 @@ def connect(backend: str | None = None, *, timeout: float = 600.0) -> Ranks:
     return Ranks(store=dist.PrefixStore("words", store), timeout=timeout)
 
 
-def as_ranks(group) -> Ranks | None:
-    """Ranks from what a ``process_group`` argument may be: Ranks, a torch process group, None."""
+# What a ``process_group`` argument may be.
+ProcessGroup = Ranks | dist.ProcessGroup | None
+
+
+def as_ranks(group: ProcessGroup) -> Ranks | None:
+    """Ranks from what a ``process_group`` argument is: Ranks, a torch process group or None."""
     if group is None or isinstance(group, Ranks):
         return group
     if isinstance(group, dist.ProcessGroup):
@@ -283,7 +307,7 @@ def as_ranks(group) -> Ranks | None:
     )
 
 
-def solver_of_ranks(solver, preconditioner):
+def solver_of_ranks(solver: Solver, preconditioner: object) -> Solver | str:
     """The solver that several ranks can run, or a ValueError that names one.
 
     Args:

@@ -8,9 +8,10 @@ counts as a constant, and its part of the curvature would be missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 _MISSING = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(?:_backward)?'? is not implemented")
 
@@ -51,13 +52,13 @@ def missing(name: str) -> str:
     return f"{name} has no second derivative in PyTorch, and curvature products need it: {way_out}"
 
 
-def refuse_once_differentiable(values: Iterable[Tensor]) -> None:
+def refuse_once_differentiable(values: Iterable[Tensor | GradientEdge]) -> None:
     """Raise RuntimeError for a graph with a Function whose backward is `once_differentiable`.
 
     Seen in the graph of the loss itself: autograd would leave the part out without a word wherever
     nothing asks for a derivative of that Function's saved tensors.
     """
-    seen, todo = set(), [v.grad_fn for v in values]
+    seen, todo = set(), [v.grad_fn if isinstance(v, Tensor) else v.node for v in values]
     while todo:
         node = todo.pop()
         if node is None or node in seen:
@@ -69,7 +70,7 @@ def refuse_once_differentiable(values: Iterable[Tensor]) -> None:
         todo.extend(below for below, _ in node.next_functions)
 
 
-def _is_once_differentiable(backward) -> bool:
+def _is_once_differentiable(backward: Callable) -> bool:
     # torch marks nothing: the decorator leaves only its wrapper's code to know it by.
     code = getattr(backward, "__code__", None)
     return code is not None and code.co_qualname.startswith("once_differentiable.")

@@ -6,20 +6,22 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from ..interrupt import checkpoint
 from .draws import Draws
 from .parameters import flatten
-from .ranks import as_ranks
+from .ranks import ProcessGroup, as_ranks
 from .second_derivative import explain, refuse_once_differentiable
 
 Outputs = tuple[Tensor, ...]
 
 
-def sample_count(batch) -> int:
+def sample_count(batch: object) -> int:
     """Leading dimension of the first tensor in a batch (a tensor, or a dict, list or tuple)."""
     if isinstance(batch, Tensor):
         return batch.shape[0]
@@ -71,7 +73,7 @@ class TaskLoss:
         *,
         count: Callable[[object], float] | None = None,
         device: torch.device | None = None,
-        process_group=None,
+        process_group: ProcessGroup = None,
     ):
         self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
@@ -146,12 +148,23 @@ class TaskLoss:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
 
-    def together(self, compute: Callable, params: Sequence[Tensor] = (), **options):
+    def together(
+        self,
+        compute: Callable[[], tuple[Tensor | None, float]],
+        params: Sequence[Tensor] = (),
+        *,
+        same: Sequence[Tensor] = (),
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, float]:
         """``compute()``, a flat vector and a scalar, summed over the ranks if there are several.
 
         See :meth:`~rlhf_lib.objective.ranks.Ranks.add`.
         """
-        return compute() if self.ranks is None else self.ranks.add(compute, params, **options)
+        if self.ranks is not None:
+            return self.ranks.add(compute, params, same=same, out=out)
+        vector, scalar = compute()
+        # Alone there is always a batch, so that only who asks for no vector gets none.
+        return torch.empty(0) if vector is None else vector, scalar
 
     @torch.no_grad()
     def value(self) -> float:
@@ -179,7 +192,7 @@ class TaskLoss:
         return value, gradient
 
 
-def _split(result) -> tuple[Tensor, Outputs]:
+def _split(result: Any) -> tuple[Tensor, Outputs]:
     """Bring what the caller's function returned into the form (scalar loss, tuple of outputs)."""
     pair = isinstance(result, tuple | list) and len(result) == 2
     loss, outputs = result if pair else (result, ())
@@ -197,14 +210,25 @@ def _split(result) -> tuple[Tensor, Outputs]:
 
 
 def gradients(
-    value: Tensor | tuple[Tensor, ...], params, grad_outputs=None, **kwargs
+    value: Tensor | Sequence[Tensor] | Sequence[GradientEdge],
+    params: Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
 ) -> tuple[Tensor, ...]:
     """``torch.autograd.grad`` with zeros for what is unused and with errors that say what to do."""
-    if kwargs.get("create_graph"):
+    if create_graph:
         refuse_once_differentiable([value] if isinstance(value, Tensor) else value)
     try:
         return torch.autograd.grad(
-            value, params, grad_outputs, allow_unused=True, materialize_grads=True, **kwargs
+            value,
+            params,
+            grad_outputs,
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+            materialize_grads=True,
         )
     except RuntimeError as error:
         text = str(error)

@@ -57,7 +57,7 @@ class Bands(Figure):
             self._series.append((area, middle, band))
         for i, (name, place) in enumerate((marks or {}).items()):
             colour = PALETTE[(len(series) + i) % len(PALETTE)]
-            mark = {"symbol": MARKS[i % len(MARKS)], "size": 14, "color": colour}
+            mark: dict[str, Any] = {"symbol": MARKS[i % len(MARKS)], "size": 14, "color": colour}
             mark["line"] = {"width": 1, "color": "#000000"}
             trace = go.Scatter(
                 name=name,

@@ -102,7 +102,7 @@ def chart(
         figure.place(
             go.Scatter(x=xs, y=ys, name=name, **style), named=not legend and (name in curves)
         )
-    ends = [x for name in series for x in _plain(series[name][0]) if not isinstance(x, str)]
+    ends = [x for name in series for x in _plain(series[name][0]) if isinstance(x, float)]
     for i, (name, level) in enumerate((lines or {}).items()):
         across = {"color": GREY, "width": 1.5, "dash": DASHES[1 + i % (len(DASHES) - 1)]}
         span = axes.get("x_range") or ([min(ends), max(ends)] if ends else [0, 1])
@@ -300,9 +300,9 @@ def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
     )
 
 
-def _plain(values: Values) -> list:
+def _plain(values: Values) -> list[str | float | None]:
     """Numbers as floats, what is not finite as None; texts as they are."""
-    made = []
+    made: list[str | float | None] = []
     for value in values:
         if isinstance(value, str):
             made.append(value)

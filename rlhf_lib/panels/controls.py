@@ -111,7 +111,7 @@ class Control:
 
     name: str
     label: str
-    widget: ipywidgets.DOMWidget
+    widget: Any  # an ipywidgets.DOMWidget with a trait `value`
     check: Callable[[Any], Any]
     start: Any
 

@@ -6,7 +6,7 @@ How to write another one is told in `figure.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -76,11 +76,10 @@ class Curves(Figure):
         for trace, points in self._moving:
             _fill(trace, points(values) if records else ((), ()))
         for trace, y in self._series:
-            points = [(_finite(self._x(r)), _finite(y(r))) for r in records]
-            points = [p for p in points if None not in p]
-            _place(trace, points)
+            shown = _drawable((self._x(r), y(r)) for r in records)
+            _place(trace, shown)
             if self._least is not None and self._least.name == f"least {trace.name}":
-                _place(self._least, sorted(points, key=lambda p: p[1])[:1])
+                _place(self._least, sorted(shown, key=lambda p: p[1])[:1])
 
 
 class ContourPath(Figure):
@@ -120,19 +119,22 @@ class ContourPath(Figure):
         rows = columns
         if equal:
             columns = round(rows * np.ptp(drawn[0]) / np.ptp(drawn[1]))
-        xs, ys = np.linspace(*drawn[0], columns), np.linspace(*drawn[1], rows)
+        (left, right), (bottom, top) = drawn
+        xs, ys = np.linspace(left, right, columns), np.linspace(bottom, top, rows)
         z = np.asarray(f(*np.meshgrid(xs, ys)), dtype=float)
         if isinstance(levels, int):
-            levels = np.linspace(z.min(), z.max(), levels)
+            heights = np.linspace(z.min(), z.max(), levels)
+        else:
+            heights = np.asarray(levels)
         # plotly draws evenly spaced levels only: draw the index of the level instead.
-        index = np.interp(z, levels, np.arange(len(levels)))
+        index = np.interp(z, heights, np.arange(len(heights)))
         self.fix(
             go.Contour(
                 x=xs.tolist(),
                 y=ys.tolist(),
                 z=[_numbers(row) for row in index.round(3)],
                 customdata=[_numbers(row) for row in z],
-                contours={"start": 0, "end": len(levels) - 1, "size": 1},
+                contours={"start": 0, "end": len(heights) - 1, "size": 1},
                 colorscale=[[0, LOW_FILL], [1, PAPER]],
                 line={"color": CONTOUR, "width": 0.7},
                 showscale=False,
@@ -181,8 +183,7 @@ class ContourPath(Figure):
         )
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        points = [tuple(_finite(c) for c in self._path(r)) for r in records]
-        points = [p for p in points if None not in p]
+        points = _drawable(self._path(r) for r in records)
         _place(self._line, points[: self._leaves(points)])
         _place(self._start, points[:1])
         _place(self._now, points[-1:])
@@ -276,6 +277,12 @@ def _finite(value: Any) -> float | None:
         return None
     value = float(value)
     return value if math.isfinite(value) else None
+
+
+def _drawable(points: Iterable[Sequence[Any]]) -> list[tuple[float, float]]:
+    """The points with both coordinates finite."""
+    found = ((_finite(point[0]), _finite(point[1])) for point in points)
+    return [(x, y) for x, y in found if x is not None and y is not None]
 
 
 def _numbers(values: Any) -> list[float | None]:

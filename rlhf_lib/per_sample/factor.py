@@ -7,20 +7,22 @@ of per-sample gradients, a parameter at a time, so that U never exists as a whol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from ..interrupt import checkpoint
 from ..objective.parameters import unflatten
-from ..objective.task_loss import TaskLoss, gradients
+from ..objective.task_loss import Outputs, TaskLoss, gradients
 from ..work import Work
 from .gradients import Lookup, Outer, PerSample, Plain
 from .loss_factor import output_factor
 from .recorder import Tape
 
 _VECTOR_MOVES = 12  # vectors that a solution reads and writes beside the rows
+Directions = Sequence[Sequence[Tensor]]  # at the outputs, each a list of tensors like them
 _BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache
 
 
@@ -59,7 +61,7 @@ class SampleSpace:
         self,
         task: TaskLoss,
         params: Sequence[Tensor],
-        combinations: Callable = output_factor,
+        combinations: Callable[[Tensor, Outputs], Directions] = output_factor,
         *,
         max_bytes: int = 2**31,
         every_use_known: bool = False,
@@ -94,13 +96,16 @@ class SampleSpace:
                 self._differentiate(tape, outputs, direction, max_bytes)
             forward += sum(use.multiplications for use in tape.uses)
             backward += len(factor) * sum(use.multiplications for use in tape.uses)
-        self.slope = None if any(part is None for part in slopes) else torch.cat(slopes)
+        known = [part for part in slopes if part is not None]
+        self.slope = torch.cat(known) if len(known) == len(slopes) else None
         self._directions = max(self.rows, 1) / max(samples, 1)  # of the outputs, in a sample
         self._unit = 3 * max(forward, 1)
         self._weights = backward  # multiplications of one pass over all rows
         self.cost = (forward + backward) / self._unit
 
-    def _differentiate(self, tape: Tape, outputs, direction, max_bytes: int) -> None:
+    def _differentiate(
+        self, tape: Tape, outputs: Outputs, direction: Sequence[Tensor], max_bytes: int
+    ) -> None:
         """Add the rows of all samples of a micro-batch for one combination of the outputs."""
         n, first = len(direction[0]), self.rows
         self.rows += n
@@ -149,11 +154,12 @@ class SampleSpace:
         """Numbers in a row that K sums over: products of few numbers, and those written out."""
         entries = written = 0
         for p, found in zip(self.params, self._found, strict=True):
-            if found and all(_one_token(part) for part in found):
+            tables = [part for part in found if isinstance(part, Lookup)]
+            if _one_token(found):
                 entries += sum(p.shape)
             elif found:
-                looked_up = all(isinstance(part, Lookup) for part in found)
-                rows = len(found[0].ids.unique()) if looked_up else len(p) if p.ndim else 1
+                looked_up = len(tables) == len(found)
+                rows = len(tables[0].ids.unique()) if looked_up else len(p) if p.ndim else 1
                 written += rows * (p[0].numel() if p.ndim > 1 else 1)
         return entries, written
 
@@ -178,8 +184,7 @@ class SampleSpace:
         norms' derivatives take most of it.
         """
         outer = [part for found in self._found for part in found if isinstance(part, Outer)]
-        activations = sum(part.left.numel() + part.right.numel() for part in outer)
-        activations /= self._directions
+        activations = sum(p.left.numel() + p.right.numel() for p in outer) / self._directions
         n = sum(p.numel() for p in self.params)
         return Work(
             flops=2 * self._unit * product_cost,
@@ -194,7 +199,7 @@ class SampleSpace:
         """Gradients that a Cholesky factorization of a (rows, rows) matrix takes."""
         return self.rows**3 / 6 / self._unit
 
-    def _slices(self, pieces):
+    def _slices(self, pieces: list[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
         """U a part at a time: yields (parameter's index, its rows in use, U there, (rows, m))."""
         like = self.params[0]
         # At least one row of the widest parameter, and at least one entry for each row.
@@ -206,11 +211,12 @@ class SampleSpace:
             p, found = self.params[i], self._found[i]
             width = p[0].numel() if p.ndim > 1 else 1
             chosen = torch.arange(p.numel() // width, device=like.device)
-            if all(isinstance(part, Lookup) for part in found):
+            tables = [part for part in found if isinstance(part, Lookup)]
+            if len(tables) == len(found):
                 # Most of a vocabulary does not occur.
-                ids = torch.cat([part.ids.reshape(-1) for part in found]).unique()
+                ids = torch.cat([part.ids.reshape(-1) for part in tables]).unique()
                 chosen = ids[ids >= 0]
-                found = [part.renumbered(chosen) for part in found]
+                found = [part.renumbered(chosen) for part in tables]
             step = max(1, size // (self.rows * width))
             for lo in range(0, len(chosen), step):
                 hi = min(lo + step, len(chosen))
@@ -229,8 +235,9 @@ class SampleSpace:
         uniform = [not any(w.stride()) or bool((w == w.reshape(-1)[0]).all()) for w in pieces]
         written = []
         for i, found in enumerate(self._found):
-            if uniform[i] and found and all(_one_token(part) for part in found):
-                self._add_products(K, found, float(pieces[i].reshape(-1)[0]))
+            products = _one_token(found) if uniform[i] else []
+            if products:
+                self._add_products(K, products, float(pieces[i].reshape(-1)[0]))
                 self.cost += self.rows**2 * sum(self.params[i].shape) / self._unit
             elif found:
                 written.append(i)
@@ -283,11 +290,13 @@ class SampleSpace:
         return out
 
 
-def _one_token(part: PerSample) -> bool:
-    return isinstance(part, Outer) and part.left.shape[1] == 1
+def _one_token(found: list[PerSample]) -> list[Outer]:
+    """All of them, if each is the product of two vectors a sample; otherwise none."""
+    outer = [part for part in found if isinstance(part, Outer) and part.left.shape[1] == 1]
+    return outer if len(outer) == len(found) else []
 
 
-def _coordinates(slope, factor) -> Tensor | None:
+def _coordinates(slope: Sequence[Tensor], factor: Directions) -> Tensor | None:
     """Multiples of a micro-batch's directions that add up to the loss's slope at its outputs."""
     n = len(slope[0])
     rest = torch.cat([part.detach().reshape(n, -1) for part in slope], 1)
@@ -302,7 +311,9 @@ def _coordinates(slope, factor) -> Tensor | None:
     return torch.cat(found) if left <= 100 * torch.finfo(rest.dtype).eps * size else None
 
 
-def _backward(outputs, to, along) -> tuple[Tensor | None, ...]:
+def _backward(
+    outputs: Outputs, to: Sequence[Tensor] | Sequence[GradientEdge], along: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
     """Gradients of outputs . along; None where there is no path."""
     reached = [(o, d) for o, d in zip(outputs, along, strict=True) if o.requires_grad]
     if not to or not reached:

@@ -51,13 +51,13 @@ class Plain:
     def n(self) -> int:
         return len(self.matrix)
 
-    def write(self, lo, hi, out):
+    def write(self, lo: int, hi: int, out: Tensor) -> None:
         out += self.matrix.view(self.n, -1, out.shape[2])[:, lo:hi]
 
-    def project(self, v):
+    def project(self, v: Tensor) -> Tensor:
         return self.matrix @ v.reshape(-1)
 
-    def lift(self, alpha, into):
+    def lift(self, alpha: Tensor, into: Tensor) -> None:
         into.view(-1).add_(alpha @ self.matrix)
 
 
@@ -73,17 +73,17 @@ class Lookup:
     def n(self) -> int:
         return len(self.ids)
 
-    def write(self, lo, hi, out):
+    def write(self, lo: int, hi: int, out: Tensor) -> None:
         inside = (self.ids >= lo) & (self.ids < hi)
         sample = torch.arange(self.n, device=self.ids.device)[:, None].expand_as(self.ids)
         place = (sample * (hi - lo) + self.ids - lo)[inside]
         out.view(-1, out.shape[2]).index_add_(0, place, self.g[inside])
 
-    def project(self, v):
+    def project(self, v: Tensor) -> Tensor:
         found = v[self.ids.clamp(min=0)] * (self.ids >= 0)[:, :, None]
         return (found * self.g).sum((1, 2))
 
-    def lift(self, alpha, into):
+    def lift(self, alpha: Tensor, into: Tensor) -> None:
         inside = self.ids >= 0
         into.index_add_(0, self.ids[inside], (self.g * alpha[:, None, None])[inside])
 

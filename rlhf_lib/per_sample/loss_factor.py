@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..objective.task_loss import gradients
+from ..objective.task_loss import Outputs, gradients
 
 
-def output_factor(loss: Tensor, outputs, *, max_bytes: int = 2**31) -> list[list[Tensor]]:
+def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> list[list[Tensor]]:
     """Directions S_k at the outputs with sum_k S_k S_k' = Hessian of the loss, sample by sample.
 
     Args:

@@ -7,8 +7,9 @@ the weights), give the gradients of all samples at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,12 +62,19 @@ class Tape(TorchFunctionMode):
         self.uses: list[Use] = []
         self.other: dict[int, str] = {}
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable,
+        types: Collection[type],
+        args: tuple = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         made = [x for x in tree_leaves(result) if isinstance(x, Tensor) and x.requires_grad]
         made = [x for x in made if id(x) not in self._index]
-        touched = {self.index(x) for x in tree_leaves((args, kwargs))} - {None}
+        indices = (self.index(x) for x in tree_leaves((args, kwargs)))
+        touched = {i for i in indices if i is not None}
         if not touched or not made:
             return result
         uses, wide = self._known(func, result, args, kwargs)
@@ -76,17 +84,19 @@ class Tape(TorchFunctionMode):
         self.other.update(dict.fromkeys(touched, getattr(func, "__name__", str(func))))
         return result
 
-    def _known(self, func, result, args, kwargs) -> tuple[list[Use], Tensor]:
+    def _known(
+        self, func: Callable, result: Any, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[list[Use], Any]:
         """Uses in a function with a rule, none in any other; and the result, wide if need be."""
         rule = _RULES.get(func)
         if rule is None or not isinstance(result, Tensor):
             return [], result
         before = self.samples
-        self._count(result)
-        if result.ndim > 2 and result.shape[0] == 1 < self.samples:
+        n = self._count(result)
+        if result.ndim > 2 and result.shape[0] == 1 < n:
             # One row for all samples (position embeddings): with a copy for each, their
             # gradients stay apart.
-            result = result.expand(self.samples, *result.shape[1:])
+            result = result.expand(n, *result.shape[1:])
         try:
             uses = rule(self, result, *args, **kwargs)
         except _NotBySample:
@@ -95,8 +105,8 @@ class Tape(TorchFunctionMode):
             self.samples = before
         return uses, result
 
-    def _count(self, result: Tensor) -> None:
-        """Take the number of samples from the first output, or from a later one if it has more."""
+    def _count(self, result: Tensor) -> int:
+        """The number of samples: the first output's, or a later one's if it has more."""
         rows = result.shape[0] if result.ndim else 1
         if self.samples is None:
             self.samples = rows
@@ -104,14 +114,16 @@ class Tape(TorchFunctionMode):
             # What came before was one row for all samples, and its gradients are their sums.
             self.other.update((use.param, "a row for all samples") for use in self.uses)
             self.uses, self.samples = [], rows
+        return self.samples
 
-    def index(self, x) -> int | None:
+    def index(self, x: object) -> int | None:
         """Index of a parameter, None for anything else."""
         return self._index.get(id(x))
 
     def by_sample(self, x: Tensor) -> Tensor:
         """x as (n, T, features), samples first."""
         n = self.samples
+        assert n is not None  # counted before any rule is asked
         if x.ndim > 2 and x.shape[0] == 1 < n:
             x = x.expand(n, *x.shape[1:])
         # Two dimensions may be (n * T, features), as the linear layers of GPT-2 have it.
@@ -121,73 +133,87 @@ class Tape(TorchFunctionMode):
 
     def product(self, weight: Tensor, x: Tensor, y: Tensor, *, output_first: bool) -> list[Use]:
         """y = x W' (output first) or x W, for a matrix or a vector W."""
+        param = self.index(weight)
+        if param is None:
+            return []
         inputs = self.by_sample(x)
 
-        def rows(row, g):
+        def rows(row: int, g: Tensor) -> Outer:
             g = g.reshape(*inputs.shape[:2], -1).to(inputs.dtype)
             return Outer(row, g, inputs) if output_first else Outer(row, inputs, g)
 
         count = inputs.shape[0] * inputs.shape[1] * weight.numel()
-        return [Use(self.index(weight), get_gradient_edge(y), rows, count)]
+        return [Use(param, get_gradient_edge(y), rows, count)]
 
     def vector(self, bias: Tensor | None, y: Tensor, factor: Tensor | None = None) -> list[Use]:
         """y = ... + bias, or ... + bias * factor, over the last dimension."""
-        if self.index(bias) is None:
+        param = self.index(bias)
+        if bias is None or param is None:
             return []
         if bias.ndim != 1 or bias.shape[0] != y.shape[-1] or y.ndim < 2:
             raise _NotBySample
         shape = self.by_sample(y).shape
 
-        def rows(row, g):
+        def rows(row: int, g: Tensor) -> Plain:
             g = g.reshape(shape).to(bias.dtype)
             return Plain(row, (g if factor is None else g * factor).sum(1))
 
-        return [Use(self.index(bias), get_gradient_edge(y), rows)]
+        return [Use(param, get_gradient_edge(y), rows)]
 
 
 class _NotBySample(Exception):
     """This use does not keep the samples apart along the first dimension."""
 
 
-def _linear(tape, y, input, weight, bias=None):
-    found = tape.vector(bias, y)
-    if tape.index(weight) is not None:
-        found += tape.product(weight, input, y, output_first=True)
-    return found
+# The rules: of a function's output y and its arguments, by their names in torch, the uses therein.
 
 
-def _matmul(tape, y, input, other):
-    if tape.index(other) is None or other.ndim > 2:
-        return []
-    return tape.product(other, input, y, output_first=False)
+def _linear(
+    tape: Tape, y: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> list[Use]:
+    return tape.vector(bias, y) + tape.product(weight, input, y, output_first=True)
 
 
-def _addmm(tape, y, input, mat1, mat2, *, beta=1, alpha=1):
+def _matmul(tape: Tape, y: Tensor, input: Tensor, other: Tensor) -> list[Use]:
+    return [] if other.ndim > 2 else tape.product(other, input, y, output_first=False)
+
+
+def _addmm(
+    tape: Tape,
+    y: Tensor,
+    input: Tensor,
+    mat1: Tensor,
+    mat2: Tensor,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
+) -> list[Use]:
     return _matmul(tape, y, mat1, mat2) + tape.vector(input, y) if beta == alpha == 1 else []
 
 
 def _embedding(
-    tape,
-    y,
-    input,
-    weight,
-    padding_idx=None,
-    max_norm=None,
-    norm_type=2.0,
-    scale_grad_by_freq=False,
-    sparse=False,
-):
-    if max_norm is not None or scale_grad_by_freq or _is_range(input):
+    tape: Tape,
+    y: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> list[Use]:
+    param = tape.index(weight)
+    if param is None or max_norm is not None or scale_grad_by_freq or _is_range(input):
         return []
     ids = tape.by_sample(input[..., None])[..., 0]
     if padding_idx is not None:
         # autograd gives the padding row no gradient, so it must have none here, either.
         ids = ids.masked_fill(ids == padding_idx % weight.shape[0], -1)
 
-    def rows(row, g):
+    def rows(row: int, g: Tensor) -> Lookup:
         return Lookup(row, ids, g.reshape(*ids.shape, -1).to(weight.dtype))
 
-    return [Use(tape.index(weight), get_gradient_edge(y), rows)]
+    return [Use(param, get_gradient_edge(y), rows)]
 
 
 def _is_range(ids: Tensor) -> bool:
@@ -195,25 +221,33 @@ def _is_range(ids: Tensor) -> bool:
     return ids.ndim == 1 and torch.equal(ids, torch.arange(len(ids), device=ids.device))
 
 
-def _layer_norm(tape, y, input, normalized_shape, weight=None, bias=None, eps=1e-5):
+def _layer_norm(
+    tape: Tape,
+    y: Tensor,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> list[Use]:
     if len(normalized_shape) != 1:
         return []
-    normalized = F.layer_norm(tape.by_sample(input), normalized_shape, eps=eps)
+    normalized = F.layer_norm(tape.by_sample(input), list(normalized_shape), eps=eps)
     return tape.vector(weight, y, normalized) + tape.vector(bias, y)
 
 
-def _add(tape, y, input, other, *, alpha=1):
+def _add(tape: Tape, y: Tensor, input: Tensor, other: Tensor, *, alpha: float = 1) -> list[Use]:
     return tape.vector(input, y) + tape.vector(other, y) if alpha == 1 else []
 
 
-def _mul(tape, y, input, other):
+def _mul(tape: Tape, y: Tensor, input: Tensor, other: Tensor) -> list[Use]:
     vector, factor = (other, input) if tape.index(input) is None else (input, other)
     if not isinstance(factor, Tensor) or factor.shape != y.shape:
         return []
     return tape.vector(vector, y, tape.by_sample(factor))
 
 
-_RULES = {
+_RULES: dict[Callable, Callable[..., list[Use]]] = {
     function: rule
     for rule, functions in {
         _linear: (F.linear,),

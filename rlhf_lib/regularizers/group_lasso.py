@@ -51,6 +51,7 @@ class GroupLasso(Regularizer):
                 )
             self._row_ids = _rows(tensors, self._flags(params))
         super().bind(params, weights)
+        assert self._bound_weight is not None
         self._norms_and_weights(self._bound_weight)  # finds unequal weights in a group at once
         return self
 

@@ -38,6 +38,7 @@ class Journal:
                 raise ValueError(f"{self.path} is not a journal of results: give another name")
             self.path.write_text(_line(header) + "\n")
             return
+        found: Any = None
         try:
             found, *self.rows = map(json.loads, whole.splitlines())
             begun = isinstance(found, dict) and found.get("format") == FORMAT

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..curvature.damped import matvec
+from ..curvature.damped import Products, matvec
 from .stops import Ball, Rounding, Stagnation, slow_progress
 
 CONVERGED = "converged"
@@ -20,6 +21,9 @@ BOUNDARY = "boundary"
 STAGNATION = "stagnation"
 STOPPED = "stopped_by_callback"
 NOT_FINITE = "not_finite"
+
+# An approximation M of the inverse: ``M @ r``, the diagonal of M, a function, or none.
+Preconditioner = Products | Callable[[Tensor], Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,17 @@ class CGResult:
 
 @torch.no_grad()
 def conjugate_gradient(
-    A,
+    A: Products,
     b: Tensor,
     *,
     x0: Tensor | None = None,
-    preconditioner=None,
+    preconditioner: Preconditioner = None,
     rtol: float = 1e-6,
     atol: float = 0.0,
     max_iter: int | None = None,
     radius: float | None = None,
     progress_tol: float | None = None,
-    callback=None,
+    callback: Callable[[int, Tensor], object] | None = None,
 ) -> CGResult:
     """Minimize x'Ax/2 - b'x for a symmetric A by (preconditioned) conjugate gradients.
 
@@ -170,7 +174,16 @@ def conjugate_gradient(
     return result(MAX_ITER, limit)
 
 
-def _checked(A, b, x0, preconditioner, rtol, atol, max_iter, radius) -> float:
+def _checked(
+    A: Products,
+    b: Tensor,
+    x0: Tensor | None,
+    preconditioner: Preconditioner,
+    rtol: float,
+    atol: float,
+    max_iter: int,
+    radius: float | None,
+) -> float:
     """|b|, or a ValueError for what cannot be solved, before a product is spent."""
     if b.ndim != 1:
         raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
@@ -203,12 +216,12 @@ def _checked(A, b, x0, preconditioner, rtol, atol, max_iter, radius) -> float:
     return b_norm
 
 
-def _as_function(preconditioner):
+def _as_function(preconditioner: Preconditioner) -> Callable[[Tensor], Tensor]:
     if preconditioner is None:
         return lambda r: r
     if isinstance(preconditioner, Tensor) and preconditioner.ndim == 1:
         return lambda r: preconditioner * r
-    if hasattr(preconditioner, "__matmul__"):
+    if isinstance(preconditioner, Products):
         return lambda r: preconditioner @ r
     return preconditioner
 

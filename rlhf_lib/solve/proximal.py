@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..curvature.damped import Products
 from ..regularizers import Regularizer
 from .conjugate_gradient import (
     CONVERGED,
@@ -21,6 +22,7 @@ from .conjugate_gradient import (
 # Residual off the face over residual on it above which a prox step is worth its product. Least
 # products over lassos and quadratics of condition 1e2 to 1e6; 0.1 or 1 cost a few per cent more.
 _RELEASE = 0.3
+_Move = tuple[Tensor, Tensor]  # y and A y
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ProximalResult:
 
 @torch.no_grad()
 def proximal_solve(
-    A,
+    A: Products,
     gradient: Tensor,
     penalty: Regularizer,
     theta: Tensor,
@@ -167,7 +169,15 @@ class _Stop(Exception):
 class _Model:
     """m, the present point with the model's gradient there, and the products spent."""
 
-    def __init__(self, A, gradient, penalty, theta, limit, lipschitz):
+    def __init__(
+        self,
+        A: Products,
+        gradient: Tensor,
+        penalty: Regularizer,
+        theta: Tensor,
+        limit: int,
+        lipschitz: float | None,
+    ):
         self.A, self.penalty, self.limit = A, penalty, limit
         self.start, self.start_gradient = theta, gradient
         self.point, self.gradient = theta.clone(), gradient.clone()
@@ -274,7 +284,7 @@ def _project(model: _Model, y: Tensor, value: float) -> bool:
     return True
 
 
-def _conjugate_gradient(model: _Model, tolerance: float):
+def _conjugate_gradient(model: _Model, tolerance: float) -> tuple[_Move, _Move | None, str | None]:
     """CG over the face of the present point until an entry crosses its kink.
 
     Returns:

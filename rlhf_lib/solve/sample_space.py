@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ..curvature.damped import Shifted
+from ..curvature.operators import CurvatureOperator
 from ..per_sample.factor import SampleSpace
 from .conjugate_gradient import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGResult
 
 
 @torch.no_grad()
 def sample_space_solve(
-    system: Shifted,
+    system: Shifted[CurvatureOperator],
     b: Tensor,
     *,
     rtol: float = 1e-6,

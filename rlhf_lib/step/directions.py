@@ -207,7 +207,7 @@ class Cheapest:
             words = "cg: the solve in sample space needs damping"
             return self._by_cg(model, memory, memory.get("choice"), words)
         samples, space = model.curvature.task.samples, None
-        choice = memory.get("choice")
+        choice: dict[str, Any] | None = memory.get("choice")
         if choice is None or choice["samples"] != samples:
             space, words = choose(model, memory.get("products") or self.cg.max_iter)
             choice = {"samples": samples, "dual": space is not None, "grounds": words}
@@ -221,7 +221,9 @@ class Cheapest:
             return self._by_cg(model, memory, choice, f"cg: {error}")
         return replace(found, memory=found.memory | {"choice": choice})
 
-    def _by_cg(self, model, memory, choice, words: str) -> Proposal:
+    def _by_cg(
+        self, model: LocalModel, memory: dict[str, Any], choice: dict[str, Any] | None, words: str
+    ) -> Proposal:
         found = self.cg.propose(model, memory, solver=words)
         return replace(found, memory=found.memory | {"choice": choice})
 

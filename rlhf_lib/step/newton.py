@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..curvature.exact import exact_hessian
 from ..objective.task_loss import gradients
 from ..record import Record
-from ..regularizers import Regularizer, check_has_penalty, make_regularizer
+from ..regularizers import L2, Regularizer, check_has_penalty, make_regularizer
 from ..solve.proximal import forcing_term
 from .globalization import armijo
 from .newton_steps import DIRECTIONS, orthant_step, proximal_step, smooth_step
@@ -82,7 +83,7 @@ def newton(
         raise ValueError(f"expected method 'orthant', 'proximal' or None, got {method!r}")
     check_has_penalty(lambda_reg, regularizer)
     theta = theta0.detach().clone()
-    penalty = make_regularizer(regularizer) or make_regularizer("l2")
+    penalty = make_regularizer(regularizer) or L2()
     penalty.bind([theta], [lambda_reg])
     if method is None and not penalty.smooth:
         method = "orthant" if penalty.separable else "proximal"
@@ -101,7 +102,8 @@ def newton(
         return last[1].item() + float(penalty.value(point))
 
     value, loss, gradient = objective(theta), last[1].item(), _gradient(*last)
-    first_norm, taken, jitter, ended = None, {"reason": "start"}, 0.0, ""
+    taken: dict[str, Any] = {"reason": "start"}
+    first_norm, jitter, ended = None, 0.0, ""
     for step in range(max_steps + 1):
         total = penalty.subgradient(gradient, theta)
         task_H = exact_hessian(f, theta)

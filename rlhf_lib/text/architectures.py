@@ -14,6 +14,7 @@ Found from the model's own configuration, so it holds for an embedded model, a f
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
 
 from torch import nn
 from transformers import (
@@ -22,7 +23,12 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
 )
+
+if TYPE_CHECKING:  # it takes seconds, and a model comes with it
+    from transformers import PreTrainedModel
 
 TASKS = {
     "classification": AutoModelForSequenceClassification,
@@ -32,7 +38,7 @@ TASKS = {
 }
 
 
-def tasks_of(config) -> list[str]:
+def tasks_of(config: PreTrainedConfig) -> list[str]:
     """Keys of `TASKS` that the architecture of this configuration can do.
 
     An encoder has no "lm": it reads both sides of a token, so it would see what it is to predict.
@@ -44,7 +50,9 @@ def tasks_of(config) -> list[str]:
     return found
 
 
-def configure(config, task: str, num_labels: int | None, dropout: float | None) -> None:
+def configure(
+    config: PreTrainedConfig, task: str, num_labels: int | None, dropout: float | None
+) -> None:
     """Set a configuration for a task, in place, before the model is made of it.
 
     Raises ValueError where the architecture cannot do the task.
@@ -71,7 +79,9 @@ def configure(config, task: str, num_labels: int | None, dropout: float | None) 
         config.use_cache = False  # keys and values are kept for writing on, which no head does
 
 
-def prepare(model: nn.Module, tokenizer, dropout: float | None = None) -> None:
+def prepare(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dropout: float | None = None
+) -> None:
     """Fit a loaded model and its tokenizer to each other, in place.
 
     Raises ValueError for a tokenizer with neither a pad token nor an end token to stand in.

@@ -43,13 +43,13 @@ class CachedTop(nn.Module):
 
     def __init__(self, model: nn.Module, k: int = 1):
         super().__init__()
-        prefix = getattr(model, "base_model_prefix", "")
+        prefix = str(getattr(model, "base_model_prefix", ""))
         base = getattr(model, prefix, None)
         layers = getattr(getattr(base, "encoder", None), "layer", None)
         # A model for answers has no classifier, one for tokens no pooler.
         head = "qa_outputs" if hasattr(model, "qa_outputs") else "classifier"
         pooler = None if head == "qa_outputs" else getattr(base, "pooler", None)
-        if layers is None or not isinstance(getattr(model, head, None), nn.Linear):
+        if base is None or layers is None or not isinstance(getattr(model, head, None), nn.Linear):
             raise _not_like_bert(model)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(layers):
             raise ValueError(
@@ -59,22 +59,22 @@ class CachedTop(nn.Module):
         self.k = k
         self.frozen_layers = len(layers) - k
         # Empty modules stand in for the model and its encoder, for the parameters' names' sake.
-        stand_in = nn.Module()
-        stand_in.encoder = nn.Module()
-        stand_in.encoder.layer = nn.ModuleDict(
-            {str(i): layers[i] for i in range(self.frozen_layers, len(layers))}
-        )
+        top = nn.ModuleDict({str(i): layers[i] for i in range(self.frozen_layers, len(layers))})
+        stand_in, encoder = nn.Module(), nn.Module()
+        encoder.layer = top
+        stand_in.encoder = encoder
         if pooler is not None:
             stand_in.pooler = pooler
         self.add_module(prefix, stand_in)
         # BERT drops nothing before it looks for answers, whatever the model has as an attribute.
-        self.dropout = nn.Identity()
-        if head == "classifier":
-            self.dropout = getattr(model, "dropout", self.dropout)
+        dropout = getattr(model, "dropout", None) if head == "classifier" else None
+        if not isinstance(dropout, nn.Module | None):
+            raise _not_like_bert(model)
+        self.dropout = nn.Identity() if dropout is None else dropout
         self.add_module(head, getattr(model, head))
         # Inside a tuple, because a module given as an attribute would become a part of this one.
         self._lower = (base.embeddings, list(layers[: self.frozen_layers]))
-        self._top_parts = (list(stand_in.encoder.layer.values()), pooler, getattr(model, head))
+        self._top_parts = (list(top.values()), pooler, getattr(model, head))
         trained = {id(p) for p in self.parameters()}
         self._frozen = [(p, p.requires_grad) for p in model.parameters() if id(p) not in trained]
         for parameter, _ in self._frozen:
@@ -167,7 +167,7 @@ class CachedTop(nn.Module):
         return head(self.dropout(hidden if pooler is None else pooler(hidden)))
 
 
-def _not_like_bert(model):
+def _not_like_bert(model: nn.Module) -> TypeError:
     return TypeError(
         f"model: expected a BertForSequenceClassification, BertForTokenClassification, "
         f"BertForQuestionAnswering or one built like it (embeddings, encoder.layer, a linear "

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
 from .datasets import TextDataset, encode
 from .freezing import freeze
 from .task import Task
+
+if TYPE_CHECKING:  # it takes seconds, and a model comes with it
+    from transformers import PreTrainedModel
 
 
 class ClassificationTask(Task):
@@ -33,8 +38,8 @@ class ClassificationTask(Task):
 
     def __init__(
         self,
-        model: nn.Module,
-        tokenizer,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         training: TextDataset,
         validation: TextDataset,
         *,
@@ -55,7 +60,7 @@ class ClassificationTask(Task):
                 f"{training.name}, got {validation.label_names}: load it with "
                 "label_names=training.label_names"
             )
-        classes = model.config.num_labels
+        classes = model.config.num_labels or 0
         for data in (training, validation):
             if len(data.label_names) > classes:
                 raise ValueError(

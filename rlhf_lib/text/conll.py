@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 from .samples import Samples
 from .tables import decode, table_error
 
 TAG = re.compile(r"O|[BI]-\S+")
+Row = tuple[int, str, str]  # line, token, tag
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class EntityDataset(Samples):
     def __iter__(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         return iter(zip(self.tokens, self.tags, strict=True))
 
-    def take(self, indices: Sequence[int]) -> EntityDataset:
+    def take(self, indices: Sequence[int]) -> Self:
         """The sentences with these indices, in this order."""
         return replace(
             self,
@@ -99,9 +101,8 @@ def read_conll(path: Path, label_names: Sequence[str] | None = None) -> EntityDa
     )
 
 
-def _sentences(path):
-    """Lists of (line, token, tag)."""
-    sentences = [[]]
+def _sentences(path: Path) -> list[list[Row]]:
+    sentences: list[list[Row]] = [[]]
     for number, line in enumerate(decode(path).split("\n"), 1):
         columns = _columns(line)
         if not any(columns) or columns[0] == "-DOCSTART-":
@@ -125,7 +126,7 @@ def _sentences(path):
     return [sentence for sentence in sentences if sentence]
 
 
-def _columns(line):
+def _columns(line: str) -> list[str]:
     # Not str.split(): a no-break space inside a token separates nothing.
     line = line.strip(" \t\r")
     return [c.strip(" ") for c in line.split("\t")] if "\t" in line else re.split(" +", line)
@@ -139,7 +140,7 @@ def looks_like_conll(text: str) -> bool:
     )
 
 
-def _as_bio(path, sentences):
+def _as_bio(path: Path, sentences: list[list[Row]]) -> list[list[Row]]:
     pairs = [
         (before, row)
         for sentence in sentences

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from .conll import EntityDataset, looks_like_conll, read_conll, tag_names
 from .samples import Samples
@@ -16,9 +17,10 @@ from .tables import decode
 from .texts import TextDataset, read_texts
 
 DATA = Path(__file__).resolve().parent.parent / "data"
+REVIEW_CLASSES = ("negative", "positive")
 # Name -> label names in the order in which they are numbered.
-EMBEDDED_DATA = {
-    "course-reviews": ("negative", "positive"),
+EMBEDDED_DATA: dict[str, tuple[str, ...] | None] = {
+    "course-reviews": REVIEW_CLASSES,
     "course-entities": tag_names(("PER", "LOC", "ORG", "MISC")),
     "course-questions": None,
 }
@@ -35,6 +37,7 @@ SUFFIXES = {
     ".iob2": "entities",
 }
 SPLITS = ("train", "validation")
+DataSet = TextDataset | EntityDataset | QuestionDataset
 
 
 # Types and not their names: whoever asks a NamedTuple's constructor would not find these.
@@ -50,7 +53,7 @@ def load_dataset(
     seed: int = 0,
     limit: int | None = None,
     label_names: Sequence[str] | None = None,
-) -> Samples | Splits:
+) -> Any:  # Samples of the file's kind, or Splits: who calls knows which
     """Read embedded data or a file: texts with classes, sentences with entities, or questions.
 
     name: "course-reviews" (a TextDataset), "course-entities" (an EntityDataset),
@@ -85,17 +88,18 @@ def load_dataset(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit: expected an integer of at least 1 or None, got {limit!r}.")
     path, kind = _find(name)
+    whole: DataSet
     if str(name) == "course-reviews":
-        whole = replace(read_texts(path), name=str(name), label_names=EMBEDDED_DATA[str(name)])
+        whole = replace(read_texts(path), name=str(name), label_names=REVIEW_CLASSES)
     else:
         whole = _read(path, kind, label_names or EMBEDDED_DATA.get(str(name)), label_noise)
         whole = replace(whole, name=str(name) if str(name) in EMBEDDED_DATA else whole.name)
     places = _places(str(name), whole)
 
-    def part(of):
+    def part(of: str | None) -> DataSet:
         chosen = whole
         if of is not None:
-            indices = [i for i, value in enumerate(places) if value == of]
+            indices = [i for i, value in enumerate(places or ()) if value == of]
             if not indices:
                 raise ValueError(
                     f"{path}: expected rows with split={of}, got none. Do: write "
@@ -122,7 +126,7 @@ def load_dataset(
     return part(None)
 
 
-def _find(name) -> tuple[Path, str]:
+def _find(name: str | Path) -> tuple[Path, str]:
     """The file of a name or a path, and what it holds: texts, entities or questions."""
     embedded = str(name) in EMBEDDED_DATA
     path = (
@@ -145,7 +149,7 @@ def _find(name) -> tuple[Path, str]:
     return path, kind
 
 
-def _read(path, kind, label_names, label_noise):
+def _read(path: Path, kind: str, label_names: Sequence[str] | None, label_noise: float) -> DataSet:
     if kind == "texts":
         return read_texts(path, label_names)
     if label_noise:
@@ -160,11 +164,11 @@ def _read(path, kind, label_names, label_noise):
     return read_squad(path)
 
 
-def _places(name, whole):
+def _places(name: str, whole: DataSet) -> Sequence[str] | None:
     """ "train" or "validation" for each sample, or None where the data are not split."""
     if name == "course-entities":
         training = [i < TRAINING_SENTENCES for i in range(len(whole))]
-    elif name == "course-questions":
+    elif isinstance(whole, QuestionDataset) and name == "course-questions":
         first = list(dict.fromkeys(q.title for q in whole))[:TRAINING_TITLES]
         training = [q.title in first for q in whole]
     else:
@@ -172,7 +176,9 @@ def _places(name, whole):
     return [SPLITS[not is_training] for is_training in training]
 
 
-def encode(tokenizer, texts: Sequence[str], max_length: int = 64) -> dict[str, torch.Tensor]:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int = 64
+) -> dict[str, torch.Tensor]:
     """Token ids and attention mask, (n, T) each, padded to the longest of these texts.
 
     max_length: longer texts are cut to this many tokens, or to the model's own limit if that is

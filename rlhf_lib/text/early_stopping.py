@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from ..objective.parameters import assign, flatten
 from ..record import Record
@@ -29,21 +30,23 @@ def stop_early(
     """
     if patience is not None and (isinstance(patience, bool) or patience < 1):
         raise ValueError(f"patience: expected an integer of at least 1 or None, got {patience!r}")
-    best = last = final = saved = None
-    waited = 0
+    best: Record | None = None
+    last: Record | None = None
+    saved: Tensor | None = None
+    least, cost, seconds, waited = math.inf, 0.0, 0.0, 0
     for record in records:
-        final = record
+        cost, seconds = record.cost, record.seconds
         if record.val_loss is not None:
             last = record
             waited += 1
-            if math.isfinite(record.val_loss) and (best is None or record.val_loss < best.val_loss):
-                best, waited = record, 0
+            if math.isfinite(record.val_loss) and record.val_loss < least:
+                best, least, waited = record, record.val_loss, 0
                 if keep_best:
                     saved = flatten(p.detach() for _, p in task.trained()).clone()
         yield record
         if patience is not None and waited >= patience:
             break
-    if not keep_best or best is None:
+    if best is None or saved is None:
         return
     with torch.no_grad():
         assign([p for _, p in task.trained()], saved)
@@ -51,6 +54,4 @@ def stop_early(
         name: getattr(last, name)
         for name in ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
     }
-    yield best.with_(
-        reason="best", cost=final.cost, seconds=final.seconds, extra={**best.extra, "end": end}
-    )
+    yield best.with_(reason="best", cost=cost, seconds=seconds, extra={**best.extra, "end": end})

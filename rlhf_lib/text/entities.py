@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
 from .conll import EntityDataset
 from .metrics import entity_scores
 from .task import IGNORED, Task
+
+if TYPE_CHECKING:  # it takes seconds, and a model comes with it
+    from transformers import PreTrainedModel
 
 
 class EntityTask(Task):
@@ -48,8 +53,8 @@ class EntityTask(Task):
 
     def __init__(
         self,
-        model: nn.Module,
-        tokenizer,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         training: EntityDataset,
         validation: EntityDataset,
         *,
@@ -80,7 +85,7 @@ class EntityTask(Task):
             raise ValueError(f"overlap: expected at least 0 words, got {overlap!r}")
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = overlap
-        module = model if top_layers is None else CachedTop(model, top_layers)
+        module: nn.Module = model if top_layers is None else CachedTop(model, top_layers)
         self.device, self.module = next(model.parameters()).device, module
         super().__init__(
             model, module, self.encode(training), self.encode(validation), micro_batch=micro_batch
@@ -126,7 +131,7 @@ class EntityTask(Task):
         tensors = {key: value.to(self.device) for key, value in tensors.items()}
         return self.module.cache(tensors) if isinstance(self.module, CachedTop) else tensors
 
-    def _pieces(self, data) -> tuple[list[list[str]], dict[str, int]]:
+    def _pieces(self, data: EntityDataset) -> tuple[list[list[str]], dict[str, int]]:
         """The sentences, and how many pieces each word has: none is left without."""
         if not len(data):
             raise ValueError(f"{data.name}: expected at least one sentence, got none.")
@@ -204,9 +209,9 @@ class EntityTask(Task):
         """The likeliest tag of each word, sentence by sentence, of data from `encode`."""
         return self._sentences((b, outputs.argmax(2)) for b, _, outputs in self.outputs(data))
 
-    def _sentences(self, batches) -> list[list[str]]:
+    def _sentences(self, batches: Iterable[tuple[dict[str, Tensor], Tensor]]) -> list[list[str]]:
         """Tags of sentences from (batch, tag numbers (n, T)); windows are put together again."""
-        tags = {}
+        tags: dict[int, dict[int, str]] = {}
         for batch, numbers in batches:
             rows, places = (batch["words"] >= 0).nonzero(as_tuple=True)
             for sentence, word, number in zip(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class _Shuffled:
     def __len__(self) -> int:
         return -(-len(self.data["labels"]) // self.size)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return batches(self.data, self.size, self.generator)
 
 
@@ -46,7 +47,7 @@ class _Steps:
     def __len__(self) -> int:
         return 1
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[dict[str, Tensor]]]:
         order = torch.randperm(self.task.samples, generator=self.generator)
         yield [
             {key: value[index.to(value.device)] for key, value in self.task.training.items()}
@@ -73,7 +74,7 @@ def finetune(
     batch_size: int = 16,
     curvature_size: int | None = 64,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> Iterator[Record]:
     """Fine-tune from the task's starting point and yield Records with both sets' losses.
 
@@ -137,15 +138,18 @@ def _adamw(
     loss_fn: Callable,
     epochs: int,
     lr: float,
-    decay: float | tuple,
+    decay: float | tuple[float, str | Regularizer | None],
     batch_size: int,
     dropout: float,
     seed: int,
 ) -> Iterator[Record]:
     """decay: decoupled, or (lambda_reg, regularizer) of a penalty in the loss."""
-    coupled = isinstance(decay, tuple)
-    if coupled:
-        optimizer = PenalizedAdamW(task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1])
+    penalized: PenalizedAdamW | None = None
+    optimizer: torch.optim.Optimizer
+    if isinstance(decay, tuple):
+        optimizer = penalized = PenalizedAdamW(
+            task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1]
+        )
     else:
         optimizer = torch.optim.AdamW([p for _, p in task.trained()], lr=lr, weight_decay=decay)
     data = _Shuffled(task.training, batch_size, seed)
@@ -162,8 +166,8 @@ def _adamw(
         if record.step % per_epoch == 0:
             # As everywhere: that before the step; at the start, that of the start.
             penalty = 0.0
-            if coupled:
-                penalty = optimizer.penalty_value if record.step else optimizer.penalty()
+            if penalized is not None:
+                penalty = penalized.penalty_value if record.step else penalized.penalty()
             yield record.with_(
                 step=record.step // per_epoch,
                 penalty=penalty,
@@ -180,19 +184,20 @@ def _rlhf(
     dropout: float,
     seed: int,
 ) -> Iterator[Record]:
-    few = curvature_size is not None and curvature_size < task.samples
+    size = task.samples if curvature_size is None else min(curvature_size, task.samples)
+    whole: Iterable
     if not dropout:
         whole = [list(batches(task.training, task.micro_batch))]
         generator = torch.Generator().manual_seed(seed)
 
-        def curvature_batches(step: int):
-            index = torch.randperm(task.samples, generator=generator)[:curvature_size]
+        def curvature_batches(step: int) -> list[dict[str, Tensor]]:
+            index = torch.randperm(task.samples, generator=generator)[:size]
             part = {key: value[index.to(value.device)] for key, value in task.training.items()}
             return list(batches(part, task.micro_batch))
 
     else:
         # A part of the step's own batches, so that both see one mask.
-        steps_of = _Steps(task, curvature_size if few else task.samples, seed)
+        steps_of = _Steps(task, size, seed)
         whole, curvature_batches = Masked(steps_of, seed), steps_of.curvature
 
     for record in train(
@@ -201,7 +206,7 @@ def _rlhf(
         whole,
         epochs=steps,
         evaluate=task.evaluate,
-        curvature_batches=curvature_batches if few else None,
+        curvature_batches=curvature_batches if size < task.samples else None,
         count=task.count,
     ):
         yield record.with_(extra={**record.extra, **task.measures})

@@ -8,6 +8,8 @@ nothing to look at gets NaN. In float32 both stay as transformers has them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers.models.modernbert.modeling_modernbert import ModernBertAttention, rotate_half
@@ -25,7 +27,14 @@ class Float64Norm(T5LayerNorm):
 class Float64Attention(ModernBertAttention):
     """Softmax attention on rotated queries and keys (Su et al., 2021), eager."""
 
-    def forward(self, hidden_states, position_embeddings=None, attention_mask=None, **_):
+    def forward(
+        self,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        attention_mask: Tensor | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor]:
+        assert position_embeddings is not None  # the model always gives them
         shape = hidden_states.shape[:-1]  # (n, T)
         q, k, v = self.Wqkv(hidden_states).view(*shape, 3, -1, self.head_dim).unbind(-3)
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # (n, heads, T, d)
@@ -39,7 +48,10 @@ class Float64Attention(ModernBertAttention):
         return self.out_drop(self.Wo(attended)), weights
 
 
-EXACT = {T5LayerNorm: Float64Norm, ModernBertAttention: Float64Attention}
+EXACT: dict[type[nn.Module], type[nn.Module]] = {
+    T5LayerNorm: Float64Norm,
+    ModernBertAttention: Float64Attention,
+}
 
 
 def keep_float64(model: nn.Module) -> None:

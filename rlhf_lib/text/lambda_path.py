@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,14 +48,14 @@ class LambdaPathFit:
         damping: float = 1.0,
         max_iter: int = 10,
         curvature_size: int | None = 64,
-        **options,
+        **options: Any,
     ):
         first_steps = steps if first_steps is None else first_steps
         if min(steps, first_steps) < 1:
             raise ValueError(f"expected at least one step, got {min(steps, first_steps)}")
         self.task, self.steps, self.first_steps = task, steps, first_steps
         self.curvature_size = curvature_size
-        self.options = {
+        self.options: dict[str, Any] = {
             "regularizer": regularizer,
             "damping": damping,
             "max_iter": max_iter,
@@ -70,7 +71,7 @@ class LambdaPathFit:
         whole = [list(batches(training, task.micro_batch))]
         generator, n = torch.Generator().manual_seed(seed), len(train_index)
 
-        def curvature_batches(step: int):
+        def curvature_batches(step: int) -> list[dict[str, Tensor]]:
             index = torch.randperm(n, generator=generator)[: self.curvature_size]
             return list(batches(_rows(training, index), task.micro_batch))
 

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from .task import IGNORED, Task
 from .texts import TextDataset
@@ -35,7 +36,7 @@ class LanguageModelTask(Task):
     def __init__(
         self,
         model: nn.Module,
-        tokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         training: TextDataset,
         validation: TextDataset,
         *,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,21 @@ class Drawn(dict):
         self.seed = seed
 
 
+class Batches(Sized, Iterable, Protocol):
+    """Batches, or lists of micro-batches, as many at each pass."""
+
+
 class Masked:
     """Each batch of `source` as a `Drawn` one; an element that is a list has micro-batches."""
 
-    def __init__(self, source: Iterable, seed: int):
+    def __init__(self, source: Batches, seed: int):
         self.source = source
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Drawn | list[Drawn]]:
         for element in self.source:
             if isinstance(element, list):
                 yield [self._draw(batch) for batch in element]
@@ -41,7 +46,7 @@ class Masked:
 
 
 @contextmanager
-def dropout_at(module: nn.Module, rate: float) -> Iterator[None]:
+def dropout_at(module: nn.Module, rate: float) -> Generator[None]:
     """Train mode, with this rate in every `nn.Dropout` below; afterwards all is as it was.
 
     Raises ValueError for a rate outside [0, 1) and for a module without dropout.
@@ -77,7 +82,7 @@ def with_dropout(loss_fn: Callable, module: nn.Module, rate: float) -> Callable:
     generators are left as they were.
     """
 
-    def masked(batch: Drawn):
+    def masked(batch: Drawn) -> Any:
         devices = {p.device for p in module.parameters()}
         with dropout_at(module, rate), Draws(devices, batch.seed).held():
             return loss_fn(batch)

@@ -6,6 +6,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 Tags = Sequence[Sequence[str]]
 
@@ -19,13 +20,13 @@ def entity_scores(truth: Tags, predicted: Tags) -> dict[str, float]:
 
     truth, predicted: a sequence of tags for each sentence, of the same lengths.
     """
-    precision, recall, f1, _ = _by_seqeval(truth, predicted)
-    return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+    precision, recall, f1 = _by_seqeval(truth, predicted)
+    return {"precision": precision, "recall": recall, "f1": f1}
 
 
 def entity_scores_by_type(truth: Tags, predicted: Tags) -> dict[str, dict[str, float]]:
     """The same for each type that `truth` has entities of, and their number as `support`."""
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for kind in sorted({tag[2:] for tags in truth for tag in tags} - {""}):
         # Without the tags of other types, an I- of this one follows O where it followed them.
         only = [
@@ -37,14 +38,19 @@ def entity_scores_by_type(truth: Tags, predicted: Tags) -> dict[str, dict[str, f
     return found
 
 
-def _by_seqeval(truth, predicted):
+def _by_seqeval(truth: Tags, predicted: Tags) -> tuple[float, ...]:
     # Imported here, because it brings scikit-learn along.
     from seqeval.metrics.v1 import precision_recall_fscore_support
     from seqeval.scheme import IOB2
 
-    return precision_recall_fscore_support(
-        [*map(list, truth)], [*map(list, predicted)], average="micro", scheme=IOB2, zero_division=0
+    scores: Any = precision_recall_fscore_support(  # numbers or lists, as the average is
+        [*map(list, truth)],
+        [*map(list, predicted)],
+        average="micro",
+        scheme=IOB2,
+        zero_division=0,  # pyrefly: ignore[bad-argument-type] annotated as str, compared with 0
     )
+    return tuple(map(float, scores[:3]))
 
 
 def normalized(text: str) -> str:
@@ -65,7 +71,7 @@ def answer_scores(predicted: str, accepted: Sequence[str]) -> tuple[bool, float]
     )
 
 
-def _word_f1(predicted, accepted):
+def _word_f1(predicted: list[str], accepted: list[str]) -> float:
     if not predicted or not accepted:
         return float(predicted == accepted)
     common = sum((Counter(predicted) & Counter(accepted)).values())

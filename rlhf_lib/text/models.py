@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ..quiet import quiet
 from .architectures import TASKS, configure, prepare
 from .folders import folder_of, verify_embedded
 from .tiny import PREFIX, TINY
+
+if TYPE_CHECKING:  # it takes seconds, and a model comes with it
+    from transformers import PreTrainedModel
 
 
 def load_model(
@@ -23,7 +28,7 @@ def load_model(
     dtype: torch.dtype | None = None,
     dropout: float | None = None,
     seed: int = 0,
-):
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """`(model, tokenizer)` for a task, in eval mode, fit to be differentiated twice.
 
     task: "classification", "ner", "qa" (answers as spans) or "lm" (causal language modelling), as
@@ -93,17 +98,18 @@ def load_model(
     return model.eval(), tokenizer
 
 
-def _tokenizer(folder, task):
+def _tokenizer(folder: Path, task: str) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if task == "ner" and getattr(tokenizer, "add_prefix_space", None) is False:
         # Bytes of a word inside a sentence begin with its space; words given one by one have none.
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, add_prefix_space=True
         )
+    assert tokenizer is not None  # a folder without one has raised
     return tokenizer
 
 
-def _refuse_random_body(model, info, name):
+def _refuse_random_body(model: PreTrainedModel, info: dict[str, Any], name: str | Path) -> None:
     """Only a head may be new: elsewhere random weights would pass for pre-trained ones."""
     prefix = model.base_model_prefix
     body = f"{prefix}." if hasattr(model, prefix) else ("shared.", "encoder.", "decoder.")
@@ -118,7 +124,7 @@ def _refuse_random_body(model, info, name):
 
 
 @contextmanager
-def _seeded(seed):
+def _seeded(seed: int) -> Generator[None]:
     """Torch's CPU generator at `seed`, and afterwards as it was; GPU generators untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -126,7 +132,7 @@ def _seeded(seed):
 
 
 @contextmanager
-def _quiet():
+def _quiet() -> Generator[None]:
     """No load report and no bar from transformers; its settings come back afterwards."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

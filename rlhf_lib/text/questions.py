@@ -6,6 +6,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
 from .metrics import answer_scores
@@ -13,6 +14,7 @@ from .squad import Question, QuestionDataset
 from .task import Task
 
 _numbers = itertools.count()
+Best = dict[int, tuple[float, str]]  # by question: the sum of two logits, and the text
 
 
 class QuestionTask(Task):
@@ -50,7 +52,7 @@ class QuestionTask(Task):
     def __init__(
         self,
         model: nn.Module,
-        tokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         training: QuestionDataset,
         validation: QuestionDataset,
         *,
@@ -118,7 +120,7 @@ class QuestionTask(Task):
         tensors = {key: value.to(self.device) for key, value in tensors.items()}
         return self.module.cache(tensors) if isinstance(self.module, CachedTop) else tensors
 
-    def _check_room(self, data):
+    def _check_room(self, data: QuestionDataset) -> None:
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         for key in ("question", "context"):
             texts = [getattr(q, key) for q in data]
@@ -143,8 +145,8 @@ class QuestionTask(Task):
         places = meets.nonzero().flatten().tolist()
         if places and spans[places[0], 0] <= start and spans[places[-1], 1] >= stop:
             return places[0], places[-1]
-        cls, ids = self.tokenizer.cls_token_id, ids.tolist()  # no [CLS] in GPT-2 and T5
-        place = ids.index(cls) if cls in ids else 0
+        cls, found = self.tokenizer.cls_token_id, ids.tolist()  # no [CLS] in GPT-2 and T5
+        place = found.index(cls) if cls in found else 0
         return place, place
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -164,7 +166,8 @@ class QuestionTask(Task):
 
     def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
         """`loss` over windows; `accuracy`, the exact match, and `f1` over questions."""
-        total, loss, best = 0, 0.0, {}
+        total, loss = 0, 0.0
+        best: Best = {}
         for batch, mean, outputs in self.outputs(data):
             n = self.count(batch)
             total, loss = total + n, loss + n * mean
@@ -178,12 +181,12 @@ class QuestionTask(Task):
 
     def predict(self, data: dict[str, Tensor]) -> list[str]:
         """The answer to each question, in their order, of data from `encode`."""
-        best: dict[int, tuple[float, str]] = {}
+        best: Best = {}
         for batch, _, outputs in self.outputs(data):
             self._keep_best(best, batch, outputs)
         return [text for _, (_, text) in sorted(best.items())]
 
-    def _keep_best(self, best, batch, outputs) -> None:
+    def _keep_best(self, best: Best, batch: dict[str, Tensor], outputs: Tensor) -> None:
         """Put each window's best span into `best` where it beats the question's others."""
         spans = batch["spans"]
         inside = spans[:, :, 0] >= 0

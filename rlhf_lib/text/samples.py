@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -10,16 +11,19 @@ import numpy as np
 class Samples:
     """n samples with a `name`; a kind of data set defines `__len__` and `take`."""
 
-    name: str
+    if TYPE_CHECKING:  # not when it runs: a dataclass would take it for the field's default
+
+        @property
+        def name(self) -> str: ...
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def take(self, indices: Sequence[int]):
+    def take(self, indices: Sequence[int]) -> Self:
         """The samples with these indices, in this order."""
         raise NotImplementedError
 
-    def subset(self, n: int, seed: int = 0):
+    def subset(self, n: int, seed: int = 0) -> Self:
         """n samples drawn at random, in file order.
 
         With one seed a smaller subset is a part of a larger one.

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from .samples import Samples
 from .tables import decode, table_error
@@ -58,7 +58,7 @@ class QuestionDataset(Samples):
     def __iter__(self) -> Iterator[Question]:
         return iter(self.questions)
 
-    def take(self, indices: Sequence[int]) -> QuestionDataset:
+    def take(self, indices: Sequence[int]) -> Self:
         """The questions with these indices, in this order."""
         return replace(self, questions=tuple(self.questions[i] for i in indices))
 
@@ -111,7 +111,7 @@ def read_squad(path: Path) -> QuestionDataset:
     return QuestionDataset(tuple(questions), path.name, left_out)
 
 
-def _answer(place, context):
+def _answer(place: _Place, context: str) -> Answer:
     text, start = place.text("text"), place.value.get("answer_start")
     if isinstance(start, bool) or not isinstance(start, int) or start < 0:
         raise place.error(
@@ -132,17 +132,17 @@ def _answer(place, context):
 class _Place:
     """An object of the file, and how to get to it."""
 
-    def __init__(self, path, name, value):
+    def __init__(self, path: Path, name: str, value: Any):
         self.path, self.name, self.value = path, name, value
         if not isinstance(value, dict):
             raise self.error(
                 f"expected an object, got {type(value).__name__}.", "Use the layout of SQuAD 1.1."
             )
 
-    def error(self, reason, cure):
+    def error(self, reason: str, cure: str) -> ValueError:
         return ValueError(f"{self.path}, {self.name}: {reason} {cure}")
 
-    def items(self, key):
+    def items(self, key: str) -> list[_Place]:
         values = self.value.get(key)
         if not isinstance(values, list):
             raise self.error(
@@ -152,7 +152,7 @@ class _Place:
         before = "" if self.name == "the file" else f"{self.name}."
         return [_Place(self.path, f"{before}{key}[{i}]", v) for i, v in enumerate(values)]
 
-    def text(self, key):
+    def text(self, key: str) -> str:
         value = self.value.get(key)
         if not isinstance(value, str) or not value.strip():
             raise self.error(f"expected a text as {key!r}, got {value!r}.", "Fill it in.")

@@ -12,7 +12,9 @@ def table_error(path: Path, line: int, reason: str, cure: str) -> ValueError:
     return ValueError(f"{path}, line {line}: {reason} {cure}")
 
 
-def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tuple[int, dict]]]:
+def read_table(
+    path: Path, required: Sequence[str]
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Column names (lower case) and `(line, {column: value})` of every row that is not blank.
 
     The tab separates the columns of .tsv, .tab and of files whose first line holds a tab and no
@@ -26,7 +28,8 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
     reader = csv.reader(
         io.StringIO(content, newline=""), delimiter="\t" if tabs else ",", strict=True
     )
-    names, rows = None, []
+    names: list[str] = []
+    rows: list[tuple[int, dict[str, str]]] = []
     while True:
         line = reader.line_num + 1
         try:
@@ -43,7 +46,7 @@ def read_table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tup
             ) from None
         if not any(row):
             continue
-        if names is None:
+        if not names:
             names = [value.lower() for value in row]
             for column in required:
                 if names.count(column) != 1:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from .samples import Samples
 from .tables import read_table, table_error
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ class TextDataset(Samples):
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(zip(self.texts, self.labels, strict=True))
 
-    def take(self, indices: Sequence[int]) -> TextDataset:
+    def take(self, indices: Sequence[int]) -> Self:
         """The rows with these indices, in this order."""
 
-        def pick(values):
+        def pick(values: Sequence[Value]) -> tuple[Value, ...]:
             return tuple(values[i] for i in indices)
 
         return replace(
@@ -52,7 +55,7 @@ class TextDataset(Samples):
             columns={key: pick(values) for key, values in self.columns.items()},
         )
 
-    def subset(self, n: int, seed: int = 0) -> TextDataset:
+    def subset(self, n: int, seed: int = 0) -> Self:
         """n rows drawn at random, as evenly over the classes as they allow, in file order.
 
         With one seed a smaller subset is a part of a larger one.
@@ -66,7 +69,7 @@ class TextDataset(Samples):
         # Sorting by rank deals the classes out in turn; the sort keeps ties in random order.
         return self.take(sorted(sorted(order, key=rank.__getitem__)[:n]))
 
-    def with_label_noise(self, share: float, seed: int = 0) -> TextDataset:
+    def with_label_noise(self, share: float, seed: int = 0) -> Self:
         """Exactly `round(share * n)` labels moved to another class, `clean_labels` kept."""
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise ValueError(f"label_noise: expected a share from 0 to 1, got {share!r}.")
@@ -117,7 +120,7 @@ def read_texts(path: Path, label_names: Sequence[str] | None = None) -> TextData
     )
 
 
-def _by_value(labels):
+def _by_value(labels: set[str]) -> Callable[[str], Any]:
     """Sort key under which numbers go by value (2 before 10) and other labels by alphabet."""
     try:
         values = {label: int(label) for label in labels}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
@@ -19,6 +20,8 @@ from transformers import (
     GPT2Config,
     GPT2Tokenizer,
     ModernBertConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
     RobertaConfig,
     RobertaTokenizer,
     T5Config,
@@ -31,15 +34,16 @@ LETTERS = string.ascii_lowercase
 PUNCTUATION = ".,'!?"
 # The usual range of 0.02 would leave nets this small almost constant.
 RANGE = 0.2
+Built = tuple[PreTrainedConfig, PreTrainedTokenizerBase]
 
 
-def bert(length: int = LENGTH):
+def bert(length: int = LENGTH) -> Built:
     """2 layers that read word pieces; each letter is one."""
     tokenizer = _spelling(BertTokenizer, length)
     return _bert_like(BertConfig, len(tokenizer), max_position_embeddings=length), tokenizer
 
 
-def distilbert():
+def distilbert() -> Built:
     """A BERT without pooler and token types (Sanh et al., 2019)."""
     tokenizer = _spelling(DistilBertTokenizer)
     config = DistilBertConfig(
@@ -54,7 +58,7 @@ def distilbert():
     return config, tokenizer
 
 
-def roberta():
+def roberta() -> Built:
     """A BERT that reads bytes, its positions counted from the pad token's id (Liu et al., 2019)."""
     tokenizer = RobertaTokenizer(
         vocab=_bytes("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
@@ -74,7 +78,7 @@ def roberta():
     return config, tokenizer
 
 
-def gpt2():
+def gpt2() -> Built:
     """A decoder that reads bytes from the left; it comes without a pad token, as GPT-2 does."""
     tokenizer = GPT2Tokenizer(
         vocab=_bytes("<|endoftext|>"), merges=[], add_prefix_space=True, model_max_length=LENGTH
@@ -93,7 +97,7 @@ def gpt2():
     return config, tokenizer
 
 
-def t5():
+def t5() -> Built:
     """Encoder and decoder with relative positions and shared embeddings (version 1.1)."""
     pieces = ["▁", *LETTERS, *string.ascii_uppercase, *string.digits, *PUNCTUATION]
     special = ["<pad>", "</s>", "<unk>"]
@@ -113,12 +117,12 @@ def t5():
         feed_forward_proj="gated-gelu",
         pad_token_id=0,
         eos_token_id=1,
-        decoder_start_token_id=0,
     )
+    config.decoder_start_token_id = 0
     return config, tokenizer
 
 
-def modernbert():
+def modernbert() -> Built:
     """Rotary positions, gated layers, and a layer that looks four tokens either side."""
     tokenizer = _spelling(BertTokenizer, model_input_names=["input_ids", "attention_mask"])
     config = _bert_like(
@@ -136,7 +140,7 @@ def modernbert():
     return config, tokenizer
 
 
-TINY: dict[str, Callable] = {
+TINY: dict[str, Callable[[], Built]] = {
     f"{PREFIX}{suffix}": build
     for suffix, build in {
         "": partial(bert, 32),
@@ -150,7 +154,9 @@ TINY: dict[str, Callable] = {
 }
 
 
-def _bert_like(kind, vocabulary, **options):
+def _bert_like(
+    kind: Callable[..., PreTrainedConfig], vocabulary: int, **options: Any
+) -> PreTrainedConfig:
     return kind(
         vocab_size=vocabulary,
         hidden_size=8,
@@ -162,7 +168,9 @@ def _bert_like(kind, vocabulary, **options):
     )
 
 
-def _spelling(kind, length=LENGTH, **options):
+def _spelling(
+    kind: Callable[..., PreTrainedTokenizerBase], length: int = LENGTH, **options: Any
+) -> PreTrainedTokenizerBase:
     pieces = [
         "[PAD]",
         "[UNK]",
@@ -178,6 +186,6 @@ def _spelling(kind, length=LENGTH, **options):
     )
 
 
-def _bytes(*special):
+def _bytes(*special: str) -> dict[str, int]:
     """Vocabulary of the special tokens and all 256 bytes: no text is out of it."""
     return {piece: i for i, piece in enumerate([*special, *sorted(ByteLevel.alphabet())])}

@@ -147,3 +147,5 @@ def test_the_wheel_holds_both_packages_and_no_tests(wheel):
         "rlhf_course",
     }
     assert (wheel / "rlhf_lib" / "data" / "course-reviews.csv").is_file()
+    # By it type checkers know that the annotations of an installed package may be read.
+    assert all((wheel / package / "py.typed").is_file() for package in ("rlhf_lib", "rlhf_course"))

@@ -35,6 +35,13 @@ def test_a_chart_draws_series_bands_and_levels():
     assert named["train"]["line"]["dash"] != named["validation"]["line"]["dash"]
 
 
+def test_a_level_reaches_over_the_xs_that_can_be_drawn():
+    series = {"a": ([1, math.nan, 3], [1, 2, 3]), "b": (["one", "two"], [1, 2])}
+    figure = charts.chart(series, lines={"coin": 0.693})
+    (level,) = [t for t in figure.widget.data if t.get("name") == "coin"]
+    assert level["x"] == [1, 3]
+
+
 def test_labels_at_the_right_end_do_not_cover_one_another():
     figure = charts.chart({f"curve {i}": ([0, 1], [0, 1 + i / 1000]) for i in range(5)})
     axes = figure.widget.axes
