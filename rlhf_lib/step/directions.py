@@ -137,7 +137,8 @@ class SampleSpaceSolve:
         """Solve; ``space`` are the rows, if they are there already."""
         if not isinstance(model.curvature, GaussNewtonOperator):
             raise ValueError(
-                "solver='dual' needs curvature='ggn': only J' H_L J has per-sample rows"
+                f"expected a GaussNewtonOperator, got {type(model.curvature).__name__}: "
+                "solver='dual' needs curvature='ggn', only J' H_L J has per-sample rows"
             )
         space = space or SampleSpace(model.curvature.task, model.curvature.params)
         own = model.task_gradient is model.curvature.gradient  # not that of another batch

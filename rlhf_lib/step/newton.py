@@ -13,6 +13,7 @@ from ..curvature.exact import exact_hessian
 from ..objective.task_loss import gradients
 from ..record import Record
 from ..regularizers import Regularizer, check_has_penalty, make_regularizer
+from ..regularizers.base import Zero
 from ..solve.proximal import forcing_term
 from .globalization import armijo
 from .newton_steps import DIRECTIONS, orthant_step, proximal_step, smooth_step
@@ -82,8 +83,7 @@ def newton(
         raise ValueError(f"expected method 'orthant', 'proximal' or None, got {method!r}")
     check_has_penalty(lambda_reg, regularizer)
     theta = theta0.detach().clone()
-    penalty = make_regularizer(regularizer) or make_regularizer("l2")
-    penalty.bind([theta], [lambda_reg])
+    penalty = (make_regularizer(regularizer) or Zero()).on([theta], [lambda_reg])
     if method is None and not penalty.smooth:
         method = "orthant" if penalty.separable else "proximal"
     if method == "orthant":

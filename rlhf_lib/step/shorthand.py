@@ -37,8 +37,8 @@ def direction_of(
     separable = regularizer is None or regularizer.separable
     if kinks == "orthant" and not separable:
         raise ValueError(
-            "kinks='orthant' needs a penalty that is a sum over single weights, which the "
-            "group lasso is not: use kinks='proximal'"
+            "expected a penalty that is a sum over single weights for kinks='orthant', got "
+            f"{type(regularizer).__name__}: use kinks='proximal'"
         )
     proximal = kinked and (kinks == "proximal" or not separable)
     if isinstance(solver, str):
@@ -48,8 +48,8 @@ def direction_of(
         backtrack = getattr(direction, "backtrack", False)
     if kinked and backtrack:
         raise ValueError(
-            "backtrack works with smooth penalties: where a kink cuts an iterate its promise "
-            "is lost. Leave it to the line search"
+            f"expected backtrack=False, got {backtrack}: backtrack works with smooth penalties; "
+            "where a kink cuts an iterate its promise is lost. Leave it to the line search"
         )
     return direction
 
@@ -59,7 +59,10 @@ def _named(solver: str, proximal: bool, settings: dict[str, Any]) -> Direction:
         raise ValueError(f"expected solver to be one of {SOLVERS}, got {solver!r}")
     cg = ConjugateGradients(**settings)
     if proximal and solver == "dual":
-        raise ValueError("solver='dual' cannot take proximal steps: use kinks='orthant'")
+        raise ValueError(
+            "expected solver 'cg' or 'auto' for proximal steps, got 'dual', which cannot take "
+            "proximal steps: use kinks='orthant'"
+        )
     if proximal:
         return ProximalNewton(cg.rtol, cg.max_iter)
     return {"cg": cg, "dual": SampleSpaceSolve(cg.rtol, cg), "auto": Cheapest(cg)}[solver]
