@@ -317,12 +317,17 @@ class RLHFOptimizer(torch.optim.Optimizer):
             step_length=length,
             damping=used,
             rho=rho,
-            products=curvature.products,
+            products=curvature.products + proposal.products,
             reason=proposal.reason,
             accepted=length > 0,
             cost=state["cost"],
             seconds=state["seconds"],
-            extra={"solver": proposal.solver, "radius": state["radius"], "residuals": residuals},
+            extra={
+                "solver": proposal.solver,
+                "radius": state["radius"],
+                "residuals": residuals,
+                **proposal.extra,
+            },
         )
         return loss
 
