@@ -5,8 +5,7 @@ or the pre-trained weights for the "SP" kinds of Xuhong Li et al., 2018) and w_i
 coordinate i: lambda, or 0 for a coordinate that is left out (biases and LayerNorm, by default).
 """
 
-from __future__ import annotations
-
+# Annotations are objects here, not strings: dataclasses in other modules take them over.
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
