@@ -408,8 +408,8 @@ FAULTS = [
     _fault(
         "newton's damping rule not asked",
         "step/newton",
-        "mu.update(reduction_ratio(before - full, path.predicted))",
-        "reduction_ratio(before - full, path.predicted)",
+        "mu.update(reduction_ratio(before - full, path.predicted, rounding))",
+        "reduction_ratio(before - full, path.predicted, rounding)",
         "dense_directions",
     ),
 ]

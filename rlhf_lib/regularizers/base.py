@@ -107,7 +107,7 @@ class Regularizer:
             center: flat vector of shape (n,) instead of the penalty's own.
 
         Raises:
-            ValueError: a negative or non-finite lambda, a ``weight`` of another length.
+            ValueError: a negative or non-finite lambda, a ``weight`` or a centre of another length.
         """
         named = pairs(params)
         tensors = tuple(p for _, p in named)
@@ -119,6 +119,10 @@ class Regularizer:
         center = self.center if center is None else center
         if self.from_start and center is None:
             center = flatten(p.detach() for p in tensors).clone()
+        if center is not None and center.shape != flat.shape:
+            raise ValueError(
+                f"expected a center of shape {tuple(flat.shape)}, got {tuple(center.shape)}"
+            )
         return self._with(params=tensors, weights=flat * _fit(self.weight, flat), center=center)
 
     def _with(self, **fields) -> Self:

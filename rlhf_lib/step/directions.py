@@ -28,7 +28,7 @@ from .preconditioning import check_preconditioner, preconditioner_for
 
 
 class Direction(Protocol):
-    """What the optimizer asks for a direction."""
+    """What RLHFOptimizer and newton ask for a direction."""
 
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """A direction for the model. ``memory`` is what the last proposal left, {} at first."""

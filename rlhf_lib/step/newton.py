@@ -156,7 +156,8 @@ def newton(
             "reason": proposal.reason,
             "accepted": length > 0,
         }
-        mu.update(reduction_ratio(before - full, path.predicted))
+        rounding = 10 * torch.finfo(theta.dtype).eps * abs(before)
+        mu.update(reduction_ratio(before - full, path.predicted, rounding))
         # A penalty with kinks bounds what the Hessian leaves flat, and its line search decides.
         flat = method is None and proposal.reason == SINGULAR and not said["jitter"]
         ended = "singular" if flat else "" if length else "line_search_failed"

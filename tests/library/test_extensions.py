@@ -104,7 +104,7 @@ def test_a_penalty_is_one_class():
     free, other = losses(steps=30)
     assert optimizer.record.penalty > 0 and optimizer.record.grad_norm < 1e-3
     size = [
-        max(float(p.abs().max()) for group in o.param_groups for p in group["params"])
+        max(float(p.detach().abs().max()) for group in o.param_groups for p in group["params"])
         for o in (optimizer, other)
     ]
     assert size[0] < size[1] and found[-1] > free[-1]

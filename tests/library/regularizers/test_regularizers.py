@@ -254,6 +254,10 @@ def test_sp_kinds_pull_to_where_the_parameters_were_when_bound(cls):
         (lambda: L1(weight=-1.0).on([torch.ones(2)]), "finite weight >= 0, got -1.0"),
         (lambda: L1().on([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
         (lambda: L1(weight=torch.ones(3)).value(torch.ones(2)), r"one weight or \(2,\) of them"),
+        (
+            lambda: L2(center=torch.ones(3)).on([torch.ones(2)]),
+            r"center of shape \(2,\), got \(3,\)",
+        ),
         (lambda: PseudoHuber(delta=0.0), "finite delta > 0, got 0.0"),
         (lambda: ElasticNet(l1_ratio=1.5), "0 <= l1_ratio <= 1, got 1.5"),
         (lambda: make_regularizer("lasso"), "one of .*'l1'.* got 'lasso'"),
