@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from operator import is_
 from typing import Any
 
 import torch
@@ -28,8 +28,8 @@ from .timing import Stopwatch
 _FORWARD_COST = 1 / 3
 _OPERATORS = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
 
-_NO_CLOSURE = """RLHFOptimizer.step() needs a closure, because it evaluates the loss several times
-in a step and differentiates it twice. Instead of
+_NO_CLOSURE = """expected a closure, got None: RLHFOptimizer.step() needs a closure, because it
+evaluates the loss several times in a step and differentiates it twice. Instead of
 
     loss.backward()
     optimizer.step()
@@ -147,19 +147,20 @@ class RLHFOptimizer(torch.optim.Optimizer):
             raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
         if isinstance(self.direction, SampleSpaceSolve) and curvature != "ggn":
             raise ValueError(
-                "solver='dual' needs curvature='ggn': the Hessian has no factor in sample space"
+                "expected curvature 'ggn' with solver='dual', got 'hessian': solver='dual' needs "
+                "curvature='ggn', because the Hessian has no factor in sample space"
             )
         if radius is not None and not getattr(self.direction, "bounded", False):
             raise ValueError(
-                "a trust-region radius works with solver='cg' alone, without proximal steps and "
-                "warm_start: leave it out, or use damping, which works with everything"
+                f"expected radius=None, got {radius}: a trust-region radius works with solver='cg' "
+                "alone, without proximal steps and warm_start. Use damping, which works with "
+                "everything"
             )
         self.curvature, self.line_search = curvature, line_search
         self.keep_graph, self.count = keep_graph, count
         # None before the first step; Any, so that nobody has to ask for that after one.
         self.record: Record | Any = None
-        self._bound: tuple[list, list] | None = None
-        self._bound_to: list[Tensor] = []
+        self._bound: tuple[tuple, list[Tensor], Regularizer] | None = None  # see _bound_penalty
         super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg})
         self.damping_rule = damping_rule
         # What the direction and the damping rule remember is theirs: two dicts nobody else reads.
@@ -197,8 +198,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         self.state["rlhf"] = dict(self.state["rlhf"])  # not shared with that optimizer
 
-    def _bound_regularizer(self) -> Regularizer:
-        """The penalty over the flat vector with the groups' present lambdas."""
+    def _bound_penalty(self) -> Regularizer:
+        """The penalty bound to the parameters with the groups' present lambdas."""
         named, lambdas = [], []
         for group in self.param_groups:
             _check_group(group)
@@ -212,17 +213,16 @@ class RLHFOptimizer(torch.optim.Optimizer):
         # Binding writes two vectors of the model's size, so it is not done again for nothing.
         tensors = [*params, *centers]
         key = (lambdas, [(p.dtype, p.device) for p in params])
-        if self._bound != key or not all(map(operator.is_, tensors, self._bound_to)):
-            if centers:
-                self.regularizer.center = flatten(centers)
-            self.regularizer.bind(named, lambdas)
-            self._bound, self._bound_to = key, tensors
-        return self.regularizer
+        last_key, last_tensors, penalty = self._bound or (None, [], None)
+        if penalty is None or last_key != key or not all(map(is_, tensors, last_tensors)):
+            penalty = self.regularizer.on(named, lambdas, flatten(centers) if centers else None)
+            self._bound = key, tensors, penalty
+        return penalty
 
     def penalty(self) -> float:
         """lambda R(theta) at the present parameters."""
         params = [p.detach() for group in self.param_groups for p in group["params"]]
-        return float(self._bound_regularizer().value(flatten(params)))
+        return float(self._bound_penalty().value(flatten(params)))
 
     @torch.no_grad()
     def step(  # pyrefly: ignore[bad-override] a closure returns (loss, outputs), not a number
@@ -249,7 +249,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
         if closure is None:
             raise TypeError(_NO_CLOSURE)
         if curvature_batches is not None and batches is None:
-            raise ValueError("curvature_batches need batches, too: the closure takes a batch")
+            raise ValueError(
+                "expected batches, got curvature_batches alone: curvature_batches need batches, "
+                "because the closure takes a batch"
+            )
         watch = Stopwatch()
         state = self.state["rlhf"]
         params = check_params(p for group in self.param_groups for p in group["params"])
@@ -320,12 +323,17 @@ class RLHFOptimizer(torch.optim.Optimizer):
             step_length=length,
             damping=used,
             rho=rho,
-            products=curvature.products,
+            products=curvature.products + proposal.products,
             reason=proposal.reason,
             accepted=length > 0,
             cost=state["cost"],
             seconds=state["seconds"],
-            extra={"solver": proposal.solver, "radius": state["radius"], "residuals": residuals},
+            extra={
+                "solver": proposal.solver,
+                "radius": state["radius"],
+                "residuals": residuals,
+                **proposal.extra,
+            },
         )
         return loss
 
@@ -352,7 +360,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             theta,
             gradient,
             curvature,
-            self._bound_regularizer(),
+            self._bound_penalty(),
             proximal=getattr(self.direction, "proximal", False),
             damping=self.state["rlhf"]["damping"],
             radius=self.state["rlhf"]["radius"],

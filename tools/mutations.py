@@ -370,6 +370,55 @@ FAULTS = [
         "model.gradient / L, L)",
         "optimizer_problems",
     ),
+    _fault(
+        "a penalty's own weight lost when it is bound",
+        "regularizers/base",
+        "weights=flat * _fit(self.weight, flat)",
+        "weights=flat",
+        "regularizers",
+    ),
+    _fault(
+        "binding changes the penalty itself",
+        "regularizers/base",
+        "made = copy(self)",
+        "made = self",
+        "regularizers",
+    ),
+    _fault(
+        "the kept centre not given to the penalty",
+        "optimizer",
+        "flatten(centers) if centers else None",
+        "None",
+        "optimizer",
+    ),
+    _fault(
+        "mu left out of the dense matrix",
+        "step/dense",
+        "A = _plus(H, model.damping)",
+        "A = H",
+        "dense_directions",
+    ),
+    _fault(
+        "the dense metric's change not made",
+        "step/dense",
+        "return _plus(A, jitter), jitter",
+        "return A, jitter",
+        "dense_directions",
+    ),
+    _fault(
+        "the solver's own decrement ignored",
+        "step/model",
+        "if whole and proposal.decrement is not None:",
+        "if False:",
+        "dense_directions",
+    ),
+    _fault(
+        "newton's damping rule not asked",
+        "step/newton",
+        "mu.update(reduction_ratio(before - full, path.predicted, rounding))",
+        "reduction_ratio(before - full, path.predicted, rounding)",
+        "dense_directions",
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..objective.parameters import assign, check_params, flatten, unflatten
 from ..regularizers import check_has_penalty, make_regularizer
-from ..regularizers.base import Regularizer
+from ..regularizers.base import Regularizer, pairs
 
 
 class PenalizedAdamW(torch.optim.AdamW):
@@ -52,12 +52,13 @@ class PenalizedAdamW(torch.optim.AdamW):
                 "expected parameters or (name, parameter) pairs in one group, got dicts: a penalty "
                 "with a weight for each group is RLHFOptimizer's"
             )
-        named = [p if isinstance(p, tuple) else ("", p) for p in params]
-        self._trained = check_params(p for _, p in named)
+        self._named = pairs(params)
+        self._trained = check_params(p for _, p in self._named)
         check_has_penalty(lambda_reg, regularizer)
         # At lambda 0 this is torch's Adam.
         penalty = make_regularizer(regularizer) if lambda_reg else None
-        self.regularizer = penalty and penalty.bind(named, [lambda_reg] * len(named))
+        self._lambdas = [lambda_reg] * len(self._named)
+        self.regularizer = penalty and penalty.on(self._named, self._lambdas)
         self.penalty_value = 0.0
         super().__init__(self._trained, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
         if self.regularizer is not None and self.regularizer.center is not None:
@@ -73,7 +74,8 @@ class PenalizedAdamW(torch.optim.AdamW):
         super().load_state_dict(state_dict)
         center = self.param_groups[0].get("center")
         if self.regularizer is not None and center is not None:
-            self.regularizer.center = center.to(self._trained[0])
+            center = center.to(self._trained[0])
+            self.regularizer = self.regularizer.on(self._named, self._lambdas, center)
 
     def penalty(self) -> float:
         """lambda R(theta) at the present parameters."""
@@ -86,7 +88,9 @@ class PenalizedAdamW(torch.optim.AdamW):
         if penalty is None:
             return super().step(closure)
         if closure is not None:
-            raise TypeError("PenalizedAdamW.step() takes no closure: call backward() before it")
+            raise TypeError(
+                "expected no closure, got one: call backward() before PenalizedAdamW.step()"
+            )
         self.penalty_value = self.penalty()
         by_prox = penalty.separable and not penalty.smooth
         if not by_prox:

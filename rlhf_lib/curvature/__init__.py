@@ -9,7 +9,7 @@ from .diagonals import (
     gauss_newton_diagonal,
     hutchinson_diagonal,
 )
-from .exact import exact_hessian
+from .exact import MatrixOperator, exact_hessian
 from .lanczos import LanczosResult, SpectralDensity, lanczos, spectral_density
 from .operators import CurvatureOperator, GaussNewtonOperator, HessianOperator
 
@@ -18,6 +18,7 @@ __all__ = [
     "GaussNewtonOperator",
     "HessianOperator",
     "LanczosResult",
+    "MatrixOperator",
     "Shifted",
     "SpectralDensity",
     "diagonal_preconditioner",

@@ -1,4 +1,4 @@
-"""The exact Hessian, for toys: a matrix of n^2 numbers."""
+"""The exact Hessian, for toys: a matrix of n^2 numbers, and a matrix as an operator."""
 
 from __future__ import annotations
 
@@ -63,3 +63,37 @@ def exact_hessian(
             for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
         ]
     return torch.cat(rows).detach()
+
+
+class MatrixOperator:
+    """A symmetric matrix that is there, asked like a CurvatureOperator: ``op @ v``, ``op.dense()``.
+
+    Args:
+        matrix: shape (n, n).
+
+    Attributes:
+        products: matrix-vector products so far.
+        product_cost: of one product, in gradients: none that passes through a model.
+
+    >>> MatrixOperator(torch.eye(2)) @ torch.tensor([1.0, 2.0])
+    tensor([1., 2.])
+    """
+
+    product_cost = 0.0
+
+    def __init__(self, matrix: Tensor):
+        self._matrix, self.products = matrix, 0
+        self.shape, self.dtype, self.device = matrix.shape, matrix.dtype, matrix.device
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        self.products += 1 if v.ndim == 1 else v.shape[1]
+        return self._matrix @ v
+
+    def matvec(self, v: Tensor, out: Tensor | None = None) -> Tensor:
+        """The product with one vector; into ``out`` of shape (n,) if it is given."""
+        self.products += 1
+        return torch.mv(self._matrix, v, out=out)
+
+    def dense(self) -> Tensor:
+        """The matrix itself, at no product."""
+        return self._matrix

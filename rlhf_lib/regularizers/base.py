@@ -5,9 +5,11 @@ or the pre-trained weights for the "SP" kinds of Xuhong Li et al., 2018) and w_i
 coordinate i: lambda, or 0 for a coordinate that is left out (biases and LayerNorm, by default).
 """
 
-from __future__ import annotations
-
+# Annotations are objects here, not strings: dataclasses in other modules take them over.
 from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,11 +27,16 @@ def penalized(params: Iterable) -> list[bool]:
             or normalization weights and are left out, and so is anything whose name says norm. If
             that would leave out everything (a toy with one weight vector), everything is in.
     """
-    named = [p if isinstance(p, tuple) else ("", p) for p in params]
     flags = [
-        p.ndim >= 2 and not any(word in name.lower() for word in _NORM_NAMES) for name, p in named
+        p.ndim >= 2 and not any(word in name.lower() for word in _NORM_NAMES)
+        for name, p in pairs(params)
     ]
     return flags if any(flags) else [True] * len(flags)
+
+
+def pairs(params: Iterable) -> list[tuple[str, Tensor]]:
+    """Tensors or (name, tensor) pairs as pairs, with an empty name where there is none."""
+    return [p if isinstance(p, tuple) else ("", p) for p in params]
 
 
 def check_lambda(value: float) -> float:
@@ -39,14 +46,19 @@ def check_lambda(value: float) -> float:
     return value
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Regularizer:
     """Base of all penalties; a separable one states its formula r in ``_value`` and so on.
 
-    Without parameters a regularizer acts on any flat vector, all entries alike (toys). With
-    parameters it knows which entries to leave out, and its methods default to their current values.
+    Frozen: nothing that uses a penalty changes it. Without parameters it acts on any flat vector,
+    all entries alike (toys). :meth:`on` makes another one that is bound to parameters, with a
+    weight for each entry and its centre; so does the constructor if it is given parameters. The
+    methods of a bound penalty default to the parameters' current values. A kind with settings of
+    its own is a frozen dataclass, too, as :class:`~rlhf_lib.regularizers.ElasticNet` is.
 
     Args:
-        params: tensors or (name, tensor) pairs, as ``model.named_parameters()`` gives.
+        params: tensors or (name, tensor) pairs, as ``model.named_parameters()`` gives, to be bound
+            to with lambda 1.
         weight: the penalty's own weight, which multiplies the lambda_reg of whoever uses it: one
             number, or a vector of shape (n,) with one for each entry of theta (0 for an intercept).
         include_all: penalize biases and normalization weights, too.
@@ -54,88 +66,93 @@ class Regularizer:
             kinds the values of the parameters when they are bound.
 
     Attributes:
+        weights: lambda times ``weight`` for each entry, shape (n,); None if not bound.
         smooth: R has a gradient everywhere.
         separable: R is a sum over single entries, so that its Hessian is diagonal and its kinks
             split space into orthants. Only then is there an orthant-wise method.
         from_start: R pulls to the values at the start.
+
+    >>> from rlhf_lib.regularizers import L2
+    >>> half = L2(weight=0.5).on([torch.ones(2, 3)], [4.0])
+    >>> half.weights, half.value(torch.ones(6))
+    (tensor([2., 2., 2., 2., 2., 2.]), tensor(6.))
     """
+
+    params: Iterable | None = field(default=None, kw_only=False, repr=False)
+    weight: float | Tensor = 1.0
+    include_all: bool = False
+    center: Tensor | None = field(default=None, repr=False)
+    weights: Tensor | None = field(default=None, init=False, repr=False)
 
     smooth = True
     separable = True
     from_start = False
 
-    def __init__(
-        self,
-        params: Iterable | None = None,
-        *,
-        weight: float | Tensor = 1.0,
-        include_all: bool = False,
-        center: Tensor | None = None,
-    ):
-        if not bool(((torch.as_tensor(weight) >= 0) & torch.as_tensor(weight).isfinite()).all()):
-            raise ValueError(f"expected a finite weight >= 0, got {weight}")
-        self.weight, self.include_all, self.center = weight, include_all, center
-        self._params: list[Tensor] | None = None
-        self._bound_weight: Tensor | None = None
-        if params is not None:
-            self.bind(params)
+    def __post_init__(self):
+        weight = torch.as_tensor(self.weight)
+        if not bool(((weight >= 0) & weight.isfinite()).all()):
+            raise ValueError(f"expected a finite weight >= 0, got {self.weight}")
+        if self.params is not None:
+            vars(self).update(vars(self.on(self.params)))
 
-    def bind(self, params: Iterable, weights: Iterable[float] | None = None) -> Regularizer:
-        """Attach to parameters; returns self.
+    def on(
+        self, params: Iterable, lambdas: Iterable[float] | None = None, center: Tensor | None = None
+    ) -> Self:
+        """This penalty bound to parameters, as an object of its own; self stays as it is.
 
         Args:
             params: tensors or (name, tensor) pairs.
-            weights: lambda_reg of each parameter, default 1. An entry's lambda is its parameter's
-                times the penalty's own ``weight``; binding again starts from ``weight`` afresh.
+            lambdas: lambda_reg of each parameter, default 1. An entry's lambda is its parameter's
+                times the penalty's own ``weight``, whatever it was bound to before.
+            center: flat vector of shape (n,) instead of the penalty's own.
 
         Raises:
-            ValueError: a negative or non-finite lambda, a ``weight`` of another length.
+            ValueError: a negative or non-finite lambda, a ``weight`` or a centre of another length.
         """
-        params = list(params)
-        tensors = [p[1] if isinstance(p, tuple) else p for p in params]
-        weights = [1.0] * len(tensors) if weights is None else list(weights)
-        for w in weights:
-            check_lambda(w)
-        flags = self._flags(params)
-        self._params = tensors
-        self._bound_weight = None
-        lambdas = flatten(
+        named = pairs(params)
+        tensors = tuple(p for _, p in named)
+        each = [1.0] * len(tensors) if lambdas is None else [check_lambda(w) for w in lambdas]
+        flat = flatten(
             torch.full_like(p, w if flag else 0.0, requires_grad=False)
-            for p, w, flag in zip(tensors, weights, flags, strict=True)
+            for p, w, flag in zip(tensors, each, self._flags(named), strict=True)
         )
-        self._bound_weight = lambdas * self._w(lambdas)
-        if self.from_start and self.center is None:
-            self.center = flatten(p.detach() for p in tensors).clone()
-        return self
+        center = self.center if center is None else center
+        if self.from_start and center is None:
+            center = flatten(p.detach() for p in tensors).clone()
+        if center is not None and center.shape != flat.shape:
+            raise ValueError(
+                f"expected a center of shape {tuple(flat.shape)}, got {tuple(center.shape)}"
+            )
+        return self._with(params=tensors, weights=flat * _fit(self.weight, flat), center=center)
 
-    def _flags(self, params: list) -> list[bool]:
-        return [True] * len(params) if self.include_all else penalized(params)
+    def _with(self, **fields) -> Self:
+        """A copy with other fields, which are set before anybody else sees it."""
+        made = copy(self)
+        vars(made).update(fields)
+        return made
+
+    def _flags(self, named: list[tuple[str, Tensor]]) -> list[bool]:
+        return [True] * len(named) if self.include_all else penalized(named)
 
     def _offset(self, theta: Tensor | None) -> Tensor:
         """theta - center for the given or the current parameters, shape (n,)."""
         if theta is None:
-            if self._params is None:
+            if self.params is None:
                 raise ValueError(
-                    f"{type(self).__name__} is not bound to parameters: pass theta, or construct "
-                    "it with model.named_parameters()"
+                    f"expected theta, got none, and {type(self).__name__} is not bound to "
+                    "parameters: pass theta, or construct it with model.named_parameters()"
                 )
-            theta = flatten(p.detach() for p in self._params)
+            theta = flatten(p.detach() for p in self.params)
         if self.from_start and self.center is None:
             raise ValueError(
-                f"{type(self).__name__} needs the point it pulls to: pass center=theta0, or "
-                "construct it with the model's parameters before training"
+                f"expected the point that {type(self).__name__} pulls to, got none: pass "
+                "center=theta0, or construct it with the model's parameters before training"
             )
         return theta if self.center is None else theta - self.center
 
     def _w(self, like: Tensor) -> Tensor:
         """Effective weight of each entry of ``like``: a scalar or of shape (n,)."""
-        weight = self.weight if self._bound_weight is None else self._bound_weight
-        weight = torch.as_tensor(weight, dtype=like.dtype, device=like.device)
-        if weight.ndim and weight.shape != like.shape:
-            raise ValueError(
-                f"expected one weight or {tuple(like.shape)} of them, got {tuple(weight.shape)}"
-            )
-        return weight
+        return _fit(self.weight if self.weights is None else self.weights, like)
 
     def value(self, theta: Tensor | None = None) -> Tensor:
         """R(theta), a scalar."""
@@ -220,6 +237,16 @@ class Regularizer:
 
     def _prox(self, d: Tensor, t: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+def _fit(weight: float | Tensor, like: Tensor) -> Tensor:
+    """A weight as a tensor of like's kind: a scalar, or of like's shape."""
+    weight = torch.as_tensor(weight, dtype=like.dtype, device=like.device)
+    if weight.ndim and weight.shape != like.shape:
+        raise ValueError(
+            f"expected one weight or {tuple(like.shape)} of them, got {tuple(weight.shape)}"
+        )
+    return weight
 
 
 class Zero(Regularizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -43,16 +44,18 @@ class L1(Regularizer):
         return d.sign() * (d.abs() - t).clamp(min=0)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ElasticNet(Regularizer):
     """r(d) = a |d| + (1 - a) d^2 / 2 with a = ``l1_ratio`` (Zou and Hastie, 2005; scikit-learn)."""
 
+    l1_ratio: float = 0.5
+
     smooth = False
 
-    def __init__(self, params=None, *, l1_ratio: float = 0.5, **kwargs):
-        if not 0 <= l1_ratio <= 1:
-            raise ValueError(f"expected 0 <= l1_ratio <= 1, got {l1_ratio}")
-        self.l1_ratio = l1_ratio
-        super().__init__(params, **kwargs)
+    def __post_init__(self):
+        if not 0 <= self.l1_ratio <= 1:
+            raise ValueError(f"expected 0 <= l1_ratio <= 1, got {self.l1_ratio}")
+        super().__post_init__()
 
     def _value(self, d):
         return self.l1_ratio * d.abs() + (1 - self.l1_ratio) * 0.5 * d * d
@@ -71,6 +74,7 @@ class ElasticNet(Regularizer):
         return shrunk / (1 + (1 - self.l1_ratio) * t)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PseudoHuber(Regularizer):
     """r(d) = sqrt(d^2 + delta^2) - delta: |d| with its kink rounded off, to be taught beside L1.
 
@@ -79,11 +83,12 @@ class PseudoHuber(Regularizer):
     d = 0: the closer it is to |d|, the worse conditioned (Charbonnier et al., 1997).
     """
 
-    def __init__(self, params=None, *, delta: float = 0.01, **kwargs):
-        if not 0 < delta < math.inf:
-            raise ValueError(f"expected a finite delta > 0, got {delta}")
-        self.delta = delta
-        super().__init__(params, **kwargs)
+    delta: float = 0.01
+
+    def __post_init__(self):
+        if not 0 < self.delta < math.inf:
+            raise ValueError(f"expected a finite delta > 0, got {self.delta}")
+        super().__post_init__()
 
     def _root(self, d):
         return torch.hypot(d, torch.full_like(d, self.delta))

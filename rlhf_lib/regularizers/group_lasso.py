@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from .base import Regularizer
+from .base import Regularizer, pairs
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class GroupLasso(Regularizer):
     """R(d) = sum_g w_g |d_g|, the sum of the groups' 2-norms (Yuan and Lin, 2006, eq. 2.1).
 
@@ -25,47 +28,39 @@ class GroupLasso(Regularizer):
             constant within each group.
     """
 
+    groups: Tensor | Sequence[Tensor] | None = field(default=None, repr=False)
+    group_weights: Tensor | None = field(default=None, repr=False)
+    _bound_ids: Tensor | None = field(default=None, init=False, repr=False)
+
     smooth = False
     separable = False
 
-    def __init__(
-        self,
-        params: Iterable | None = None,
-        *,
-        groups: Tensor | Sequence[Tensor] | None = None,
-        group_weights: Tensor | None = None,
-        **kwargs,
-    ):
-        self.groups, self.group_weights = groups, group_weights
-        self._row_ids: Tensor | None = None
-        super().__init__(params, **kwargs)
-
-    def bind(self, params: Iterable, weights: Iterable[float] | None = None) -> GroupLasso:
-        params = list(params)
-        tensors = [p[1] if isinstance(p, tuple) else p for p in params]
+    def on(self, params, lambdas=None, center=None) -> Self:
+        named = pairs(params)
+        if self.groups is None and all(p.ndim < 2 for _, p in named):
+            raise ValueError(
+                "expected weight matrices, whose rows are GroupLasso's groups, got vectors only: "
+                "pass groups=, a tensor with the group of each entry"
+            )
+        bound = super().on(named, lambdas, center)
         if self.groups is None:
-            if all(p.ndim < 2 for p in tensors):
-                raise ValueError(
-                    "GroupLasso finds its groups as rows of weight matrices, and got vectors only: "
-                    "pass groups=, a tensor with the group of each entry"
-                )
-            self._row_ids = _rows(tensors, self._flags(params))
-        super().bind(params, weights)
-        assert self._bound_weight is not None
-        self._norms_and_weights(self._bound_weight)  # finds unequal weights in a group at once
-        return self
+            rows = _rows([p for _, p in named], self._flags(named))
+            bound = bound._with(_bound_ids=rows)
+        assert bound.weights is not None  # it is bound
+        bound._norms_and_weights(bound.weights)  # finds unequal weights in a group at once
+        return bound
 
-    def _flags(self, params: list) -> list[bool]:
-        return [True] * len(params) if self.groups is not None else super()._flags(params)
+    def _flags(self, named) -> list[bool]:
+        return [True] * len(named) if self.groups is not None else super()._flags(named)
 
     def _ids(self, like: Tensor) -> Tensor:
         """The group of each entry, shape (n,); -1 for those in no group."""
         if self.groups is None:
-            ids = self._row_ids
+            ids = self._bound_ids
             if ids is None:
                 raise ValueError(
-                    "GroupLasso has no groups: pass groups=, a tensor with the group of each "
-                    "entry, or construct it with model.named_parameters()"
+                    "expected groups, got a GroupLasso that has no groups: pass groups=, a tensor "
+                    "with the group of each entry, or construct it with model.named_parameters()"
                 )
         elif isinstance(self.groups, Tensor):
             ids = self.groups
@@ -127,8 +122,9 @@ class GroupLasso(Regularizer):
     def curvature(self, theta: Tensor | None = None) -> Tensor:
         """Refused: the Hessian is not diagonal; ``curvature_product`` has the whole of it."""
         raise ValueError(
-            "the curvature of GroupLasso is not diagonal: use curvature_product(v, theta), or "
-            "the proximal method, which needs no curvature of the penalty"
+            "expected a penalty with a diagonal Hessian, got GroupLasso, where it is not diagonal: "
+            "use curvature_product(v, theta), or the proximal method, which needs no curvature of "
+            "the penalty"
         )
 
     def curvature_product(self, v: Tensor, theta: Tensor | None = None) -> Tensor:
@@ -164,8 +160,8 @@ class GroupLasso(Regularizer):
     def orthant(self, theta: Tensor, descent: Tensor) -> tuple[Tensor, Tensor]:
         """Refused: a group's kink is a point, not a plane, so there are no orthants."""
         raise ValueError(
-            "the orthant-wise method needs a separable penalty (L1, elastic net), and GroupLasso "
-            "is not: use the proximal method, method='proximal'"
+            "expected a separable penalty (L1, elastic net) for the orthant-wise method, got "
+            "GroupLasso: use the proximal method, method='proximal'"
         )
 
     def project(self, theta: Tensor, signs: Tensor) -> Tensor:
@@ -187,8 +183,14 @@ def _group_norms(d: Tensor, ids: Tensor, count: int) -> Tensor:
 def _constant_in_groups(value: Tensor, ids: Tensor, count: int, what: str) -> Tensor:
     """A vector by entry as one by group."""
     by_group = value.new_zeros(count).scatter_(0, ids, value)
-    if bool(((by_group[ids] != value) & (ids > 0)).any()):
-        raise ValueError(f"GroupLasso needs {what} to be constant within each group")
+    other = (by_group[ids] != value) & (ids > 0)
+    if bool(other.any()):
+        entry = int(other.nonzero()[0])
+        raise ValueError(
+            f"expected {what} to be constant within each group of GroupLasso, got "
+            f"{float(value[entry]):g} and {float(by_group[ids[entry]]):g} in group "
+            f"{int(ids[entry]) - 1}"
+        )
     return by_group
 
 
@@ -211,6 +213,9 @@ def _from_lists(groups: Sequence[Tensor], n: int) -> Tensor:
     for g, index in enumerate(groups):
         index = torch.as_tensor(index)
         if bool((ids[index] >= 0).any()) or len(index.unique()) < len(index):
-            raise ValueError(f"groups overlap: an entry of group {g} appears twice")
+            raise ValueError(
+                f"expected disjoint groups, got some that overlap: an entry of group {g} appears "
+                "twice"
+            )
         ids[index] = g
     return ids

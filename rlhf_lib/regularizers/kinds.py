@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 from .base import Regularizer, check_lambda
 from .elementwise import L1, L1SP, L2, L2SP, ElasticNet, PseudoHuber
 from .group_lasso import GroupLasso
@@ -20,9 +18,9 @@ KINDS = {
 
 
 def make_regularizer(kind: str | Regularizer | None) -> Regularizer | None:
-    """A fresh regularizer by its name, or a copy of the given one, to be bound; None stays None."""
+    """A regularizer by its name, or the given one, which nobody can change; None stays None."""
     if kind is None or isinstance(kind, Regularizer):
-        return copy(kind)
+        return kind
     if isinstance(kind, str) and kind.lower().replace("-sp", "sp") in KINDS:
         return KINDS[kind.lower().replace("-sp", "sp")]()
     raise ValueError(f"expected a Regularizer, None or one of {sorted(KINDS)}, got {kind!r}")
@@ -32,6 +30,6 @@ def check_has_penalty(value: float, regularizer: str | Regularizer | None) -> No
     """A ValueError for a positive regularization weight with nothing that it could weigh."""
     if check_lambda(value) > 0 and regularizer is None:
         raise ValueError(
-            f"lambda_reg = {value} has no effect without a penalty: pass regularizer='l2' or "
-            "another kind"
+            f"expected a penalty for lambda_reg = {value}, which has no effect without a penalty, "
+            "got regularizer=None: pass regularizer='l2' or another kind"
         )

@@ -1,5 +1,6 @@
 """One step: the local model, the direction proposed on it, and how far it is trusted."""
 
+from .dense import DenseDirection, ModifiedCholesky, PlainNewton, SaddleFree
 from .directions import Cheapest, ConjugateGradients, Direction, ProximalNewton, SampleSpaceSolve
 from .globalization import (
     Damping,
@@ -20,15 +21,19 @@ __all__ = [
     "ConjugateGradients",
     "Damping",
     "DampingRule",
+    "DenseDirection",
     "Direction",
     "Fixed",
     "Iterates",
     "LocalModel",
     "Martens",
+    "ModifiedCholesky",
     "Nielsen",
     "Path",
+    "PlainNewton",
     "Proposal",
     "ProximalNewton",
+    "SaddleFree",
     "SampleSpaceSolve",
     "TrustRegion",
     "armijo",

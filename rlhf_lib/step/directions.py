@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..curvature.operators import GaussNewtonOperator
+from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
 from ..per_sample.factor import SampleSpace
 from ..solve.conjugate_gradient import CGResult, conjugate_gradient
 from ..solve.proximal import proximal_solve
@@ -28,7 +28,7 @@ from .preconditioning import check_preconditioner, preconditioner_for
 
 
 class Direction(Protocol):
-    """What the optimizer asks for a direction."""
+    """What RLHFOptimizer and newton ask for a direction."""
 
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """A direction for the model. ``memory`` is what the last proposal left, {} at first."""
@@ -137,7 +137,8 @@ class SampleSpaceSolve:
         """Solve; ``space`` are the rows, if they are there already."""
         if not isinstance(model.curvature, GaussNewtonOperator):
             raise ValueError(
-                "solver='dual' needs curvature='ggn': only J' H_L J has per-sample rows"
+                f"expected a GaussNewtonOperator, got {type(model.curvature).__name__}: "
+                "solver='dual' needs curvature='ggn', only J' H_L J has per-sample rows"
             )
         space = space or SampleSpace(model.curvature.task, model.curvature.params)
         own = model.task_gradient is model.curvature.gradient  # not that of another batch
@@ -206,7 +207,9 @@ class Cheapest:
         if model.damping == 0:
             words = "cg: the solve in sample space needs damping"
             return self._by_cg(model, memory, memory.get("choice"), words)
-        samples, space = model.curvature.task.samples, None
+        curvature, space = model.curvature, None
+        # A matrix has none: then conjugate gradients are chosen.
+        samples = curvature.task.samples if isinstance(curvature, CurvatureOperator) else None
         choice: dict[str, Any] | None = memory.get("choice")
         if choice is None or choice["samples"] != samples:
             space, words = choose(model, memory.get("products") or self.cg.max_iter)

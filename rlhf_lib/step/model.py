@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..curvature.damped import Shifted
+from ..curvature.exact import MatrixOperator
 from ..curvature.operators import CurvatureOperator
 from ..regularizers import Regularizer
 
@@ -40,7 +41,7 @@ class LocalModel:
         self,
         theta: Tensor,
         task_gradient: Tensor,
-        curvature: CurvatureOperator,
+        curvature: CurvatureOperator | MatrixOperator,
         penalty: Regularizer,
         *,
         proximal: bool = False,
@@ -60,6 +61,11 @@ class LocalModel:
     def system(self) -> Shifted:
         """B + C + mu I, on the coordinates that are free."""
         return Shifted(self.curvature, self.shift + self.damping, self.free)
+
+    def matrix(self) -> Tensor:
+        """B + C as a matrix, shape (n, n): n products, unless B is one already."""
+        B = self.curvature.dense()
+        return B + torch.eye(len(B), dtype=B.dtype, device=B.device) * self.shift
 
     def slope(self, point: Tensor) -> float:
         """First-order change of the objective on the way to point, for the line search."""
@@ -82,9 +88,14 @@ class Proposal:
         reason: why the solver stopped. solver: which one it was, and on what grounds.
         cost: work beside the products with the curvature, in gradients of its task.
         point: theta + d with entries at the kink exactly, where d does not say it.
+        decrement: first-order change of the objective over the full step where its solver knows it
+            better than a difference of two values of R; t times it at the step length t (Lee, Sun
+            and Saunders, 2014, section 2).
+        products: with a matrix that stands for the curvature, beside those that it counts itself.
         earlier: what the iterates that were kept would have proposed, the first one first.
         residuals: 2-norms of the linear system's residual at the solver's iterates, as shares of
             the first one; empty for proximal steps.
+        extra: what the record's ``extra`` should say.
         memory: what the direction wants to know at the next step, if this one comes to an end.
     """
 
@@ -94,8 +105,11 @@ class Proposal:
     solver: str
     cost: float = 0.0
     point: Tensor | None = field(default=None, repr=False)
+    decrement: float | None = None
+    products: int = 0
     earlier: tuple[Proposal, ...] = field(default=(), repr=False)
     residuals: tuple[float, ...] = field(default=(), repr=False)
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -118,6 +132,8 @@ class Path:
         # Without kinks the path is straight, and so is the slope along it.
         straight = model.signs is None and not model.proximal
         self._slope = float(model.gradient @ self._d) if straight else None
+        if whole and proposal.decrement is not None:
+            self._slope = proposal.decrement
         scale = None if isinstance(lengths, Tensor) else lengths
         if model.signs is not None and not torch.equal(self(1.0), model.theta + self._d):
             scale = None  # the orthant has cut the step

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..curvature.exact import exact_hessian
+from ..curvature.exact import MatrixOperator, exact_hessian
 from ..objective.task_loss import gradients
 from ..record import Record
-from ..regularizers import L2, Regularizer, check_has_penalty, make_regularizer
-from ..solve.proximal import forcing_term
-from .globalization import armijo
-from .newton_steps import DIRECTIONS, orthant_step, proximal_step, smooth_step
+from ..regularizers import Regularizer, check_has_penalty, make_regularizer
+from ..regularizers.base import Zero
+from ..solve.conjugate_gradient import SINGULAR
+from ..timing import Stopwatch
+from .directions import Direction
+from .globalization import Damping, DampingRule, armijo, reduction_ratio
+from .model import LocalModel, Path
+from .shorthand import dense_direction_of
 
 
 def newton(
@@ -26,10 +29,11 @@ def newton(
     regularizer: str | Regularizer | None = None,
     lambda_reg: float = 0.0,
     damping: float = 0.0,
+    damping_rule: str | DampingRule = "fixed",
     line_search: bool = False,
     max_steps: int = 50,
     tol: float = 1e-8,
-    direction: str = "newton",
+    direction: str | Direction = "newton",
     method: str | None = None,
 ) -> Iterator[Record]:
     """Minimize f(theta) + lambda R(theta) by theta <- theta - (H + mu I)^-1 gradient.
@@ -53,6 +57,7 @@ def newton(
             unless the object's ``weight`` or groups say otherwise.
         lambda_reg: weight of the penalty; an object's own ``weight`` multiplies it.
         damping: mu >= 0, added to the diagonal.
+        damping_rule: "fixed", or how mu answers to each step, as in RLHFOptimizer.
         line_search: backtrack from the full step until f decreases enough (smooth penalties).
         max_steps: most steps.
         tol: converged when the 2-norm of the (minimum-norm sub)gradient is at most tol.
@@ -75,22 +80,14 @@ def newton(
     """
     if theta0.ndim != 1:
         raise ValueError(f"expected theta0 of shape (n,), got {tuple(theta0.shape)}")
-    if not 0 <= damping < math.inf:
-        raise ValueError(f"expected a finite damping >= 0, got {damping}")
-    if direction not in DIRECTIONS:
-        raise ValueError(f"expected direction {', '.join(DIRECTIONS)}, got {direction!r}")
-    if method not in (None, "orthant", "proximal"):
-        raise ValueError(f"expected method 'orthant', 'proximal' or None, got {method!r}")
+    mu = Damping(damping, damping_rule)
     check_has_penalty(lambda_reg, regularizer)
     theta = theta0.detach().clone()
-    penalty = make_regularizer(regularizer) or L2()
-    penalty.bind([theta], [lambda_reg])
-    if method is None and not penalty.smooth:
-        method = "orthant" if penalty.separable else "proximal"
-    if method == "orthant":
-        penalty.orthant(theta, torch.zeros_like(theta))  # refused at once where there are none
+    penalty = (make_regularizer(regularizer) or Zero()).on([theta], [lambda_reg])
+    proposer, method = dense_direction_of(direction, method, penalty, 0.5 * tol)
+    proximal, memory = method == "proximal", {}
     eye = torch.eye(theta.numel(), dtype=theta.dtype, device=theta.device)
-    started = time.perf_counter()
+    watch = Stopwatch()
 
     last: tuple[Tensor, Tensor] = (theta, theta)  # point as a leaf, task loss with its graph
 
@@ -102,16 +99,15 @@ def newton(
         return last[1].item() + float(penalty.value(point))
 
     value, loss, gradient = objective(theta), last[1].item(), _gradient(*last)
-    taken: dict[str, Any] = {"reason": "start"}
-    first_norm, jitter, ended = None, 0.0, ""
+    taken: dict[str, Any] = {"reason": "start", "damping": mu.value}
+    said, ended = {"jitter": 0.0}, ""
     for step in range(max_steps + 1):
-        total = penalty.subgradient(gradient, theta)
-        task_H = exact_hessian(f, theta)
-        H = task_H + penalty.curvature_product(eye, theta)
-        finite = math.isfinite(loss) and bool(H.isfinite().all()) and bool(total.isfinite().all())
+        curvature = MatrixOperator(exact_hessian(f, theta))
+        model = LocalModel(theta, gradient, curvature, penalty, proximal=proximal, damping=mu.value)
+        H = curvature.dense() + penalty.curvature_product(eye, theta)
+        norm = float(model.gradient.norm())
+        finite = math.isfinite(loss) and bool(H.isfinite().all() & model.gradient.isfinite().all())
         eigenvalues = torch.linalg.eigvalsh((H + H.T) / 2) if finite else H.new_full((1,), math.nan)
-        norm = float(total.norm())
-        first_norm = norm if first_norm is None else first_norm
         ended = (
             "not_finite"
             if not finite
@@ -127,42 +123,25 @@ def newton(
             loss=loss,
             penalty=value - loss,
             grad_norm=norm,
-            damping=damping,
-            seconds=time.perf_counter() - started,
+            seconds=watch.seconds.wall,
             theta=theta.clone(),
-            extra={
-                "eigenvalues": eigenvalues,
-                "nonzeros": int((theta != 0).sum()),
-                "jitter": jitter,
-            },
+            extra={"eigenvalues": eigenvalues, "nonzeros": int((theta != 0).sum()), **said},
             **taken,
         )
         if ended:
             return
-        if method == "proximal":
-            proposed = proximal_step(
-                theta,
-                gradient,
-                task_H,
-                damping,
-                direction,
-                penalty,
-                rtol=forcing_term(norm, first_norm),
-                atol=0.5 * tol,
-            )
-        elif method == "orthant":
-            proposed = orthant_step(theta, total, H, damping, direction, penalty)
-        else:
-            proposed = smooth_step(theta, total, H, damping, direction)
-
-        full, length = objective(proposed.path(1.0)), 1.0
+        proposal = proposer.propose(model, memory)
+        memory, said = proposal.memory, {"jitter": 0.0, **proposal.extra}
+        products = curvature.products + proposal.products
+        path = Path(model, proposal)
+        full, length = objective(path(1.0)), 1.0
         if line_search or method is not None:
             # Near a minimum the decrease is smaller than the rounding of the values compared.
             slack = 4 * torch.finfo(theta.dtype).eps * abs(value)
             length, _, _ = armijo(
-                lambda t, path=proposed.path: objective(path(t)),
+                lambda t, path=path: objective(path(t)),
                 value + slack,
-                proposed.slope,
+                path.slope,
                 first=full,
                 most=40,
             )
@@ -170,17 +149,19 @@ def newton(
         if length:  # the accepted point is the one evaluated last
             theta, loss, gradient = last[0].detach(), last[1].item(), _gradient(*last)
             value = loss + float(penalty.value(theta))
-        jitter = proposed.jitter
         taken = {
             "step_length": length,
             "step_norm": float((theta - start).norm()),
-            "rho": (before - full) / proposed.predicted if proposed.predicted else math.nan,
-            "products": proposed.products,
-            "reason": proposed.reason,
+            "damping": mu.value,
+            "rho": (before - full) / path.predicted if path.predicted else math.nan,
+            "products": products,
+            "reason": proposal.reason,
             "accepted": length > 0,
         }
+        rounding = 10 * torch.finfo(theta.dtype).eps * abs(before)
+        mu.update(reduction_ratio(before - full, path.predicted, rounding))
         # A penalty with kinks bounds what the Hessian leaves flat, and its line search decides.
-        flat = direction == "newton" and method is None and proposed.reason == "singular"
+        flat = method is None and proposal.reason == SINGULAR and not said["jitter"]
         ended = "singular" if flat else "" if length else "line_search_failed"
 
 

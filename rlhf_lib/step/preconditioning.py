@@ -11,6 +11,7 @@ from ..curvature.diagonals import (
     gauss_newton_diagonal,
     hutchinson_diagonal,
 )
+from ..curvature.operators import CurvatureOperator
 from .model import LocalModel
 
 KINDS = ("fisher", "ggn", "hutchinson")
@@ -36,6 +37,11 @@ def preconditioner_for(kind, model: LocalModel):
     if kind == "hutchinson":
         approximate = diagonal_preconditioner(hutchinson_diagonal(operator), shift)
     elif isinstance(kind, str):
+        if not isinstance(operator, CurvatureOperator):
+            raise ValueError(
+                "expected the preconditioner 'hutchinson', a tensor or a function for a curvature "
+                f"that is a matrix, got {kind!r}, which needs the outputs of a model"
+            )
         diagonal = {"fisher": empirical_fisher_diagonal, "ggn": gauss_newton_diagonal}[kind]
         approximate = diagonal_preconditioner(diagonal(operator.task, operator.params), shift)
         cost = 1.0  # forward, backward and the rows, for one direction of the outputs

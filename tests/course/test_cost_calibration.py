@@ -90,7 +90,7 @@ def model():
     params = list(net.parameters())
     curvature = GaussNewtonOperator(cross_entropy_closure(net, *classification(10)), params)
     theta = torch.cat([p.detach().reshape(-1) for p in params])
-    penalty = L2(weight=0.0).bind(list(net.named_parameters()))
+    penalty = L2(weight=0.0).on(list(net.named_parameters()))
     return LocalModel(theta, curvature.gradient, curvature, penalty)
 
 

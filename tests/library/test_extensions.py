@@ -1,4 +1,6 @@
-"""What a user adds in one place: a solver, a damping rule, a penalty, a task, a figure."""
+"""What a user adds in one place: a solver, dense or not, a damping rule, a penalty, a task,
+a figure.
+"""
 
 from itertools import pairwise
 
@@ -6,12 +8,13 @@ import plotly.graph_objects as go
 import torch
 from cases import classification, cross_entropy_closure, mlp
 
-from rlhf_lib import RLHFOptimizer
+from rlhf_lib import RLHFOptimizer, newton
 from rlhf_lib.panels import Panel, slider
 from rlhf_lib.panels.figure import Figure
 from rlhf_lib.record import Record
 from rlhf_lib.regularizers import Regularizer
-from rlhf_lib.step import Proposal
+from rlhf_lib.solve import DirectResult
+from rlhf_lib.step import DenseDirection, Proposal
 from rlhf_lib.text import finetune
 from rlhf_lib.text.task import Task
 
@@ -43,6 +46,30 @@ def test_a_solver_is_one_class():
     assert optimizer.record.extra["solver"] == "dense"
     state = optimizer.state_dict()
     assert state["state"]["rlhf"]["direction memory"] == {"times": 4}
+
+
+class Floored(DenseDirection):
+    """Dense direction: no eigenvalue below 1."""
+
+    def solve(self, A, b):
+        values, vectors = torch.linalg.eigh(A)
+        return DirectResult(vectors @ ((vectors.T @ b) / values.clamp(min=1.0)), "converged")
+
+
+def test_a_dense_direction_is_one_class():
+    start = torch.tensor([0.5, 0.2], dtype=torch.float64)
+
+    def saddle(t):
+        return t[0] ** 2 - t[1] ** 2 + 0.5 * t[1] ** 4
+
+    first, second, *_, last = newton(saddle, start, direction=Floored(), line_search=True)
+    slope = torch.tensor([2 * 0.5, -2 * 0.2 + 2 * 0.2**3], dtype=torch.float64)
+    torch.testing.assert_close(second.theta, start - slope / torch.tensor([2.0, 1.0]))
+    minimum = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(last.theta, minimum)
+    assert last.reason == "converged" and first.extra["jitter"] == 0.0
+    found, optimizer = losses(solver=Floored())
+    assert found[-1] < found[0] and optimizer.record.extra["solver"] == "Floored"
 
 
 class Halving:
@@ -77,7 +104,7 @@ def test_a_penalty_is_one_class():
     free, other = losses(steps=30)
     assert optimizer.record.penalty > 0 and optimizer.record.grad_norm < 1e-3
     size = [
-        max(float(p.abs().max()) for group in o.param_groups for p in group["params"])
+        max(float(p.detach().abs().max()) for group in o.param_groups for p in group["params"])
         for o in (optimizer, other)
     ]
     assert size[0] < size[1] and found[-1] > free[-1]

@@ -1,4 +1,7 @@
 import math
+import pickle
+from copy import deepcopy
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -9,7 +12,9 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from rlhf_lib import RLHFOptimizer, exact_hessian, newton
+from rlhf_lib.baselines import PenalizedAdamW
 from rlhf_lib.regularizers import (
+    KINDS,
     L1,
     L1SP,
     L2,
@@ -21,6 +26,7 @@ from rlhf_lib.regularizers import (
     make_regularizer,
     penalized,
 )
+from rlhf_lib.regularizers.base import Zero
 
 N = 7
 CENTER = randn(N, seed=9)
@@ -218,13 +224,13 @@ def test_a_bound_regularizer_follows_its_parameters():
 
 def test_each_parameter_may_have_its_own_lambda():
     params = [torch.ones(2, 2), torch.ones(3, 2)]
-    penalty = L1().bind(params, [0.5, 2.0])
+    penalty = L1().on(params, [0.5, 2.0])
     assert float(penalty.value()) == 0.5 * 4 + 2.0 * 6
 
 
 def test_binding_again_keeps_the_common_lambda():
     penalty = L1([torch.ones(2, 2)], weight=0.5)
-    assert float(penalty.bind([torch.ones(3, 2)]).value()) == 3.0
+    assert float(penalty.on([torch.ones(3, 2)]).value()) == 3.0
 
 
 @pytest.mark.parametrize("cls", [L1SP, L2SP])
@@ -245,9 +251,13 @@ def test_sp_kinds_pull_to_where_the_parameters_were_when_bound(cls):
     [
         (lambda: L1().value(), "not bound to parameters: pass theta"),
         (lambda: L2SP().value(randn(3)), "pass center=theta0"),
-        (lambda: L1(weight=-1.0).bind([torch.ones(2)]), "finite weight >= 0, got -1.0"),
-        (lambda: L1().bind([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
+        (lambda: L1(weight=-1.0).on([torch.ones(2)]), "finite weight >= 0, got -1.0"),
+        (lambda: L1().on([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
         (lambda: L1(weight=torch.ones(3)).value(torch.ones(2)), r"one weight or \(2,\) of them"),
+        (
+            lambda: L2(center=torch.ones(3)).on([torch.ones(2)]),
+            r"center of shape \(2,\), got \(3,\)",
+        ),
         (lambda: PseudoHuber(delta=0.0), "finite delta > 0, got 0.0"),
         (lambda: ElasticNet(l1_ratio=1.5), "0 <= l1_ratio <= 1, got 1.5"),
         (lambda: make_regularizer("lasso"), "one of .*'l1'.* got 'lasso'"),
@@ -278,11 +288,84 @@ def test_kinds_have_names(name, cls):
     assert make_regularizer(None) is None
 
 
-def test_a_given_object_is_copied_so_that_runs_do_not_share_its_center():
+def test_binding_makes_another_object_so_that_runs_do_not_share_a_center():
     given_one = L2SP()
-    make_regularizer(given_one).bind([torch.ones(2, 2)])
-    assert given_one.center is None
+    bound = make_regularizer(given_one).on([torch.ones(2, 2)])
+    assert given_one.center is None and bound.center.tolist() == [1.0] * 4
+    assert given_one.weights is None and bound.weights.tolist() == [1.0] * 4
     assert make_regularizer(ElasticNet(l1_ratio=0.2)).l1_ratio == 0.2
+
+
+def test_a_given_center_takes_the_place_of_the_own_one_and_of_the_start():
+    theta, center = torch.ones(2, 2), torch.arange(4.0)
+    for penalty in (L2(), L2SP(), L2SP([2 * theta]), L2(center=torch.zeros(4))):
+        assert float(penalty.on([theta], center=center).value()) == (1 + 0 + 1 + 4) / 2
+    assert float(L2SP([2 * theta]).on([theta]).value()) == 4 / 2  # what it pulled to already
+
+
+@pytest.mark.parametrize("penalty", [cls() for cls in (*KINDS.values(), Zero)])
+def test_a_penalty_cannot_be_changed(penalty):
+    for one in (penalty, penalty.on([torch.ones(2, 2)])):
+        for name in ("weight", "center", "weights", "params"):
+            with pytest.raises(FrozenInstanceError, match=f"cannot assign to field '{name}'"):
+                setattr(one, name, None)
+
+
+def test_an_object_is_after_an_optimizer_what_it_was_before():
+    for penalty in (L2SP(weight=2.0), GroupLasso(), ElasticNet(l1_ratio=0.3)):
+        before = dict(vars(penalty))
+        net = mlp(2, 3, 1)
+        optimizer = RLHFOptimizer(net.named_parameters(), lambda_reg=0.1, regularizer=penalty)
+        closure = mean_square_closure(net)
+        optimizer.step(closure)
+        optimizer.param_groups[0]["lambda_reg"] = 0.4
+        optimizer.step(closure)
+        adam = PenalizedAdamW(net.named_parameters(), lambda_reg=0.1, regularizer=penalty)
+        closure()[0].backward()
+        adam.step()
+        adam.load_state_dict(adam.state_dict())
+        list(newton(lambda t: t @ t, randn(4), regularizer=L2SP(), lambda_reg=0.1))
+        assert vars(penalty) == before
+
+
+def mean_square_closure(net):
+    x, y = randn(8, 2), randn(8, 1, seed=1)
+
+    def closure():
+        outputs = net(x)
+        return (outputs - y).pow(2).mean(), outputs
+
+    return closure
+
+
+def test_a_bound_penalty_goes_with_a_copy_of_its_optimizer():
+    net = mlp(2, 3, 1)
+    optimizer = RLHFOptimizer(net.named_parameters(), lambda_reg=0.1, regularizer="l2sp")
+    optimizer.step(mean_square_closure(net))
+    expected = optimizer.penalty()
+    assert expected > 0
+    for other in (deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert other.penalty() == expected
+        with torch.no_grad():
+            for p in other.param_groups[0]["params"]:
+                p.mul_(2.0)
+        assert other.penalty() > 2 * expected and optimizer.penalty() == expected
+
+
+class Scaled(L2):
+    """A subclass that is no dataclass."""
+
+    def __init__(self, scale, **kwargs):
+        self.scale = scale
+        super().__init__(**kwargs)
+
+    def _value(self, d):
+        return self.scale * super()._value(d)
+
+
+def test_a_subclass_with_a_constructor_of_its_own_can_be_bound():
+    bound = Scaled(3.0, weight=2.0).on([torch.ones(2, 2)], [0.5])
+    assert float(bound.value()) == 3 * 2 * 0.5 * 4 / 2
 
 
 # An object's own weight times the lambda of who uses it.
@@ -291,10 +374,10 @@ def test_a_given_object_is_copied_so_that_runs_do_not_share_its_center():
 def test_a_bound_lambda_multiplies_the_own_weight_and_never_compounds():
     params, penalty = [torch.ones(2, 2), torch.ones(3, 2)], L1(weight=2.0)
     for _ in range(3):
-        assert float(penalty.bind(params, [0.5, 3.0]).value()) == 2 * (0.5 * 4 + 3 * 6)
+        assert float(penalty.on(params, [0.5, 3.0]).value()) == 2 * (0.5 * 4 + 3 * 6)
     assert penalty.weight == 2.0
-    again = make_regularizer(make_regularizer(penalty).bind(params, [7.0, 7.0]))
-    assert float(again.bind(params, [0.5, 3.0]).value()) == 2 * (0.5 * 4 + 3 * 6)
+    again = make_regularizer(make_regularizer(penalty).on(params, [7.0, 7.0]))
+    assert float(again.on(params, [0.5, 3.0]).value()) == 2 * (0.5 * 4 + 3 * 6)
 
 
 def test_one_object_in_two_optimizers_and_a_newton_run_weighs_the_same_in_each():
@@ -313,7 +396,7 @@ def test_one_object_in_two_optimizers_and_a_newton_run_weighs_the_same_in_each()
 
 def test_a_weight_for_each_entry_leaves_an_intercept_free():
     weight, theta = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64), torch.ones(3).double()
-    penalty = L1(weight=weight).bind([theta], [0.5])
+    penalty = L1(weight=weight).on([theta], [0.5])
     assert float(penalty.value(10 * theta)) == 0.5 * 10 * 3
     assert penalty.prox(theta).tolist() == [0.0, 0.5, 1.0]
     assert penalty.orthant(theta, theta)[0].tolist() == [1, 1, 0]
@@ -440,7 +523,7 @@ def test_groups_are_the_rows_of_the_weight_matrices():
     with_biases = GroupLasso(net.named_parameters(), weight=2.0, include_all=True)
     biases = float(net[0].bias.detach().abs().sum() + net[2].bias.detach().abs().sum())
     assert float(with_biases.value()) == pytest.approx(expected + 2 * biases, rel=1e-14)
-    penalty.bind(net.named_parameters(), [1.0, 0, 0.5, 0])
+    penalty = penalty.on(net.named_parameters(), [1.0, 0, 0.5, 0])
     expected = 2 * (2**0.5 * float(first.norm(dim=1).sum()) + 0.5 * 3**0.5 * float(last.norm()))
     assert float(penalty.value()) == pytest.approx(expected, rel=1e-14)
 

@@ -32,7 +32,7 @@ def model_of(net, penalty=None, operator=GaussNewtonOperator, closure=None, **op
     params = list(net.parameters())
     curvature = operator(closure, params)
     theta = torch.cat([p.detach().reshape(-1) for p in params])
-    penalty = (penalty or L2(weight=0.0)).bind(list(net.named_parameters()))
+    penalty = (penalty or L2(weight=0.0)).on(list(net.named_parameters()))
     return LocalModel(theta, curvature.gradient, curvature, penalty, **options)
 
 
