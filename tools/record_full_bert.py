@@ -42,7 +42,7 @@ RUNS = {
 
 
 def main() -> None:
-    model, tokenizer = text.load_model("classification", name="minilm")
+    model, tokenizer = text.load_model("classification", name="minilm", pooling="model")
     reviews = text.load_dataset("course-reviews")
     training = reviews.train.subset(200, seed=0).with_label_noise(0.2, seed=0)
     task = text.ClassificationTask(model, tokenizer, training, reviews.validation)

@@ -22,13 +22,19 @@ class ReviewTasks:
     on the labels; every run starts by putting the weights back.
 
     sentences, held_out: how many reviews are trained on, and how many judge.
-    name, seed: as for `load_model`; the seed also draws the reviews and the wrong labels.
+    name, pooling, seed: as for `load_model`; the seed also draws the reviews and the wrong labels.
     """
 
     def __init__(
-        self, sentences: int = 200, held_out: int = 200, *, name: str = "minilm", seed: int = 0
+        self,
+        sentences: int = 200,
+        held_out: int = 200,
+        *,
+        name: str = "minilm",
+        pooling: str | text.Pooling | None = "model",
+        seed: int = 0,
     ):
-        self.name, self.seed = name, seed
+        self.name, self.pooling, self.seed = name, pooling, seed
         whole = text.load_dataset("course-reviews")
         self.clean = whole.train.subset(sentences, seed=seed)
         self.validation = whole.validation.subset(held_out, seed=seed)
@@ -44,7 +50,9 @@ class ReviewTasks:
             like = next((t for (k, _), t in self._kept.items() if k == layers), None)
             if like is None:
                 # A model for each number of layers: what one trains is frozen in another.
-                model, tokenizer = text.load_model("classification", self.name, seed=self.seed)
+                model, tokenizer = text.load_model(
+                    "classification", self.name, pooling=self.pooling, seed=self.seed
+                )
                 task = text.ClassificationTask(
                     model, tokenizer, data, self.validation, top_layers=layers, max_length=LENGTH
                 )

@@ -9,6 +9,7 @@ from .freezing import freeze
 from .lambda_path import LambdaPathFit
 from .language import LanguageModelTask
 from .models import load_model, verify_embedded
+from .pooling import Pooling
 from .questions import QuestionTask
 from .samples import Samples
 from .task import Task
@@ -20,6 +21,7 @@ __all__ = [
     "EntityTask",
     "LambdaPathFit",
     "LanguageModelTask",
+    "Pooling",
     "QuestionDataset",
     "QuestionTask",
     "Samples",
