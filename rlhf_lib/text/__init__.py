@@ -10,6 +10,7 @@ from .lambda_path import LambdaPathFit
 from .language import LanguageModelTask
 from .models import load_model, verify_embedded
 from .pooling import Pooling
+from .probe import probe, start_head
 from .questions import QuestionTask
 from .samples import Samples
 from .task import Task
@@ -34,5 +35,7 @@ __all__ = [
     "freeze",
     "load_dataset",
     "load_model",
+    "probe",
+    "start_head",
     "verify_embedded",
 ]

@@ -46,6 +46,8 @@ class EntityTask(Task):
     piece is of which word.
     """
 
+    probes = True
+
     def __init__(
         self,
         model: nn.Module,
