@@ -106,7 +106,7 @@ def load(path: str | Path, model: nn.Module) -> nn.Module:
     if pooling != _pooling(model):
         raise ValueError(
             f"{path}: expected a model with the pooling {pooling}, got one with {_pooling(model)}: "
-            "give load_model the pooling of the model that was saved (None here is its 'model')"
+            "give load_model the pooling of the model that was saved (for None: pooling='model')"
         )
     for name, how in json.loads(metadata["packed"]).items():
         parts = {

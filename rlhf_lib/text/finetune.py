@@ -14,7 +14,7 @@ from ..regularizers import Regularizer
 from ..train import train
 from .cached import batches
 from .early_stopping import stop_early
-from .head import parameter_groups, pulled_head, weigh_head
+from .head import adamw_with_head, parameter_groups, pulled_head
 from .masks import Masked, with_dropout
 from .probe import PROBE_LAMBDA, start_head
 from .task import Task
@@ -99,7 +99,7 @@ def finetune(
     start, probe_lambda: of the head: see `start_head`. Its cost and seconds are the run's, too.
     lambda_head: lambda_reg of the new head, where it is not to be that of the pre-trained part.
     head_center: what the SP kinds pull the head to: "start", where the run begins, or "zero", as
-        Xuhong Li et al. (2018, eq. 4) do. With start="probe", "zero" and lambda_head =
+        Xuhong Li et al. (2018) do. With start="probe", "zero" and lambda_head =
         probe_lambda the probe is the minimum over the head, from which the body alone goes on.
 
     With start other than "as_loaded", lambda_head or head_center="zero" each Record's `extra` says
@@ -122,7 +122,7 @@ def finetune(
     if dropout:
         loss_fn = with_dropout(loss_fn, task.module, dropout)
     if method == "adamw":
-        optimizer = _adamw_optimizer(
+        optimizer = adamw_with_head(
             task.trained(),
             5e-5 if lr is None else lr,
             lambda_reg,
@@ -155,26 +155,6 @@ def finetune(
             seconds=record.seconds + begun.seconds,
             extra=record.extra | said,
         )
-
-
-def _adamw_optimizer(
-    named: list,
-    lr: float,
-    lambda_reg: float,
-    lambda_head: float | None,
-    coupled: bool,
-    penalty: str | Regularizer | None,
-) -> torch.optim.Optimizer:
-    """Torch's AdamW, whose lambdas are rates of decay, or the one with a penalty in its loss."""
-    if not coupled and lambda_head is None:
-        return torch.optim.AdamW([p for _, p in named], lr=lr, weight_decay=lambda_reg)
-    if not coupled:
-        groups = parameter_groups(named, "weight_decay", lambda_reg, lambda_head)
-        return torch.optim.AdamW(groups, lr=lr)
-    if lambda_head is not None:
-        penalty = weigh_head(penalty, named, lambda_reg, lambda_head)
-        lambda_reg = 1.0
-    return PenalizedAdamW(named, lr=lr, lambda_reg=lambda_reg, regularizer=penalty)
 
 
 def _adamw(

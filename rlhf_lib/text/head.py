@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..baselines.penalized_adamw import PenalizedAdamW
 from ..regularizers import Regularizer, check_lambda, make_regularizer
 from .freezing import is_head
 
@@ -48,9 +49,9 @@ def parameter_groups(named: Named, key: str, value: float, head: float) -> list[
 def pulled_head(kind: str | Regularizer | None, named: Named, center: str) -> str | Regularizer:
     """An SP penalty that pulls the head to `center`, "start" or "zero", and the rest to its start.
 
-    Xuhong Li et al. (2018, eq. 4) pull what is pre-trained to its start and the new layer to zero,
-    each with a weight of its own. named: in the optimizer's order. Other penalties stay as they
-    are.
+    Xuhong Li et al. (2018, "L2-SP") pull what is pre-trained to its start and the new layer to
+    zero, each with a weight of its own. named: in the optimizer's order. Other penalties stay as
+    they are.
 
     Raises ValueError for another center, or a penalty that has one already.
     """
@@ -78,3 +79,23 @@ def weigh_head(
         ]
         penalty.weight = torch.cat(weights).detach() * penalty.weight
     return penalty
+
+
+def adamw_with_head(
+    named: Named,
+    lr: float,
+    lambda_reg: float,
+    lambda_head: float | None,
+    coupled: bool,
+    penalty: str | Regularizer | None,
+) -> torch.optim.Optimizer:
+    """Torch's AdamW, whose lambdas are rates of decay, or the one with a penalty in its loss."""
+    if not coupled and lambda_head is None:
+        return torch.optim.AdamW([p for _, p in named], lr=lr, weight_decay=lambda_reg)
+    if not coupled:
+        groups = parameter_groups(named, "weight_decay", lambda_reg, lambda_head)
+        return torch.optim.AdamW(groups, lr=lr)
+    if lambda_head is not None:
+        penalty = weigh_head(penalty, named, lambda_reg, lambda_head)
+        lambda_reg = 1.0
+    return PenalizedAdamW(named, lr=lr, lambda_reg=lambda_reg, regularizer=penalty)

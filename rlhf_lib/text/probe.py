@@ -3,7 +3,7 @@
 A new head that starts at random or at zero sends steps into the layers below before it has learnt
 anything, and they lose features that they had; a head that is fitted first leaves them alone
 (Kumar et al., 2022, "Fine-tuning can distort pretrained features and underperform
-out-of-distribution", section 3: linear probing, then fine-tuning).
+out-of-distribution": linear probing, then fine-tuning).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def probe(task: Task, lambda_reg: float = PROBE_LAMBDA) -> Record:
     C = 2 / (n lambda_reg); with more classes at C = 1 / (n lambda_reg).
 
     task: a ClassificationTask, or an EntityTask, whose samples are its scored words. Its weights
-        are left as they were.
+        are left as they were, its label smoothing holds.
     lambda_reg: > 0, since without a penalty the minimum may lie at infinity.
 
     Returns a Record with losses and accuracies on both sets, `extra["lambda_reg"]`, and what
@@ -44,7 +44,7 @@ def probe(task: Task, lambda_reg: float = PROBE_LAMBDA) -> Record:
 
     Raises ValueError for a task of another loss, and where it did not converge.
     """
-    before = [p.detach().clone() for p in task.module.parameters()]
+    before, begun = [p.detach().clone() for p in task.module.parameters()], task._start
     try:
         task.reset()
         fitted = _set_probe(task, lambda_reg)
@@ -53,6 +53,7 @@ def probe(task: Task, lambda_reg: float = PROBE_LAMBDA) -> Record:
         with torch.no_grad():
             for p, value in zip(task.module.parameters(), before, strict=True):
                 p.copy_(value)
+        task._start = begun
 
 
 def start_head(

@@ -110,9 +110,9 @@ def test_probe_looks_at_the_start_and_leaves_the_task_as_it_was():
     task = task_of()
     first = probe(task, LAMBDA)
     list(finetune(task, "adamw", steps=2, lr=0.01, batch_size=2))
-    moved = theta(task)
+    moved, distance = theta(task), task.distance()
     again = probe(task, LAMBDA)
-    assert torch.equal(theta(task), moved)
+    assert torch.equal(theta(task), moved) and task.distance() == distance
     assert (again.train_loss, again.val_loss) == (first.train_loss, first.val_loss)
 
 
