@@ -68,13 +68,13 @@ def with_weights(task: text.Task, records: Iterable[Record]) -> Iterator[Record]
     """The records of a run of this task, `size_counts` of the weights in their `extra`.
 
     "weights before" and "weights now" are those of the trained weights, "change" those of the
-    difference. The task is put back to its start first.
+    difference. Before is where the first record finds them.
     """
-    task.reset()
-    start = [p.detach().clone() for _, p in task.trained()]
-    before = size_counts(start)
+    start = before = None
     for record in records:
         now = [p.detach() for _, p in task.trained()]
+        if start is None:
+            start, before = [p.clone() for p in now], size_counts(now)
         counts = {
             "weights before": before,
             "weights now": size_counts(now),

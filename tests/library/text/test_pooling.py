@@ -8,6 +8,7 @@ import torch
 from cases import Classifier, close, randn
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from torch.func import functional_call, grad, vmap
 from transformers import BertForSequenceClassification
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator, RLHFOptimizer, compress
@@ -361,3 +362,19 @@ def test_the_checkpoint_holds_nothing_that_is_not_used(tmp_path):
     model, _ = tiny()
     model.save_pretrained(tmp_path)
     assert load_file(tmp_path / "model.safetensors").keys() == dict(model.named_parameters()).keys()
+
+
+def test_gradients_of_single_samples_by_vmap():
+    model, tokenizer = tiny()
+    top = CachedTop(model, 1)
+    data, params = top.cache(encode(tokenizer, TEXTS)), dict(top.named_parameters())
+
+    def loss(params, hidden, mask, label):
+        logits = functional_call(top, params, (hidden[None], mask[None]))
+        return torch.nn.functional.cross_entropy(logits, label[None])
+
+    each = vmap(grad(loss), (None, 0, 0, 0))(params, data["hidden"], data["mask"], LABELS)
+    for i in range(len(TEXTS)):
+        alone = loss(params, data["hidden"][i], data["mask"][i], LABELS[i])
+        for found, p in zip(torch.autograd.grad(alone, list(params.values())), each, strict=True):
+            close(each[p][i], found, rtol=1e-10)
