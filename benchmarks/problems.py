@@ -111,7 +111,7 @@ def _bert(name: str, model_name: str, samples: int, tokens: int, device: str) ->
     """A BERT on the course's own reviews."""
     from rlhf_lib import text
 
-    model, tokenizer = text.load_model("classification", name=model_name)
+    model, tokenizer = text.load_model("classification", name=model_name, pooling="model")
     reviews = text.load_dataset("course-reviews", split="train").subset(samples)
     encoded = tokenizer(
         list(reviews.texts),

@@ -106,7 +106,7 @@ def reviews(seed: int, *, fast: bool = False) -> Task:
     The seed draws the training reviews and the classifier's random start. Labels are clean.
     """
     model, tokenizer = text.load_model(
-        "classification", name="tiny-random" if fast else "minilm", seed=seed
+        "classification", name="tiny-random" if fast else "minilm", pooling="model", seed=seed
     )
     data = text.load_dataset("course-reviews")
     n, held_out = (24, 24) if fast else (100, 200)

@@ -28,7 +28,7 @@ def bag_of_words(reviews):
 
 def finetune(reviews, seed, lr, epochs, top_layers=None, batch=16):
     """Accuracy and mean loss on validation after each epoch; dropout only in the whole model."""
-    model, tokenizer = load_model(seed=seed)
+    model, tokenizer = load_model(pooling="model", seed=seed)
     data = [
         {**encode(tokenizer, part.texts), "labels": torch.tensor(part.labels)} for part in reviews
     ]

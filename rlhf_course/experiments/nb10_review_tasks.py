@@ -22,13 +22,19 @@ class ReviewTasks:
     on the labels; every run starts by putting the weights back.
 
     sentences, held_out: how many reviews are trained on, and how many judge.
-    name, seed: as for `load_model`; the seed also draws the reviews and the wrong labels.
+    name, pooling, seed: as for `load_model`; the seed also draws the reviews and the wrong labels.
     """
 
     def __init__(
-        self, sentences: int = 200, held_out: int = 200, *, name: str = "minilm", seed: int = 0
+        self,
+        sentences: int = 200,
+        held_out: int = 200,
+        *,
+        name: str = "minilm",
+        pooling: str | text.Pooling | None = "model",
+        seed: int = 0,
     ):
-        self.name, self.seed = name, seed
+        self.name, self.pooling, self.seed = name, pooling, seed
         whole = text.load_dataset("course-reviews")
         self.clean = whole.train.subset(sentences, seed=seed)
         self.validation = whole.validation.subset(held_out, seed=seed)
@@ -44,7 +50,9 @@ class ReviewTasks:
             like = next((t for (k, _), t in self._kept.items() if k == layers), None)
             if like is None:
                 # A model for each number of layers: what one trains is frozen in another.
-                model, tokenizer = text.load_model("classification", self.name, seed=self.seed)
+                model, tokenizer = text.load_model(
+                    "classification", self.name, pooling=self.pooling, seed=self.seed
+                )
                 task = text.ClassificationTask(
                     model, tokenizer, data, self.validation, top_layers=layers, max_length=LENGTH
                 )
@@ -60,13 +68,13 @@ def with_weights(task: text.Task, records: Iterable[Record]) -> Iterator[Record]
     """The records of a run of this task, `size_counts` of the weights in their `extra`.
 
     "weights before" and "weights now" are those of the trained weights, "change" those of the
-    difference. The task is put back to its start first.
+    difference. Before is where the first record finds them.
     """
-    task.reset()
-    start = [p.detach().clone() for _, p in task.trained()]
-    before = size_counts(start)
+    start = before = None
     for record in records:
         now = [p.detach() for _, p in task.trained()]
+        if start is None:
+            start, before = [p.clone() for p in now], size_counts(now)
         counts = {
             "weights before": before,
             "weights now": size_counts(now),

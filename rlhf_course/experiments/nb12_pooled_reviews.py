@@ -37,7 +37,7 @@ class PooledReviews(text.ClassificationTask):
     ):
         whole = text.load_dataset("course-reviews")
         self.clean, self.seed, self.label_smoothing = whole.train.subset(sentences, seed), seed, 0.0
-        model, tokenizer = text.load_model("classification", name, seed=seed)
+        model, tokenizer = text.load_model("classification", name, pooling="model", seed=seed)
         head = Head(model)
         for p in model.parameters():
             p.requires_grad_(False)

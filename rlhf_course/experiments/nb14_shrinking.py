@@ -40,7 +40,9 @@ class Shrinking:
         data = text.load_dataset("course-reviews")
         self.data = data.train.subset(sentences, seed), data.validation.subset(held_out, seed)
         self.seed = seed
-        self.model, self.tokenizer = text.load_model("classification", name, seed=seed)
+        self.model, self.tokenizer = text.load_model(
+            "classification", name, pooling="model", seed=seed
+        )
         task = text.ClassificationTask(
             self.model, self.tokenizer, *self.data, top_layers=2, max_length=LENGTH
         )

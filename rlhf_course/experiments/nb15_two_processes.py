@@ -129,7 +129,7 @@ def two_processes(
 def _measure(ranks: Ranks, settings: dict) -> None:
     """What each rank does; rank 0 writes the result to ``settings["path"]``."""
     dtype = getattr(torch, settings["dtype"])
-    model, tokenizer = text.load_model(name=settings["model"], dtype=dtype)
+    model, tokenizer = text.load_model(name=settings["model"], pooling="model", dtype=dtype)
     params = list(model.parameters())
     start = flatten(p.detach() for p in params)
     data = text.load_dataset("course-reviews", split="train").subset(settings["sentences"])

@@ -62,7 +62,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     test = text.load_dataset(
         data_file("sst2_validation.csv"), label_names=whole.label_names
     ).subset(SENTENCES, seed=0)
-    model, tokenizer = text.load_model("classification", seed=seed)
+    model, tokenizer = text.load_model("classification", pooling="model", seed=seed)
     task = text.ClassificationTask(model, tokenizer, training, selection, max_length=48)
     unseen = text.ClassificationTask(model, tokenizer, training, test, max_length=48).validation
     options: dict[str, Any] = {name: settings["value"], "steps": STEPS, "seed": seed}

@@ -39,7 +39,7 @@ def runs():
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """The records of the run; RLHF with L2 towards the pre-trained weights."""
-    model, tokenizer = text.load_model("classification", name="minilm")
+    model, tokenizer = text.load_model("classification", name="minilm", pooling="model")
     reviews = text.load_dataset("course-reviews")
     training = reviews.train.subset(200, seed=0).with_label_noise(0.2, seed=0)
     task = text.ClassificationTask(model, tokenizer, training, reviews.validation)

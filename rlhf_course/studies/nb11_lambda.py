@@ -38,7 +38,7 @@ def _task() -> text.ClassificationTask:
         few.name,
         few.clean_labels + unseen.clean_labels,
     )
-    model, tokenizer = text.load_model("classification")
+    model, tokenizer = text.load_model("classification", pooling="model")
     # Its validation data is not used: the folds are parts of its rows.
     return text.ClassificationTask(
         model, tokenizer, rows, few.subset(2), top_layers=1, max_length=48

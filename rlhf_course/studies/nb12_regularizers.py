@@ -117,7 +117,7 @@ def _task(data: str, seed: int) -> tuple[_SelectionOnly, dict]:
         training = both.train.subset(SENTENCES, seed=seed)
         selection, test = _split(both.validation, SELECTION, seed)
     training = training.with_label_noise(DATA[data], seed=seed)
-    model, tokenizer = text.load_model("classification", seed=seed)
+    model, tokenizer = text.load_model("classification", pooling="model", seed=seed)
     options = {"top_layers": 1, "max_length": 28 if data == "sst2" else 20}
     task = _SelectionOnly(model, tokenizer, training, selection, **options)
     unseen = text.ClassificationTask(model, tokenizer, training, test, **options).validation

@@ -46,7 +46,7 @@ def make(name: str, seed: int) -> text.Task:
     splits = text.load_dataset(data)
     training, validation = splits[0].subset(n, seed=seed), splits[1].subset(held_out, seed=seed)
     labels = {} if kind == "qa" else {"num_labels": len(training.label_names)}
-    model, tokenizer = text.load_model(kind, seed=seed, **labels)
+    model, tokenizer = text.load_model(kind, pooling="model", seed=seed, **labels)
     return build(model, tokenizer, training, validation, top_layers=1, **options)
 
 

@@ -34,6 +34,8 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
     bits = {}
     lengths = {n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)}
     metadata = {"format": _FORMAT, "layers": json.dumps(lengths)}
+    if _pooling(model) is not None:
+        metadata["pooling"] = json.dumps(_pooling(model))
     if any(is_quantized(t) for t in state.values()):
         for name, tensor in state.items():
             kind = getattr(tensor, "target_dtype", None)
@@ -59,6 +61,11 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
     metadata["packed"] = json.dumps(forms)
     save_file(tensors, path, metadata=metadata)
     return Path(path).stat().st_size
+
+
+def _pooling(model: nn.Module) -> dict | None:
+    """What the config states of how a text's features are made: no tensor tells it."""
+    return getattr(getattr(model, "config", None), "pooling", None)
 
 
 def _owners(model: nn.Module) -> dict[str, str]:
@@ -94,6 +101,12 @@ def load(path: str | Path, model: Model) -> Model:
         raise ValueError(
             f"{path}: expected a file by compress.save, got the format "
             f"{metadata.get('format')!r}: read others with load_model or load_state_dict"
+        )
+    pooling = json.loads(metadata.get("pooling", "null"))
+    if pooling != _pooling(model):
+        raise ValueError(
+            f"{path}: expected a model with the pooling {pooling}, got one with {_pooling(model)}: "
+            "give load_model the pooling of the model that was saved (for None: pooling='model')"
         )
     for name, how in json.loads(metadata["packed"]).items():
         parts = {

@@ -9,6 +9,8 @@ from .freezing import freeze
 from .lambda_path import LambdaPathFit
 from .language import LanguageModelTask
 from .models import load_model, verify_embedded
+from .pooling import Pooling
+from .probe import probe, start_head
 from .questions import QuestionTask
 from .samples import Samples
 from .task import Task
@@ -20,6 +22,7 @@ __all__ = [
     "EntityTask",
     "LambdaPathFit",
     "LanguageModelTask",
+    "Pooling",
     "QuestionDataset",
     "QuestionTask",
     "Samples",
@@ -32,5 +35,7 @@ __all__ = [
     "freeze",
     "load_dataset",
     "load_model",
+    "probe",
+    "start_head",
     "verify_embedded",
 ]

@@ -44,10 +44,15 @@ def tasks_of(config: PreTrainedConfig) -> list[str]:
     An encoder has no "lm": it reads both sides of a token, so it would see what it is to predict.
     """
     found = [task for task, auto in TASKS.items() if type(config) in auto._model_mapping]
-    encoder = type(config) in AutoModelForMaskedLM._model_mapping
-    if "lm" in found and encoder and not getattr(config, "is_decoder", False):
+    if "lm" in found and is_encoder(config):
         found.remove("lm")
     return found
+
+
+def is_encoder(config: PreTrainedConfig) -> bool:
+    """Whether it reads a text from both sides and writes none: each token has seen them all."""
+    both = type(config) in AutoModelForMaskedLM._model_mapping
+    return both and not (config.is_encoder_decoder or getattr(config, "is_decoder", False))
 
 
 def configure(
@@ -96,7 +101,9 @@ def prepare(
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     tokenizer.padding_side = "right"
-    accepted = inspect.signature(model.forward).parameters
+    # A pooled classifier passes its inputs on to its body, which says what it takes.
+    reader = model.base_model if hasattr(model, "pooling") else model
+    accepted = inspect.signature(reader.forward).parameters
     tokenizer.model_input_names = [n for n in tokenizer.model_input_names if n in accepted]
     for module in model.modules():
         if isinstance(module, nn.Embedding):

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from .pooling import Pooling
+
 
 class CachedTop(nn.Module):
     """The top k layers and the head of a BERT that classifies texts or tokens, or finds answers.
@@ -30,10 +32,11 @@ class CachedTop(nn.Module):
         data = top.cache(encode(tokenizer, texts))
         logits = top(data["hidden"], data["mask"])      # (n, C), or (n, T, C) of tokens
 
-    The head is what the model has above its layers: pooler, dropout and `classifier` for texts;
-    dropout and `classifier` for tokens; `qa_outputs` for answers, C = 2: starts and ends.
+    The head is what the model has above its layers: pooler (BERT's own, or a `Pooling` over the
+    tokens), dropout and `classifier` for texts; dropout and `classifier` for tokens; `qa_outputs`
+    for answers, C = 2: starts and ends.
 
-    model: a `BertForSequenceClassification`, `BertForTokenClassification`,
+    model: a `BertForSequenceClassification`, a pooled one, a `BertForTokenClassification`,
         `BertForQuestionAnswering` or one built like them (`encoder.layer` and such a head);
         with eager attention if it is to be differentiated twice.
     k: trained layers, 1 <= k <= L. With k = L only the embeddings are frozen.
@@ -58,6 +61,7 @@ class CachedTop(nn.Module):
             )
         self.k = k
         self.frozen_layers = len(layers) - k
+        self.pooling: Pooling | None = vars(model).get("pooling")
         # Empty modules stand in for the model and its encoder, for the parameters' names' sake.
         top = nn.ModuleDict({str(i): layers[i] for i in range(self.frozen_layers, len(layers))})
         stand_in, encoder = nn.Module(), nn.Module()
@@ -164,7 +168,11 @@ class CachedTop(nn.Module):
         layers, pooler, head = self._top_parts
         for layer in layers:
             hidden = layer(hidden, mask)
-        return head(self.dropout(hidden if pooler is None else pooler(hidden)))
+        if self.pooling is not None:
+            hidden = self.pooling(hidden, mask)
+        elif pooler is not None:
+            hidden = pooler(hidden)
+        return head(self.dropout(hidden))
 
 
 def _not_like_bert(model: nn.Module) -> TypeError:

@@ -36,6 +36,8 @@ class ClassificationTask(Task):
     model, and for a share of smoothing outside [0, 1).
     """
 
+    cross_entropy = True
+
     def __init__(
         self,
         model: PreTrainedModel,

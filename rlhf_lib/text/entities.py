@@ -51,6 +51,8 @@ class EntityTask(Task):
     piece is of which word.
     """
 
+    cross_entropy = True
+
     def __init__(
         self,
         model: PreTrainedModel,

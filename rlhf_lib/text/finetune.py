@@ -15,7 +15,9 @@ from ..regularizers import Regularizer
 from ..train import train
 from .cached import batches
 from .early_stopping import stop_early
+from .head import adamw_with_head, parameter_groups, pulled_head
 from .masks import Masked, with_dropout
+from .probe import PROBE_LAMBDA, start_head
 from .task import Task
 
 METHODS = ("rlhf", "adamw")
@@ -74,6 +76,10 @@ def finetune(
     batch_size: int = 16,
     curvature_size: int | None = 64,
     seed: int = 0,
+    start: str | None = None,
+    probe_lambda: float = PROBE_LAMBDA,
+    lambda_head: float | None = None,
+    head_center: str = "start",
     **options: Any,
 ) -> Iterator[Record]:
     """Fine-tune from the task's starting point and yield Records with both sets' losses.
@@ -92,6 +98,14 @@ def finetune(
     batch_size: of adamw. curvature_size: samples that the curvature products of a step see, drawn
         anew at each step; None takes all.
     seed: of the order of samples and of the masks. Torch's own generator is left alone.
+    start, probe_lambda: of the head: see `start_head`. Its cost and seconds are the run's, too.
+    lambda_head: lambda_reg of the new head, where it is not to be that of the pre-trained part.
+    head_center: what the SP kinds pull the head to: "start", where the run begins, or "zero", as
+        Xuhong Li et al. (2018) do. With start="probe", "zero" and lambda_head =
+        probe_lambda the probe is the minimum over the head, from which the body alone goes on.
+
+    With start other than "as_loaded", lambda_head or head_center="zero" each Record's `extra` says
+    so by these names.
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
@@ -108,20 +122,33 @@ def finetune(
             "coupled: expected False with method 'rlhf', which always has the penalty in its "
             f"loss, got {coupled!r}"
         )
-    task.reset()
+    begun = start_head(task, start, probe_lambda)
+    said = begun.extra if begun.extra["start"] != "as_loaded" else {}
+    if lambda_head is not None or head_center != "start":
+        said = said | {"lambda_head": lambda_head, "head_center": head_center}
     loss_fn = getattr(task, "training_loss", task.loss_fn)
     if dropout:
         loss_fn = with_dropout(loss_fn, task.module, dropout)
     if method == "adamw":
-        decay = (lambda_reg, regularizer) if coupled else lambda_reg
-        rate = 5e-5 if lr is None else lr
-        records = _adamw(task, loss_fn, steps, rate, decay, batch_size, dropout, seed)
-    else:
-        optimizer = RLHFOptimizer(
+        optimizer = adamw_with_head(
             task.trained(),
+            5e-5 if lr is None else lr,
+            lambda_reg,
+            lambda_head,
+            coupled,
+            pulled_head(regularizer, task.trained(), head_center),
+        )
+        records = _adamw(task, loss_fn, steps, optimizer, batch_size, dropout, seed)
+    else:
+        params, ordered = task.trained(), task.trained()
+        if lambda_head is not None:
+            params = parameter_groups(params, "lambda_reg", lambda_reg, lambda_head)
+            ordered = [pair for group in params for pair in group["params"]]
+        optimizer = RLHFOptimizer(
+            params,
             lr=1.0 if lr is None else lr,
             lambda_reg=lambda_reg,
-            regularizer=regularizer,
+            regularizer=pulled_head(regularizer, ordered, head_center),
             damping=damping,
             max_iter=max_iter,
             count=task.count,
@@ -130,28 +157,24 @@ def finetune(
         records = _rlhf(task, loss_fn, steps, optimizer, curvature_size, dropout, seed)
     if patience is not None or keep_best:
         records = stop_early(records, task, patience=patience, keep_best=keep_best)
-    yield from records
+    for record in records:
+        yield record.with_(
+            cost=record.cost + begun.cost,
+            seconds=record.seconds + begun.seconds,
+            extra=record.extra | said,
+        )
 
 
 def _adamw(
     task: Task,
     loss_fn: Callable,
     epochs: int,
-    lr: float,
-    decay: float | tuple[float, str | Regularizer | None],
+    optimizer: torch.optim.Optimizer,
     batch_size: int,
     dropout: float,
     seed: int,
 ) -> Iterator[Record]:
-    """decay: decoupled, or (lambda_reg, regularizer) of a penalty in the loss."""
-    penalized: PenalizedAdamW | None = None
-    optimizer: torch.optim.Optimizer
-    if isinstance(decay, tuple):
-        optimizer = penalized = PenalizedAdamW(
-            task.trained(), lr=lr, lambda_reg=decay[0], regularizer=decay[1]
-        )
-    else:
-        optimizer = torch.optim.AdamW([p for _, p in task.trained()], lr=lr, weight_decay=decay)
+    penalized = optimizer if isinstance(optimizer, PenalizedAdamW) else None
     data = _Shuffled(task.training, batch_size, seed)
     per_epoch = len(data)
     for record in train(

@@ -108,14 +108,14 @@ def folder_of(name: str | Path) -> Path:
         )
     try:
         # Only what is read, and nothing of subfolders: other formats can weigh gigabytes.
-        return _checked(
-            Path(
-                huggingface_hub.snapshot_download(
-                    str(name), allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]
-                )
-            ),
-            str(name),
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                str(name), allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]
+            )
         )
+        if (parts := _pooling_files(folder)) and not all((folder / p).is_file() for p in parts):
+            huggingface_hub.snapshot_download(str(name), allow_patterns=parts)
+        return _checked(folder, str(name))
     except huggingface_hub.errors.HfHubHTTPError as error:
         raise OSError(
             f'The model "{name}" could not be downloaded: {error} Check the id on '
@@ -133,7 +133,15 @@ def _complete(folder: Path) -> bool:
         else {"model.safetensors"}
     )
     tokenizer = [*folder.glob("tokenizer.json"), *folder.glob("*vocab*"), *folder.glob("*.model")]
-    return bool(tokenizer) and all((folder / name).is_file() for name in ("config.json", *weights))
+    needed = ("config.json", *weights, *_pooling_files(folder))
+    return bool(tokenizer) and all((folder / name).is_file() for name in needed)
+
+
+def _pooling_files(folder: Path) -> list[str]:
+    """The settings, in a subfolder, of the pooling that `modules.json` names."""
+    modules = folder / "modules.json"
+    parts = json.loads(modules.read_text()) if modules.is_file() else []
+    return [f"{part['path']}/config.json" for part in parts if part["type"].endswith(".Pooling")]
 
 
 def _checked(folder: Path, name: str) -> Path:

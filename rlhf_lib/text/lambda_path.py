@@ -11,6 +11,7 @@ from torch import Tensor
 from ..optimizer import RLHFOptimizer
 from ..train import train
 from .cached import batches
+from .probe import PROBE_LAMBDA, start_head
 from .task import Task
 
 
@@ -31,6 +32,8 @@ class LambdaPathFit:
     steps: RLHF steps at each lambda. first_steps: at the largest, which begins at the start;
         default the same.
     regularizer, damping, max_iter: see RLHFOptimizer; `options` go there, too.
+    start, probe_lambda: of the head: see `start_head`; the probe learns from a path's training
+        samples alone.
     curvature_size: samples that the curvature products of a step see, drawn anew at each step by
         the seed; None takes all.
 
@@ -48,6 +51,8 @@ class LambdaPathFit:
         damping: float = 1.0,
         max_iter: int = 10,
         curvature_size: int | None = 64,
+        start: str | None = None,
+        probe_lambda: float = PROBE_LAMBDA,
         **options: Any,
     ):
         first_steps = steps if first_steps is None else first_steps
@@ -55,6 +60,7 @@ class LambdaPathFit:
             raise ValueError(f"expected at least one step, got {min(steps, first_steps)}")
         self.task, self.steps, self.first_steps = task, steps, first_steps
         self.curvature_size = curvature_size
+        self.start, self.probe_lambda = start, probe_lambda
         self.options: dict[str, Any] = {
             "regularizer": regularizer,
             "damping": damping,
@@ -78,7 +84,7 @@ class LambdaPathFit:
         few = self.curvature_size is not None and self.curvature_size < n
         loss_fn = getattr(task, "training_loss", task.loss_fn)
         terms = sum(task.count(batch) for batch in whole[0])
-        task.reset()
+        begun = start_head(task, self.start, self.probe_lambda, training=training)
         optimizer = RLHFOptimizer(
             task.trained(), lambda_reg=lambdas[0], count=task.count, **self.options
         )
@@ -100,7 +106,7 @@ class LambdaPathFit:
                     "accuracy": accuracy,
                     "train_loss": task.score(training)[0],
                     "distance": task.distance(),
-                    "cost": last.cost / terms,
+                    "cost": (begun.cost + last.cost) / terms,
                 }
         finally:
             task.reset()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ..quiet import quiet
-from .architectures import TASKS, configure, prepare
+from .architectures import TASKS, configure, is_encoder, prepare
 from .folders import folder_of, verify_embedded
+from .pooled import pooled_class
+from .pooling import Pooling, choose_pooling
 from .tiny import PREFIX, TINY
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
@@ -27,6 +29,7 @@ def load_model(
     num_labels: int | None = None,
     dtype: torch.dtype | None = None,
     dropout: float | None = None,
+    pooling: str | Pooling | None = None,
     seed: int = 0,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """`(model, tokenizer)` for a task, in eval mode, fit to be differentiated twice.
@@ -42,16 +45,26 @@ def load_model(
     dtype: of the parameters, torch.float32 unless given.
     dropout: a rate for every dropout of the model; None keeps the checkpoint's rates. Dropout
         acts only after `model.train()`.
-    seed: of what the checkpoint does not hold. With "minilm" that is the classifier
-        (C x 384 and C numbers): it is RANDOM until it is trained. The same seed gives the same
-        head whatever the state of torch's global generator, which is left as it was.
+    pooling: what a classification's head sees of a text. None: what the folder states, which for
+        "minilm" is the mean of the tokens, normalized; where it states nothing, what the
+        architecture has (BERT: the first token through its pooler). "mean", "cls", "max" or
+        "mean_sqrt_len_tokens" take that instead, normalized where the folder has a `Normalize`;
+        a `Pooling` says all of it; "model" is the architecture's own head always.
+    seed: of what the checkpoint does not hold: with "minilm" and pooling="model" the classifier (C
+        x 384 and C numbers), which is RANDOM until it is trained. A new head on pooled features
+        is zero instead. The same seed gives the same head whatever the state of torch's global
+        generator, which is left as it was.
 
     What the architecture needs is set here (:mod:`~rlhf_lib.text.architectures`): eager attention,
     no compilation, a pad token, padding on the right. Tied weights are one parameter, listed once.
 
-    Raises ValueError (bad argument, or a task that the architecture lacks), RuntimeError (embedded
-    model missing or damaged, or a checkpoint that holds no weights for a part below the head),
-    OSError (a folder or a hub model that cannot be read).
+    A pooled model is a :class:`~rlhf_lib.text.pooled.PooledClassifier`; `save_pretrained` writes
+    its pooling into config.json, so that the saved folder loads as it was.
+
+    Raises ValueError (bad argument, a task that the architecture lacks, or a folder that states a
+    pooling unknown here), RuntimeError (embedded model missing or damaged, or a checkpoint that
+    holds no weights for a part below the head), OSError (a folder or a hub model that cannot be
+    read).
     """
     if task not in TASKS:
         raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
@@ -62,6 +75,8 @@ def load_model(
     if dtype is not None and not getattr(dtype, "is_floating_point", False):
         raise ValueError(f"dtype: expected a floating torch dtype, got {dtype!r}.")
     dtype = dtype or torch.float32
+    if task != "classification" and pooling not in (None, "model"):
+        raise ValueError(f"pooling: expected None for {task}, which is no task of whole texts.")
 
     if str(name).startswith(PREFIX) and not Path(name).is_dir():
         if name not in TINY:
@@ -70,15 +85,18 @@ def load_model(
             config, tokenizer = TINY[name]()
             dropout = dropout or 0.0
             configure(config, task, num_labels, dropout)
+            kind = _pooled_kind(task, config, pooling)
+            make = TASKS[task].from_config if kind is None else kind._from_config
             with _seeded(seed):
-                model = TASKS[task].from_config(config, dtype=dtype, attn_implementation="eager")
+                model = make(config, dtype=dtype, attn_implementation="eager")
     else:
         folder = verify_embedded() if name == "minilm" else folder_of(name)
         with _quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             configure(config, task, num_labels, dropout)
+            kind = _pooled_kind(task, config, pooling, folder)
             with _seeded(seed):
-                model, info = TASKS[task].from_pretrained(
+                model, info = (kind or TASKS[task]).from_pretrained(
                     folder,
                     config=config,
                     dtype=dtype,
@@ -90,12 +108,40 @@ def load_model(
                 )
             tokenizer = _tokenizer(folder, task)
         _refuse_random_body(model, info, name)
+        if kind is not None and any(key.startswith("classifier.") for key in _new_keys(info)):
+            # Logistic regression needs no random start, and the features are as they were trained.
+            torch.nn.init.zeros_(model.classifier.weight)
+            torch.nn.init.zeros_(model.classifier.bias)
     prepare(model, tokenizer, dropout)
     if dtype == torch.float64:
         with _quiet():
             from .float64 import keep_float64  # loads two architectures that few will need
         keep_float64(model)
     return model.eval(), tokenizer
+
+
+def _pooled_kind(
+    task: str, config: PreTrainedConfig, pooling: str | Pooling | None, folder: Path | None = None
+) -> type | None:
+    """The class of a pooled classifier, its pooling in the config; None for the task's own class.
+
+    Raises ValueError where the tokens of the architecture have not read the whole text.
+    """
+    found = choose_pooling(pooling, config, folder) if task == "classification" else None
+    if found is None:
+        vars(config).pop("pooling", None)
+        return None
+    if not is_encoder(config):
+        raise ValueError(
+            f"pooling: expected an encoder, whose tokens read the text on both sides, got "
+            f'{config.model_type}. Do: pooling="model", its own head.'
+        )
+    config.pooling = found.as_dict()
+    return pooled_class(type(config))
+
+
+def _new_keys(info: dict[str, Any]) -> list[str]:
+    return [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
 
 
 def _tokenizer(folder: Path, task: str) -> PreTrainedTokenizerBase:
@@ -113,8 +159,7 @@ def _refuse_random_body(model: PreTrainedModel, info: dict[str, Any], name: str 
     """Only a head may be new: elsewhere random weights would pass for pre-trained ones."""
     prefix = model.base_model_prefix
     body = f"{prefix}." if hasattr(model, prefix) else ("shared.", "encoder.", "decoder.")
-    new = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
-    lost = sorted(k for k in new if k.startswith(body) and ".pooler." not in k)
+    lost = sorted(k for k in _new_keys(info) if k.startswith(body) and ".pooler." not in k)
     if lost:
         raise RuntimeError(
             f"The model {name}: expected weights for every parameter below the head, got none "

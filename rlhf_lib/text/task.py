@@ -22,9 +22,12 @@ class Task:
 
     Attributes: model, module, training, validation, micro_batch, device, samples (of the training
     set), measures (what the last `evaluate` found beside losses and accuracies). A kind of task
-    defines `loss_fn` and `correct`, `count` where its loss is no mean over samples, and `assess`
-    where it has more measures.
+    defines `loss_fn` and `correct`, `count` where its loss is no mean over samples, `assess` where
+    it has more measures, and `cross_entropy`: whether its loss is the cross-entropy over the last
+    dimension of the module's outputs with `labels`, so that `probe` can fit the head alone.
     """
+
+    cross_entropy = False
 
     def __init__(
         self,
@@ -46,7 +49,18 @@ class Task:
     def start_here(self) -> None:
         """Take the module's present parameters for those that `reset` goes back to."""
         # Of all, since what is frozen may be trained later (see `freeze`).
-        self._start = {n: p.detach().clone() for n, p in self.module.named_parameters()}
+        self._loaded = {n: p.detach().clone() for n, p in self.module.named_parameters()}
+        self._start = self._loaded
+
+    def begin_here(self) -> None:
+        """Take the module's present parameters for those that `distance` counts from.
+
+        `reset` goes back as before, and then `distance` counts from there again.
+        """
+        self._start = {
+            name: p.detach().clone() if (p != self._loaded[name]).any() else self._loaded[name]
+            for name, p in self.module.named_parameters()
+        }
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean loss over the batch, the outputs that it is a function of)."""
@@ -71,11 +85,12 @@ class Task:
     def reset(self) -> None:
         """Put all parameters of the module back to where they were when the task was made."""
         for name, p in self.module.named_parameters():
-            p.copy_(self._start[name])
+            p.copy_(self._loaded[name])
+        self._start = self._loaded
 
     @torch.no_grad()
     def distance(self) -> float:
-        """2-norm of how far the module's parameters are from where they started."""
+        """2-norm of how far the module's parameters are from where the last run began."""
         moved = (p - self._start[name] for name, p in self.module.named_parameters())
         return sum(float(d.pow(2).sum()) for d in moved) ** 0.5
 

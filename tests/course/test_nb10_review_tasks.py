@@ -43,6 +43,16 @@ def test_only_what_differs_is_made_again():
     assert torch.equal(one.training["labels"], torch.tensor(tasks.clean.labels))
 
 
+def test_a_pooled_model_starts_from_its_probe_and_counts_from_there():
+    tasks = ReviewTasks(24, 24, name="tiny-random", pooling=text.Pooling("mean", normalize=True))
+    task = tasks(1, 0.25)
+    assert task.model.pooling == tasks.pooling and task.module.pooling == tasks.pooling
+    probe = text.probe(task, 0.1)
+    start, *_ = with_weights(task, text.finetune(task, "adamw", steps=1, start="probe"))
+    assert abs(start.val_loss - probe.val_loss) < 1e-5
+    assert start.extra["change"][0] == sum(p.numel() for _, p in task.trained())
+
+
 def test_records_count_the_weights_and_their_change():
     task = ReviewTasks(24, name="tiny-random")(1, 0.0)
     losses(task)  # leaves trained weights, which must not pass for the start

@@ -91,3 +91,20 @@ def test_batches_are_weighted_as_the_task_counts_them():
         (score,) = fit(index, index, [0.1], 0)
         losses.append(score["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_a_new_heads_probe_learns_from_the_paths_own_samples():
+    model, tokenizer = load_model(name="tiny-random", pooling="mean", dtype=torch.float64)
+    torch.nn.init.zeros_(model.classifier.weight)
+    torch.nn.init.zeros_(model.classifier.bias)
+    task = ClassificationTask(model, tokenizer, data(0, 8), data(0, 8))
+    options = {"steps": 1, "probe_lambda": 0.05, "curvature_size": None}
+    (score,) = LambdaPathFit(task, **options)(TRAIN, LEFT_OUT, [3.0], 0)
+    part = data(0, 8).take(TRAIN.tolist())
+    alone = ClassificationTask(model, tokenizer, part, data(0, 8).take(LEFT_OUT.tolist()))
+    *_, last = finetune(
+        alone, start="probe", lambda_reg=3.0, steps=1, probe_lambda=0.05, curvature_size=None
+    )
+    assert score["loss"] == pytest.approx(last.val_loss, rel=1e-8)
+    assert score["distance"] == pytest.approx(alone.distance(), rel=1e-8)
+    assert score["cost"] == pytest.approx(last.cost / len(TRAIN))

@@ -46,7 +46,7 @@ def logits(model, tokenizer):
 
 def test_minilm_is_a_quiet_offline_bert(no_network, capfd):
     verbosity = transformers_logging.get_verbosity()
-    model, tokenizer = load_model("classification", num_labels=4)
+    model, tokenizer = load_model("classification", num_labels=4, pooling="model")
     assert type(model) is BertForSequenceClassification
     assert model.config.num_hidden_layers == 6 and model.config.hidden_size == 384
     assert model.config._attn_implementation == "eager"
@@ -73,10 +73,11 @@ def test_verbosity_comes_back_after_an_error(tmp_path):
 def test_head_depends_on_the_seed_alone():
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first = load_model(seed=3)[0]
+    first = load_model(pooling="model", seed=3)[0]
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    second, other = load_model(seed=3)[0], load_model(seed=4)[0]
+    second = load_model(pooling="model", seed=3)[0]
+    other = load_model(pooling="model", seed=4)[0]
     assert torch.equal(first.classifier.weight, second.classifier.weight)
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
     assert torch.equal(first.bert.pooler.dense.weight, other.bert.pooler.dense.weight)
