@@ -31,6 +31,8 @@ class ClassificationTask(Task):
     model, and for a share of smoothing outside [0, 1).
     """
 
+    classes_last = True
+
     def __init__(
         self,
         model: nn.Module,

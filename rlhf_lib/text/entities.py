@@ -46,6 +46,8 @@ class EntityTask(Task):
     piece is of which word.
     """
 
+    classes_last = True
+
     def __init__(
         self,
         model: nn.Module,

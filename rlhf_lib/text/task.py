@@ -26,6 +26,9 @@ class Task:
     where it has more measures.
     """
 
+    # The loss is a cross-entropy over the last dimension of the module's outputs.
+    classes_last = False
+
     def __init__(
         self,
         model: nn.Module,
@@ -62,6 +65,15 @@ class Task:
         Here its samples. A Record's cost counts the same terms.
         """
         return len(batch["labels"])
+
+    def linearize(self, **options):
+        """The module linearized at its present parameters, on this task's data and loss.
+
+        options: groups, include_all, max_bytes and so on, see :func:`~rlhf_lib.linearize`.
+        """
+        from .linear import linearize_task
+
+        return linearize_task(self, **options)
 
     def trained(self) -> list[tuple[str, nn.Parameter]]:
         """(name, parameter) of all that is trained."""

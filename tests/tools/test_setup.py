@@ -44,7 +44,7 @@ FLOORS = (
     ("curvature",),
     ("solve", "select", "baselines"),
     ("step",),
-    ("optimizer",),
+    ("optimizer", "linearized"),
     ("train",),
     ("text",),
     ("compress", "panels"),
