@@ -46,7 +46,7 @@ class Part:
                 f"expected labels for all {len(self)} training samples, got shape "
                 f"{tuple(raw.shape)}: samples=... chooses among them afterwards"
             )
-        targets, mask = loss.targets(raw.cpu(), self.shape)
+        targets, mask = loss.targets(raw.cpu(), self.shape, training=True)
         if mask is not None and not torch.equal(mask, self.mask):
             raise ValueError(
                 "expected labels that leave the same terms out, got others: the Gram matrix has "
@@ -58,6 +58,11 @@ class Part:
 def take(inputs, index: Tensor | slice):
     """The samples of this index of a tensor, or of each tensor of a dict, list or tuple."""
     return tree_map(lambda t: t[index] if isinstance(t, Tensor) and t.ndim else t, inputs)
+
+
+def to_device(inputs, device: torch.device):
+    """The same on another device."""
+    return tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, inputs)
 
 
 def count_samples(inputs) -> int:
@@ -90,7 +95,7 @@ def call(model: Callable, inputs) -> Tensor:
     return found
 
 
-def make_part(data, loss: OutputLoss, outputs: Tensor) -> Part:
+def make_part(data, loss: OutputLoss, outputs: Tensor, *, training: bool) -> Part:
     """Data as (inputs, targets), laid out in terms like these outputs of a few of its samples."""
     inputs, raw = data
     raw = torch.as_tensor(raw)
@@ -99,7 +104,7 @@ def make_part(data, loss: OutputLoss, outputs: Tensor) -> Part:
         raise ValueError(f"expected targets of {n} samples, got shape {tuple(raw.shape)}")
     _, T, C = loss.terms(outputs).shape
     shape = torch.Size((n, T, C))
-    targets, mask = loss.targets(raw.detach().cpu(), shape)
+    targets, mask = loss.targets(raw.detach().cpu(), shape, training=training)
     mask = torch.ones(n, T, dtype=torch.bool) if mask is None else mask
     if not bool(mask.any()):
         raise ValueError("expected at least one target that counts, got none")
@@ -148,4 +153,4 @@ def micro_batches(parts: Sequence[Part], size: int, device: torch.device) -> Ite
     for part in parts:
         for start in range(0, len(part), size):
             taken = take(part.inputs, slice(start, start + size))
-            yield tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, taken)
+            yield to_device(taken, device)

@@ -17,6 +17,7 @@ from ..objective.parameters import flatten
 from ..objective.task_loss import TaskLoss
 from ..per_sample.factor import SampleSpace
 from .data import Layout, Part, call, micro_batches
+from .fingerprint import sketch, sketch_all
 from .losses import OutputLoss
 from .memory import Needs, chunks_of
 
@@ -157,3 +158,22 @@ def compute_grams(
         torch.tensor(norms, dtype=torch.float64),
         work / unit + len(chunks) - 1,  # every chunk is another pass through the whole model
     )
+
+
+def fingerprint_of(rows: Rows, named: Sequence[tuple[str, Tensor]], cells: Sequence[Cell]) -> dict:
+    """What a linearization belongs to, see :mod:`~rlhf_lib.linearized.fingerprint`."""
+    parts = dict(zip(("training", "held out"), rows.parts, strict=False))
+    return {
+        "settings": {"loss": rows.loss.name, "margins": len(rows.contrast)},
+        "parameters": {name: sketch(p) for name, p in named},
+        "groups": {
+            f"{cell.group} ({'' if cell.penalized else 'not '}penalized)": " ".join(
+                named[i][0] for i in cell.members
+            )
+            for cell in cells
+        },
+        **{
+            f"{name} data": {"terms": sketch(part.mask), "inputs": sketch_all(part.inputs)}
+            for name, part in parts.items()
+        },
+    }

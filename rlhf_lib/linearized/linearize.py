@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from ..objective.parameters import check_params
 from ..regularizers import penalized
-from .data import call, count_samples, make_part, take
-from .gram import Cell, Rows, compute_grams
+from .data import call, count_samples, make_part, take, to_device
+from .files import load_grams
+from .gram import Cell, Rows, compute_grams, fingerprint_of
 from .losses import OutputLoss, make_loss
 from .model import LinearModel
 
@@ -28,6 +30,7 @@ def linearize(
     micro_batch: int = 64,
     max_bytes: int = 2**32,
     double: bool = False,
+    load: str | os.PathLike | None = None,
 ) -> LinearModel:
     """The model z(theta) = z_0 + J (theta - theta_0) of a model's outputs z, solved in closed form.
 
@@ -57,10 +60,13 @@ def linearize(
         max_bytes: most memory for per-sample rows and Gram matrices. Rows are made again for
             parts of the parameters where they do not fit in all at once.
         double: multiply float32 rows in float64, which takes twice the time.
+        load: a file from `LinearModel.save` for the same model, data (labels may be others) and
+            groups: nothing is computed but a check of these.
 
     Raises:
         MemoryError: max_bytes will not do; said before it is computed, with the numbers.
-        ValueError: inputs, targets and outputs do not go together; groups name nothing or overlap.
+        ValueError: inputs, targets and outputs do not go together; groups name nothing or overlap;
+            the file to load belongs to something else, and what differs.
     """
     if training is None:
         own = getattr(model, "linearize", None)
@@ -75,29 +81,32 @@ def linearize(
             micro_batch=micro_batch,
             max_bytes=max_bytes,
             double=double,
+            load=load,
         )
     named = _named(model, params)
     check_params(p for _, p in named)
     rule = make_loss(loss)
     device = named[0][1].device
-    few = take(training[0], slice(0, min(2, count_samples(training[0]))))
-    outputs = call(model, _to(few, device))
+    outputs = _first_outputs(model, training, device)
     contrast = rule.contrast(outputs).detach()
-    parts = [make_part(training, rule, outputs)]
+    parts = [make_part(training, rule, outputs, training=True)]
     if held_out is not None:
-        first = take(held_out[0], slice(0, min(2, count_samples(held_out[0]))))
-        parts.append(make_part(held_out, rule, call(model, _to(first, device))))
+        outputs = _first_outputs(model, held_out, device)
+        parts.append(make_part(held_out, rule, outputs, training=False))
     rows = Rows(model, parts, rule, contrast, micro_batch)
     cells = cells_of(named, groups)
     tensors = [p for _, p in named]
-    grams = compute_grams(rows, tensors, cells, max_bytes=max_bytes, double=double)
+    if load is None:
+        grams = compute_grams(rows, tensors, cells, max_bytes=max_bytes, double=double)
+    else:
+        grams = load_grams(load, fingerprint_of(rows, named, cells))
     return LinearModel(grams, cells, rows, named, include_all)
 
 
-def _to(inputs, device):
-    from torch.utils._pytree import tree_map
-
-    return tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, inputs)
+def _first_outputs(model: Callable, data: tuple, device: torch.device) -> Tensor:
+    """The outputs of a few samples, for their shape."""
+    few = take(data[0], slice(0, min(2, count_samples(data[0]))))
+    return call(model, to_device(few, device))
 
 
 def _named(model, params) -> list[tuple[str, Tensor]]:

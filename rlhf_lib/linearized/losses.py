@@ -35,8 +35,13 @@ class OutputLoss(Protocol):
     def terms(self, outputs: Tensor) -> Tensor:
         """The outputs (n, ...) as (n, T, C): T terms of C outputs for each sample."""
 
-    def targets(self, raw: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor | None]:
-        """Targets (n, T, ...) for outputs (n, T, C), and a mask (n, T) of what counts, or None."""
+    def targets(
+        self, raw: Tensor, shape: torch.Size, *, training: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Targets (n, T, ...) for outputs (n, T, C), and a mask (n, T) of what counts, or None.
+
+        training: they are to be learnt, and not to judge by.
+        """
 
     def value(self, y: Tensor, targets: Tensor) -> Tensor:
         """Loss of each term, (..., R)."""
@@ -55,7 +60,7 @@ class CrossEntropy:
 
     Args:
         ignore_index: the target of a term that does not count.
-        label_smoothing: share of every target that is spread over all classes.
+        label_smoothing: share of every training target that is spread over all classes.
     """
 
     name, quadratic, log_normalizer = "cross_entropy", False, 0.0
@@ -78,13 +83,13 @@ class CrossEntropy:
     def terms(self, outputs):
         return outputs.reshape(len(outputs), -1, outputs.shape[-1])
 
-    def targets(self, raw, shape):
+    def targets(self, raw, shape, *, training):
         n, T, C = shape
         if raw.is_floating_point():
             shares = raw.reshape(n, T, C).to(torch.float64)
             if not torch.allclose(shares.sum(2), torch.ones(n, T, dtype=torch.float64)):
                 raise ValueError("cross_entropy: expected target shares that sum to 1 over classes")
-            return self._smooth(shares), None
+            return self._smoothed(shares, training), None
         classes = raw.reshape(n, T)
         mask = classes != self.ignore_index
         if bool(((classes < 0) | (classes >= C))[mask].any()):
@@ -93,21 +98,20 @@ class CrossEntropy:
                 f"{int(classes[mask].min())} to {int(classes[mask].max())}"
             )
         shares = F.one_hot(classes.clamp(min=0).masked_fill(~mask, 0), C).to(torch.float64)
-        return self._smooth(shares), mask
+        return self._smoothed(shares, training), mask
 
-    def _smooth(self, shares):
-        return shares * (1 - self.label_smoothing) + self.label_smoothing / shares.shape[2]
+    def _smoothed(self, shares, training):
+        smoothing = self.label_smoothing if training else 0.0
+        return shares * (1 - smoothing) + smoothing / shares.shape[2]
 
     def value(self, y, targets):
         if y.shape[-1] == 1:
-            y, share = y[..., 0], targets[:, 0]
-            return share * _softplus(-y) + (1 - share) * _softplus(y)
+            return _logistic(y, targets)
         return -(targets * F.log_softmax(_with_zero(y), -1)).sum(-1)
 
     def derivatives(self, y, targets):
         if y.shape[-1] == 1:
-            p = torch.sigmoid(y)
-            return p - targets[:, :1], (p * torch.sigmoid(-y)).sqrt()[:, :, None]
+            return _logistic_derivatives(y, targets[:, :1])
         p = F.softmax(_with_zero(y), -1)
         return (p - targets)[:, :-1], _multinomial_cholesky(p)
 
@@ -130,19 +134,17 @@ class Binary:
     def terms(self, outputs):
         return outputs.reshape(len(outputs), -1, 1)
 
-    def targets(self, raw, shape):
+    def targets(self, raw, shape, *, training):
         found = raw.reshape(shape).to(torch.float64)
         if not bool(((found >= 0) & (found <= 1)).all()):
             raise ValueError("binary: expected targets from 0 to 1")
         return found, None
 
     def value(self, y, targets):
-        y, share = y[..., 0], targets[:, 0]
-        return share * _softplus(-y) + (1 - share) * _softplus(y)
+        return _logistic(y, targets)
 
     def derivatives(self, y, targets):
-        p = torch.sigmoid(y)
-        return p - targets, (p * torch.sigmoid(-y)).sqrt()[:, :, None]
+        return _logistic_derivatives(y, targets)
 
     def correct(self, y, targets):
         return (y > 0)[..., 0] == (targets > 0.5)[..., 0]
@@ -167,7 +169,7 @@ class SquaredError:
     def terms(self, outputs):
         return outputs.reshape(len(outputs), -1, 1)
 
-    def targets(self, raw, shape):
+    def targets(self, raw, shape, *, training):
         return raw.reshape(shape).to(torch.float64), None
 
     def value(self, y, targets):
@@ -201,7 +203,7 @@ class Convex:
     def terms(self, outputs):
         return outputs.reshape(len(outputs), 1, -1)
 
-    def targets(self, raw, shape):
+    def targets(self, raw, shape, *, training):
         raw = raw.to(torch.float64) if raw.is_floating_point() else raw
         return raw[:, None], None
 
@@ -246,8 +248,17 @@ def make_loss(loss: str | OutputLoss | Callable) -> OutputLoss:
     )
 
 
-def _softplus(x: Tensor) -> Tensor:
-    return torch.logaddexp(x, torch.zeros_like(x))
+def _logistic(y: Tensor, targets: Tensor) -> Tensor:
+    """log(1 + exp(y)) - t y for margins (..., R, 1) and the share t of the first class."""
+    # Above 40 log(1 + exp(y)) is y to all digits.
+    y = y[..., 0]
+    return torch.addcmul(F.softplus(y, threshold=40), targets[:, 0], y, value=-1)
+
+
+def _logistic_derivatives(y: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    p = torch.sigmoid(y)
+    # sigmoid(-y) has the digits that 1 - p has lost.
+    return p - share, (p * torch.sigmoid(-y)).sqrt_()[:, :, None]
 
 
 def _with_zero(y: Tensor) -> Tensor:

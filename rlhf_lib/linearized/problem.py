@@ -13,12 +13,15 @@ occurs. The gradient is J_c'(g + lambda_c b_c), g being the slope of the mean lo
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .factor import Factor
 from .losses import OutputLoss
@@ -33,6 +36,7 @@ class Block:
             then of the held-out margins, (n + e + h, n + e).
         lam: lambda. pulled: the center is zero and e = 1. size: how many parameters they are.
         cells: their numbers.
+        train: K of the training margins, (n + e, n).
     """
 
     K: Tensor = field(repr=False)
@@ -40,6 +44,7 @@ class Block:
     pulled: bool
     size: int
     cells: tuple[int, ...]
+    train: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,13 @@ class Point:
     """A theta, by its coefficients.
 
     Attributes:
-        b: coefficients of each block, (blocks, n + e). u: K b, (blocks, n + e + h).
-        norms: |theta_c - center_c|^2 of each block.
+        b: coefficients of each block, (n + e,). u: K b of each, (n + e + h,).
+        norms: |theta_c - center_c|^2 of each.
     """
 
-    b: Tensor
-    u: Tensor
-    norms: Tensor
+    b: list[Tensor]
+    u: list[Tensor]
+    norms: list[float]
 
 
 class Problem:
@@ -78,47 +83,46 @@ class Problem:
         self.base, self.blocks, self.targets, self.loss, self.m = base, blocks, targets, loss, m
         self.n, self.rounding = len(targets) * m, rounding
         self.extended = blocks[0].K.shape[1] - self.n
-        self.lams = torch.tensor([block.lam for block in blocks], dtype=torch.float64)
+        self.lams = [block.lam for block in blocks]
         self._inside: tuple[float, Tensor] | None = None
+        self._start = base[: self.n]
 
-    # -- points -------------------------------------------------------------------------------
     def origin(self) -> Point:
         """theta_0."""
-        b = self.base.new_zeros(len(self.blocks), self.n + self.extended)
+        b = [self.base.new_zeros(self.n + self.extended) for _ in self.blocks]
         for row, block in zip(b, self.blocks, strict=True):
             if block.pulled:
                 row[-1] = 1.0
         return self.point(b)
 
-    def point(self, b: Tensor) -> Point:
+    def point(self, b: list[Tensor]) -> Point:
         """The point of these coefficients."""
-        u = torch.stack([block.K @ row for block, row in zip(self.blocks, b, strict=True)])
-        return Point(b, u, self._products(b, u))
+        return self._made(b, [block.K @ row for block, row in zip(self.blocks, b, strict=True)])
 
     def moved(self, point: Point, step: Point, t: float) -> Point:
         """point + t step."""
-        b, u = point.b + t * step.b, point.u + t * step.u
-        return Point(b, u, self._products(b, u))
+        return self._made(
+            [torch.add(x, d, alpha=t) for x, d in zip(point.b, step.b, strict=True)],
+            [torch.add(x, d, alpha=t) for x, d in zip(point.u, step.u, strict=True)],
+        )
 
-    def _products(self, b: Tensor, u: Tensor) -> Tensor:
-        """b' K b' of each block."""
-        return (b * u[:, : self.n + self.extended]).sum(1)
+    def _made(self, b: list[Tensor], u: list[Tensor]) -> Point:
+        size = self.n + self.extended
+        return Point(b, u, [float(x @ y[:size]) for x, y in zip(b, u, strict=True)])
 
-    # -- values -------------------------------------------------------------------------------
-    def margins(self, point: Point) -> Tensor:
-        """Of training and held-out terms, (R + R_h, m)."""
-        return self.all_margins(point.u)
-
-    def all_margins(self, u: Tensor) -> Tensor:
-        """Margins from K b of the blocks, (..., blocks, n + e + h) -> (..., R + R_h, m)."""
-        moved = u.sum(-2)
+    def margins(self, points: Sequence[Point]) -> Tensor:
+        """Of the training and then the held-out terms at several points, (points, R + R_h, m)."""
+        moved = torch.stack([sum(point.u[1:], point.u[0]) for point in points])
         if self.extended:
-            moved = torch.cat([moved[..., : self.n], moved[..., self.n + 1 :]], -1)
-        return (self.base + moved).unflatten(-1, (-1, self.m))
+            moved = torch.cat([moved[:, : self.n], moved[:, self.n + 1 :]], 1)
+        return (self.base + moved).unflatten(1, (-1, self.m))
 
     def train_margins(self, point: Point) -> Tensor:
         """Of the training terms, (R, m)."""
-        return (self.base[: self.n] + point.u[:, : self.n].sum(0)).view(-1, self.m)
+        y = self._start
+        for u in point.u:
+            y = y + u[: self.n]
+        return y.view(-1, self.m)
 
     def task(self, y: Tensor) -> float:
         """The mean loss at margins (R, m)."""
@@ -126,15 +130,8 @@ class Problem:
 
     def penalty(self, point: Point) -> float:
         """1/2 sum lambda |theta - center|^2."""
-        return 0.5 * float(self.lams @ point.norms)
+        return 0.5 * sum(map(operator.mul, self.lams, point.norms))
 
-    def local(self, point: Point) -> Local:
-        """Slope and curvature there."""
-        slope, factor = self.loss.derivatives(self.train_margins(point), self.targets)
-        terms = len(self.targets)
-        return Local(self, point, slope.flatten() / terms, Factor(factor / terms**0.5))
-
-    # -- what does not depend on the point ----------------------------------------------------
     def inside(self, damping: float) -> Tensor:
         """sum K_c / (lambda_c + mu) over the blocks where that is positive, (n, n)."""
         if self._inside is None or self._inside[0] != damping:
@@ -157,24 +154,34 @@ class Problem:
         return vectors[:, kept] * roots, vectors[:, kept] / roots
 
 
-@dataclass
 class Local:
-    """The objective around a point: slope g of the mean loss (n,) and S with S S' its Hessian."""
+    """The objective around a point.
 
-    problem: Problem
-    point: Point
-    g: Tensor
-    S: Factor
+    Attributes:
+        g: slope of the mean loss at the margins, (n,). S: S S' is its Hessian there.
+    """
+
+    def __init__(self, problem: Problem, point: Point):
+        self.problem, self.point = problem, point
+        y = problem.train_margins(point)
+        slope, factor = problem.loss.derivatives(y, problem.targets)
+        terms = len(problem.targets)
+        self.g, self.S = slope.flatten() / terms, Factor(factor / terms**0.5)
+        self._Kg = [block.train @ self.g for block in problem.blocks]
 
     def gradient_norm(self) -> float:
         """2-norm of the gradient J'(g + lambda b) in the parameters."""
-        p = self.problem
-        r = p.lams[:, None] * self.point.b
-        r[:, : p.n] += self.g
-        squared = sum(
-            float(row @ (block.K[: len(row)] @ row)) for row, block in zip(r, p.blocks, strict=True)
-        )
-        return max(squared, 0.0) ** 0.5
+        p, squared = self.problem, 0.0
+        g = F.pad(self.g, (0, p.extended)) if p.extended else self.g
+        for block, b, u, Kg in zip(p.blocks, self.point.b, self.point.u, self._Kg, strict=True):
+            r, Kr = torch.add(g, b, alpha=block.lam), torch.add(Kg, u[: len(g)], alpha=block.lam)
+            squared += float(r @ Kr)
+        return math.sqrt(max(squared, 0.0)) if math.isfinite(squared) else math.nan
+
+    def task_gradient_norm(self) -> float:
+        """2-norm of the gradient J'g of the mean loss alone."""
+        n = self.problem.n
+        return math.sqrt(max(sum(float(self.g @ Kg[:n]) for Kg in self._Kg), 0.0))
 
     def step(self, damping: float) -> Point | None:
         """The minimum d of the local quadratic model + mu/2 |d|^2, as a point without a center.
@@ -186,37 +193,35 @@ class Local:
         step is any d_c, of which the least one that makes J_c' r = 0 is taken; None if there is
         more than one such J d.
         """
-        p, b = self.problem, self.point.b
+        p = self.problem
         solver = Solver(self, damping)
         if not solver.determined:
             return None
-        shares = p.lams / (p.lams + damping).clamp(min=torch.finfo(torch.float64).tiny)
-        q = shares @ self.point.u[:, : p.n]
-        r, free = solver.residual(self.g, q)
-        step = torch.empty_like(b)
-        for c, block in enumerate(p.blocks):
+        right = torch.zeros_like(self.g)
+        for block, u, Kg in zip(p.blocks, self.point.u, self._Kg, strict=True):
             total = block.lam + damping
             if total > 0:
-                step[c] = b[c] * (-block.lam / total)
-                step[c, : p.n] -= r / total
-            else:
-                step[c] = 0.0
-                step[c, : p.n] = free
+                right.add_(Kg[: p.n], alpha=1 / total).add_(u[: p.n], alpha=block.lam / total)
+        r, free = solver.residual(self.g, right)
+        step = []
+        for block, b in zip(p.blocks, self.point.b, strict=True):
+            total = block.lam + damping
+            row = b * (-block.lam / total if total > 0 else 0.0)
+            row[: p.n].add_(r if total > 0 else free, alpha=-1 / total if total > 0 else 1.0)
+            step.append(row)
         return p.point(step)
 
-    def slope(self, step: Point) -> float:
-        """First-order change of the objective along the step."""
+    def along(self, step: Point) -> tuple[float, float]:
+        """(first-order change of the objective along the step d, d'(J'WJ + lambda) d)."""
         p = self.problem
-        along = step.u[:, : p.n + p.extended]
-        return float(
-            self.g @ step.u[:, : p.n].sum(0) + (p.lams[:, None] * self.point.b * along).sum()
-        )
-
-    def curvature(self, step: Point) -> float:
-        """d'(J'WJ + lambda) d along the step."""
-        p = self.problem
-        moved = self.S.adjoint(step.u[:, : p.n].sum(0))
-        return float(moved @ moved + p.lams @ step.norms)
+        dy = sum((u[: p.n] for u in step.u[1:]), step.u[0][: p.n])
+        moved = self.S.adjoint(dy)
+        slope, quadratic = float(self.g @ dy), float(moved @ moved)
+        size = p.n + p.extended
+        for lam, b, u, norm in zip(p.lams, self.point.b, step.u, step.norms, strict=True):
+            slope += lam * float(b @ u[:size])
+            quadratic += lam * norm
+        return slope, quadratic
 
 
 class Solver:
@@ -233,24 +238,30 @@ class Solver:
         A.diagonal().add_(1.0)
         self.chol, failed = torch.linalg.cholesky_ex(A)
         self.determined = not int(failed)
-        self.unheld = any(block.lam + damping == 0 for block in self.problem.blocks)
+        self.unheld = any(lam + damping == 0 for lam in self.problem.lams)
         if self.unheld and self.determined:
             self.V, self.dual = self.problem.free
             self.SV = self.S.adjoint(self.V)
-            middle = self.SV.T @ self.solve(self.SV)
-            self.middle_chol, failed = torch.linalg.cholesky_ex(middle)
+            self.middle_chol, failed = torch.linalg.cholesky_ex(self.SV.T @ self.solve(self.SV))
             self.determined = not int(failed)
 
     def solve(self, x: Tensor) -> Tensor:
         """A^-1 x for x (R r,) or (R r, k)."""
-        if x.ndim == 1:
-            return torch.cholesky_solve(x[:, None], self.chol)[:, 0]
-        return torch.cholesky_solve(x, self.chol)
+        return _solve(self.chol, x)
 
-    def residual(self, g: Tensor, q: Tensor) -> tuple[Tensor, Tensor | None]:
-        """r = g + W J d, and the coefficients of the step of the block that nothing holds."""
-        r = g - self.S.apply(self.solve(self.S.adjoint(self.K @ g + q)))
+    def residual(self, g: Tensor, right: Tensor) -> tuple[Tensor, Tensor | None]:
+        """r = g + W J d, and the coefficients of the step of the block that nothing holds.
+
+        right: K g + q.
+        """
+        r = g - self.S.apply(self.solve(self.S.adjoint(right)))
         if not self.unheld:
             return r, None
-        c = -torch.cholesky_solve((self.V.T @ r)[:, None], self.middle_chol)[:, 0]
+        c = -_solve(self.middle_chol, self.V.T @ r)
         return r + self.S.apply(self.solve(self.SV @ c)), self.dual @ c
+
+
+def _solve(L: Tensor, x: Tensor) -> Tensor:
+    """(L L')^-1 x; for one right side two triangular solves are faster than a Cholesky solve."""
+    half = torch.linalg.solve_triangular(L, x.view(len(L), -1), upper=False)
+    return torch.linalg.solve_triangular(L.mT, half, upper=True).view_as(x)

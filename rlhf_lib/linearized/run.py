@@ -49,7 +49,7 @@ def take_steps(
     line_search: bool = True,
     slack: float = 0.0,
 ) -> Trace:
-    """Steps from a point until the gradient's 2-norm is at most tol.
+    """Steps from a point until the gradient's 2-norm is at most tol times the mean loss's there.
 
     Args:
         slack: accept an increase of so many roundings of the objective, as near a minimum, where
@@ -58,12 +58,12 @@ def take_steps(
     started = time.perf_counter()
     rule = Damping(damping, damping_rule)
     loss, penalty = problem.task(problem.train_margins(point)), problem.penalty(point)
-    local = problem.local(point)
-    norm, reason = local.gradient_norm(), ""
+    local = Local(problem, point)
+    norm, least, reason = local.gradient_norm(), tol * local.task_gradient_norm(), ""
     records = [Record(step=0, loss=loss, penalty=penalty, grad_norm=norm, reason=START)]
     points = [point]
     while not reason:
-        reason = _ended(loss + penalty, norm, tol, len(records) > steps)
+        reason = _ended(loss + penalty, norm, least, len(records) > steps)
         if reason:
             break
         d = local.step(rule.value)
@@ -78,7 +78,7 @@ def take_steps(
                 loss=loss,
                 penalty=penalty,
                 grad_norm=norm,
-                step_norm=length * math.sqrt(max(float(d.norms.sum()), 0.0)),
+                step_norm=length * math.sqrt(max(sum(d.norms), 0.0)),
                 step_length=length,
                 damping=used,
                 rho=rho,
@@ -90,7 +90,7 @@ def take_steps(
         points.append(point)
         if length:
             loss, penalty = after
-            local = problem.local(point)
+            local = Local(problem, point)
             norm = local.gradient_norm()
         if rule.update(rho) == used and not length:
             reason = LINE_SEARCH_FAILED
@@ -98,10 +98,10 @@ def take_steps(
     return Trace(records, points, reason)
 
 
-def _ended(value: float, norm: float, tol: float, all_steps: bool) -> str:
+def _ended(value: float, norm: float, least: float, all_steps: bool) -> str:
     if not (math.isfinite(value) and math.isfinite(norm)):
         return NOT_FINITE
-    if norm <= tol:
+    if norm <= least:
         return CONVERGED
     return MAX_STEPS if all_steps else ""
 
@@ -109,8 +109,7 @@ def _ended(value: float, norm: float, tol: float, all_steps: bool) -> str:
 def _search(local: Local, d: Point, loss: float, penalty: float, line_search: bool, slack: float):
     """The point that a step goes to with its loss and penalty, the length, and rho of length 1."""
     problem, start, value = local.problem, local.point, loss + penalty
-    slope, tried = local.slope(d), {0.0: (start, (loss, penalty))}
-    predicted = -slope - 0.5 * local.curvature(d)
+    (slope, quadratic), tried = local.along(d), {0.0: (start, (loss, penalty))}
 
     def objective(t: float) -> float:
         trial = problem.moved(start, d, t)
@@ -127,4 +126,5 @@ def _search(local: Local, d: Point, loss: float, penalty: float, line_search: bo
         c=1e-4 if line_search else 0.0,
         most=(40 if slack else 12) if line_search else 0,
     )
-    return tried[length], length, reduction_ratio(value - full, predicted, 10 * _EPS * abs(value))
+    rho = reduction_ratio(value - full, -slope - 0.5 * quadratic, 10 * _EPS * abs(value))
+    return tried[length], length, rho

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .posterior import LeaveOneOut, Posterior
-from .problem import Point, Problem
+from .problem import Local, Point, Problem
 from .run import CONVERGED, Trace
 
 if TYPE_CHECKING:
@@ -57,16 +57,16 @@ class Fit:
     @cached_property
     def lambda_reg(self) -> float:
         """The largest lambda: the one, if groups have none of their own."""
-        return float(self.problem.lams.max())
+        return max(self.problem.lams)
 
     @cached_property
     def margins(self) -> Tensor:
         """Of the training terms and then the held-out ones, (R + R_h, m)."""
-        return self.problem.margins(self.point)
+        return self.problem.margins([self.point])[0]
 
     @cached_property
     def _scores(self) -> dict[str, float]:
-        return scored(self.model, self.problem, self.point.u[None])[0]
+        return scored(self.model, self.problem, [self.point])[0]
 
     @property
     def train_loss(self) -> float:
@@ -93,12 +93,12 @@ class Fit:
     @property
     def distance(self) -> float:
         """2-norm of theta - center."""
-        return max(float(self.point.norms.sum()), 0.0) ** 0.5
+        return max(sum(self.point.norms), 0.0) ** 0.5
 
     @cached_property
     def posterior(self) -> Posterior:
         """Laplace's approximation here."""
-        local = self.problem.local(self.point)
+        local = Local(self.problem, self.point)
         return Posterior(local, self.model.training.sample[self.index], self._held())
 
     @property
@@ -133,12 +133,9 @@ class Fit:
 
     def carried_to(self, problem: Problem) -> Point:
         """The same theta as a start for another lambda; theta_0 where it is not in its form."""
-        b = problem.origin().b
-        return (
-            problem.point(self.point.b.clone())
-            if b.shape == self.point.b.shape
-            else problem.origin()
-        )
+        origin, b = problem.origin(), self.point.b
+        same = [x.shape for x in origin.b] == [x.shape for x in b]
+        return problem.point(b) if same else origin
 
     def _held(self) -> list[Tensor]:
         return self.model.held_blocks(self.problem)
@@ -154,7 +151,7 @@ class Run(Fit, Sequence):
 
     def __init__(self, model, problem, index, point, reason, trace: Trace):
         super().__init__(model, problem, index, point, reason)
-        after = scored(model, problem, torch.stack([p.u for p in trace.points]))
+        after = scored(model, problem, trace.points)
         self.records = [
             record.with_(**found) for record, found in zip(trace.records, after, strict=True)
         ]
@@ -230,9 +227,9 @@ class LambdaCurve:
         return self.fits[scores.index(min(scores))]
 
 
-def scored(model: LinearModel, problem: Problem, us: Tensor) -> list[dict[str, float]]:
-    """Losses and accuracies on both parts at each of several points, us (points, blocks, rows)."""
-    y, loss, R = problem.all_margins(us), problem.loss, len(problem.targets)
+def scored(model: LinearModel, problem: Problem, points: Sequence[Point]) -> list[dict[str, float]]:
+    """Losses and accuracies on both parts at each of several points."""
+    y, loss, R = problem.margins(points), problem.loss, len(problem.targets)
     found: dict[str, list[float]] = {}
     parts = [("train", y[:, :R], problem.targets)]
     if model.held_out is not None:

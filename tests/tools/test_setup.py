@@ -55,6 +55,7 @@ OUTSIDE = {"text": TEXT, "compress": COMPRESS, "panels": PANELS}
 COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
+    "files.py": {"safetensors"},
     "search.py": {"joblib"},
     "nb16_digits.py": {"sklearn"},
     "nb16_lambda.py": {"sklearn"},
