@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -176,6 +176,46 @@ class LinearModel:
             fits.append(last)
         return LambdaCurve(tuple(fits))
 
+    def fold_fit(self, **options) -> Callable:
+        """The ``fit`` of :func:`~rlhf_lib.select_lambda`: minima without a fold, judged on it.
+
+        Scores are loss, accuracy (if there is one) and train_loss. ``options`` are those of
+        :meth:`minimum` but samples.
+
+            select_lambda(linear.fold_fit(), len(linear.training), lambdas)
+        """
+
+        def fit(train, validation, lambdas, seed):
+            last = None
+            for value in lambdas:
+                last = self.minimum(value, start=last, samples=train, **options)
+                scores = self.judge(last, validation, options.get("labels"))
+                yield {**scores, "train_loss": last.train_loss}
+
+        return fit
+
+    @torch.no_grad()
+    def judge(self, fit: Fit, samples: Sequence[int] | Tensor, labels=None) -> dict[str, float]:
+        """Mean loss and accuracy of a fit on training samples, such as those left out of it.
+
+        labels: as for :meth:`run`; None takes those that the data came with.
+        """
+        terms, g = self._terms(samples), self.grams
+        there, used = self._rows_of(terms), self._rows_of(fit.index)
+        y, n = g.start[there], len(used)
+        for block, b in zip(fit.problem.blocks, fit.point.b, strict=True):
+            cells = list(block.cells)
+            y = y + g.matrices[cells].sum(0)[there][:, used] @ b[:n]
+            if block.pulled:
+                y = y + g.reach[cells].sum(0)[there] * (b[-1] - 1)
+        targets = self.training.targets
+        if labels is not None:
+            targets = self.training.relabelled(labels, self.loss)
+        y, targets = y.view(-1, self.m), targets[terms]
+        correct = self.loss.correct(y, targets)
+        found = {"loss": float(self.loss.value(y, targets).mean())}
+        return found if correct is None else found | {"accuracy": float(correct.double().mean())}
+
     @torch.no_grad()
     def assign(self, fit: Fit) -> None:
         """Write theta_0 + J'a (a minimum's, or the end of a run) into the model's parameters.
@@ -277,6 +317,9 @@ class LinearModel:
             raise ValueError("expected different samples, got one twice")
         return torch.isin(self.training.sample, samples).nonzero().flatten()
 
+    def _rows_of(self, terms: Tensor) -> Tensor:
+        return (terms[:, None] * self.m + torch.arange(self.m)).flatten()
+
     def _blocks(self, held: list[tuple[float, bool]], terms) -> tuple[Tensor, list[Block]]:
         """The cells joined by their lambda, for the chosen terms; kept for the next call."""
         kinds = list(dict.fromkeys(held))
@@ -297,9 +340,7 @@ class LinearModel:
     def _joined(self, cells, pulled, terms) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """The margins at the centers, and each block's K and its part of the training terms."""
         g, n = self.grams, self.grams.matrices.shape[1]
-        rows = torch.arange(n)
-        if terms is not None:
-            rows = (terms[:, None] * self.m + torch.arange(self.m)).flatten()
+        rows = torch.arange(n) if terms is None else self._rows_of(terms)
         k, every = len(rows), torch.cat([rows, torch.arange(n, len(g.start))])
         base, joined = g.start[every], []
         for members, pull in zip(map(list, cells), pulled, strict=True):

@@ -7,7 +7,7 @@ from linear_cases import Dense, close, cross_entropy, labels, penalty_weights, s
 from torch import nn
 from torch.nn import functional as F
 
-from rlhf_lib import RLHFOptimizer, linearize, train
+from rlhf_lib import RLHFOptimizer, linearize, select_lambda, train
 from rlhf_lib.regularizers import L2, L2SP
 
 X, X_HELD = randn(12, 3), randn(7, 3, seed=1)
@@ -327,3 +327,20 @@ def test_a_function_needs_params_and_gets_dicts_as_keywords():
         linearize(outputs, (data, y))
     linear = linearize(outputs, (data, y), params=net.named_parameters())
     close(linear.grams.matrices, linearize(net, (X, y)).grams.matrices, 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["l2sp", "l2"])
+def test_cross_validation_needs_no_other_gram_matrix(kind):
+    net, y, _, _ = problem(3)
+    options = {"regularizer": kind, "include_all": True}
+    linear = linearize(net, (X, y))
+    train_part, left = torch.tensor([0, 2, 3, 5, 7, 8, 10, 11]), torch.tensor([1, 4, 6, 9])
+    other = linearize(net, (X[train_part], y[train_part]), (X[left], y[left]))
+    fit = linear.fold_fit(**options)
+    for value, scores in zip([1.0, 0.1], fit(train_part, left, [1.0, 0.1], 0), strict=True):
+        truth = other.minimum(value, **options)
+        close(scores["loss"], truth.val_loss, 1e-9)
+        close(scores["accuracy"], truth.val_accuracy, 1e-12)
+        close(scores["train_loss"], truth.train_loss, 1e-9)
+    chosen = select_lambda(fit, y, [1.0, 0.1, 0.01], folds=3)
+    assert chosen.finished == 3
