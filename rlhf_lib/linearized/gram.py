@@ -150,8 +150,10 @@ def compute_grams(
             reach[c] += space.project(flatten(inside))
         unit, work = unit + space.unit, work + space.cost * space.unit
     norms = [sum(float(params[i].double().square().sum()) for i in cell.members) for cell in cells]
+    K = K[:, order[:n]][:, :, order]
+    K[:, :, :n] = (K[:, :, :n] + K[:, :, :n].mT) / 2  # of single precision, but for rounding
     return Grams(
-        K[:, order[:n]][:, :, order].cpu(),
+        K.cpu(),
         held.cpu(),
         start.double()[order].cpu(),
         reach[:, order].cpu(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -11,19 +10,15 @@ import torch
 from torch import Tensor
 
 from ..objective.parameters import assign, flatten, unflatten
-from ..regularizers import check_lambda
 from ..step.globalization import DampingRule
 from .data import Part
 from .files import save_grams
 from .gram import Cell, Grams, Rows, fingerprint_of
 from .lift import lift
 from .losses import OutputLoss
-from .problem import Block, Problem
+from .problems import Problems
 from .run import take_steps
 from .solution import Fit, LambdaCurve, Run
-
-_CENTERS = {"l2sp": False, "l2": True}
-_KEPT = 4  # choices of samples and equal lambdas whose matrices stay joined, for a slider's sake
 
 
 class LinearModel:
@@ -62,9 +57,9 @@ class LinearModel:
         self.names = [name for name, _ in named]
         self.params = [p for _, p in named]
         self.theta0 = flatten(p.detach() for p in self.params).clone()
-        self.include_all = include_all
         self.m = len(rows.contrast)
-        self._made: dict[tuple, tuple] = {}
+        rounding = torch.finfo(self.params[0].dtype).eps
+        self._problems = Problems(grams, self.cells, rows, include_all, rounding)
 
     @cached_property
     def fingerprint(self) -> dict:
@@ -91,7 +86,7 @@ class LinearModel:
     @property
     def groups(self) -> tuple[str, ...]:
         """The names that a lambda_reg by groups has."""
-        return tuple(dict.fromkeys(cell.group for cell in self.cells))
+        return self._problems.groups
 
     def __repr__(self) -> str:
         held = 0 if self.held_out is None else len(self.held_out)
@@ -126,7 +121,7 @@ class LinearModel:
             The Records of `train` with train_loss, train_accuracy, val_loss and val_accuracy after
             each step, and the point where it ended.
         """
-        problem, index = self._problem(lambda_reg, damping=damping, **chosen)
+        problem, index = self._problems.make(lambda_reg, damping=damping, **chosen)
         trace = take_steps(
             problem,
             problem.origin(),
@@ -158,7 +153,7 @@ class LinearModel:
             ValueError: the parameters without a penalty fit any labels, so that lambda has no say
                 and the loss may have no minimum: see include_all.
         """
-        problem, index = self._problem(lambda_reg, damping=0.0, **chosen)
+        problem, index = self._problems.make(lambda_reg, damping=0.0, **chosen)
         point = problem.origin()
         if start is not None:
             point = start.carried_to(problem)
@@ -200,8 +195,8 @@ class LinearModel:
 
         labels: as for :meth:`run`; None takes those that the data came with.
         """
-        terms, g = self._terms(samples), self.grams
-        there, used = self._rows_of(terms), self._rows_of(fit.index)
+        terms, g = self._problems.terms(samples), self.grams
+        there, used = self._problems.rows_of(terms), self._problems.rows_of(fit.index)
         y, n = g.start[there], len(used)
         for block, b in zip(fit.problem.blocks, fit.point.b, strict=True):
             cells = list(block.cells)
@@ -215,6 +210,10 @@ class LinearModel:
         correct = self.loss.correct(y, targets)
         found = {"loss": float(self.loss.value(y, targets).mean())}
         return found if correct is None else found | {"accuracy": float(correct.double().mean())}
+
+    def held_blocks(self, fit: Fit) -> list[Tensor]:
+        """J_c J_c' of each held-out term with itself for a fit's blocks, (R_h, m, m)."""
+        return [self.grams.held[list(block.cells)].sum(0) for block in fit.problem.blocks]
 
     @torch.no_grad()
     def assign(self, fit: Fit) -> None:
@@ -237,7 +236,7 @@ class LinearModel:
         if not torch.equal(now, self.theta0):
             raise ValueError(
                 "expected the model at the point where it was linearized, but its parameters have "
-                "changed since: put them back with model.back(), or linearize anew"
+                "changed since: put them back with back(), or linearize anew"
             )
         return self.theta0 + lift(self, fit)
 
@@ -253,121 +252,3 @@ class LinearModel:
             dtype: torch.float32 takes half the room and leaves seven digits.
         """
         save_grams(self.grams, path, self.fingerprint, dtype)
-
-    def _by_group(self, name: str, setting) -> dict:
-        if not isinstance(setting, Mapping):
-            return dict.fromkeys(self.groups, setting)
-        if set(setting) != set(self.groups):
-            raise ValueError(
-                f"expected a {name} for each of {', '.join(self.groups)}, got {', '.join(setting)}"
-            )
-        return dict(setting)
-
-    def _problem(
-        self,
-        lambda_reg,
-        *,
-        damping: float,
-        samples: Sequence[int] | Tensor | None = None,
-        labels: Tensor | None = None,
-        regularizer: str | Mapping[str, str] = "l2sp",
-        include_all: bool | None = None,
-    ) -> tuple[Problem, Tensor]:
-        """The objective, and the training terms that it is of."""
-        kinds = self._by_group("regularizer", regularizer)
-        lambdas = self._by_group("lambda_reg", lambda_reg)
-        for kind in kinds.values():
-            if kind not in _CENTERS:
-                raise ValueError(
-                    "expected regularizer 'l2sp' or 'l2', whose minimum lies in the span of the "
-                    f"rows, got {kind!r}: train the model itself with another"
-                )
-        for value in lambdas.values():
-            check_lambda(value)
-        if not 0 <= damping < math.inf:
-            raise ValueError(f"expected a finite damping >= 0, got {damping}")
-        everything = self.include_all if include_all is None else include_all
-        held = []  # lambda of each cell, and whether it pulls to zero
-        for cell in self.cells:
-            value = lambdas[cell.group] if cell.penalized or everything else 0.0
-            held.append((value, _CENTERS[kinds[cell.group]] and value > 0))
-        terms = self._terms(samples)
-        base, blocks = self._blocks(held, terms)
-        targets = self.training.targets
-        if labels is not None:
-            targets = self.training.relabelled(labels, self.loss)
-        targets = targets if terms is None else targets[terms]
-        rounding = torch.finfo(self.params[0].dtype).eps
-        problem = Problem(base, blocks, targets, self.loss, self.m, rounding)
-        if damping == 0 and not all(value for value, _ in held):
-            _check_determined(problem)
-        index = torch.arange(len(self.training.targets)) if terms is None else terms
-        return problem, index
-
-    def _terms(self, samples) -> Tensor | None:
-        if samples is None:
-            return None
-        samples = torch.as_tensor(samples)
-        if samples.dtype == torch.bool:
-            samples = samples.nonzero().flatten()
-        n = len(self.training)
-        if not len(samples) or bool(((samples < 0) | (samples >= n)).any()):
-            raise ValueError(f"expected samples as indices from 0 to {n - 1}, got {samples}")
-        if len(samples.unique()) < len(samples):
-            raise ValueError("expected different samples, got one twice")
-        return torch.isin(self.training.sample, samples).nonzero().flatten()
-
-    def _rows_of(self, terms: Tensor) -> Tensor:
-        return (terms[:, None] * self.m + torch.arange(self.m)).flatten()
-
-    def _blocks(self, held: list[tuple[float, bool]], terms) -> tuple[Tensor, list[Block]]:
-        """The cells joined by their lambda, for the chosen terms; kept for the next call."""
-        kinds = list(dict.fromkeys(held))
-        cells = tuple(tuple(c for c, other in enumerate(held) if other == kind) for kind in kinds)
-        pulled = tuple(pull for _, pull in kinds)
-        key = (cells, pulled, None if terms is None else tuple(terms.tolist()))
-        if key not in self._made:
-            while len(self._made) >= _KEPT:
-                del self._made[next(iter(self._made))]
-            self._made[key] = self._joined(cells, pulled, terms)
-        base, matrices = self._made[key]
-        blocks = []
-        for (lam, pull), members, (K, train) in zip(kinds, cells, matrices, strict=True):
-            size = sum(self.cells[c].size for c in members)
-            blocks.append(Block(K, lam, pull, size, members, train))
-        return base, blocks
-
-    def _joined(self, cells, pulled, terms) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """The margins at the centers, and each block's K and its part of the training terms."""
-        g, n = self.grams, self.grams.matrices.shape[1]
-        rows = torch.arange(n) if terms is None else self._rows_of(terms)
-        k, every = len(rows), torch.cat([rows, torch.arange(n, len(g.start))])
-        base, joined = g.start[every], []
-        for members, pull in zip(map(list, cells), pulled, strict=True):
-            K = g.matrices[members].sum(0)[rows][:, every].T
-            if any(pulled):
-                reach = g.reach[members].sum(0)[every] * pull
-                base = base - reach
-                corner = g.norms[members].sum()[None] * pull
-                row = torch.cat([reach[:k], corner])
-                K = torch.cat([K, reach[:, None]], 1)
-                K = torch.cat([K[:k], row[None], K[k:]])
-            K = K.contiguous()
-            joined.append((K, K[: k + any(pulled), :k]))
-        return base, joined
-
-    def held_blocks(self, problem: Problem) -> list[Tensor]:
-        """J_c J_c' of each held-out term with itself for the problem's blocks, (R_h, m, m)."""
-        return [self.grams.held[list(block.cells)].sum(0) for block in problem.blocks]
-
-
-def _check_determined(problem: Problem) -> None:
-    if problem.loss.quadratic:
-        return
-    V, _ = problem.free
-    if V.shape[1] >= problem.n:
-        raise ValueError(
-            f"the parameters without a penalty fit any labels of the {problem.n} training margins, "
-            "so that lambda_reg has no say and the loss may have no minimum: include_all=True "
-            "penalizes biases and normalization weights, too; or give every group a lambda_reg > 0"
-        )

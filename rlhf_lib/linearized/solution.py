@@ -99,7 +99,9 @@ class Fit:
     def posterior(self) -> Posterior:
         """Laplace's approximation here."""
         local = Local(self.problem, self.point)
-        return Posterior(local, self.model.training.sample[self.index], self._held())
+        return Posterior(
+            local, self.model.training.sample[self.index], self.model.held_blocks(self)
+        )
 
     @property
     def dof(self) -> float:
@@ -136,9 +138,6 @@ class Fit:
         origin, b = problem.origin(), self.point.b
         same = [x.shape for x in origin.b] == [x.shape for x in b]
         return problem.point(b) if same else origin
-
-    def _held(self) -> list[Tensor]:
-        return self.model.held_blocks(self.problem)
 
     def __repr__(self) -> str:
         return (
