@@ -1,4 +1,4 @@
-"""python -m benchmarks [products] [operations] [training] [plots] [table]: all without a name."""
+"""python -m benchmarks [PART ...]: what is measured, drawn and written; all without a name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from . import HERE, RESULTS, operations, plots, products, report, training
+from . import HERE, RESULTS, linearized, operations, plots, products, report, tables, training
 
-PARTS = ("products", "operations", "training", "plots", "table")
+PARTS = ("products", "operations", "training", "linearized", "plots", "table")
 FAST = HERE.parent / "build" / "benchmarks-fast"
 
 
@@ -47,6 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     if "training" in parts and args.device == "cpu":
         print("training:")
         report.write(training.run(fast=args.fast), folder / report.TRAINING)
+    if "linearized" in parts and args.device == "cpu":
+        print("linearized:")
+        measured = linearized.run(fast=args.fast)
+        report.write(measured, folder / "linearized.json")
+        print(tables.linearized(measured))
     if "plots" in parts:
         found, trained = report.read(folder)
         for results in found:

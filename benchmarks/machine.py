@@ -16,6 +16,7 @@ PEERS = (
     "PyHessian",
     "hessian-eigenthings",
     "pytorch-minimize",
+    "laplace-torch",
 )
 
 

@@ -152,6 +152,39 @@ def training_table(task: dict) -> str:
     return table(head, rows) + ("\n".join(["", "", "Failed:", "", *lines]) if lines else "")
 
 
+def linearized(results: dict) -> str:
+    """What a linearized model costs, in gradients and milliseconds, beside real steps."""
+    names = {
+        "set-up": "set-up, gradients",
+        "run": f"a run of {results['steps']} steps, ms",
+        "path": f"minima for {results['lambdas']} lambdas, ms",
+        "criteria": "leave-one-out, evidence, degrees of freedom of these, ms",
+        "real steps": "one step of the real model, gradients",
+    }
+    in_gradients, problems = ("set-up", "real steps"), results["problems"]
+
+    def cell(problem: dict, key: str) -> str:
+        unit = problem["gradient"] if key in in_gradients else 1e-3
+        return number(problem[key] / unit)
+
+    rows = [[words, *(cell(p, key) for p in problems)] for key, words in names.items()]
+    rows.append(["matrices kept, MiB", *(number(p["kept_mib"]) for p in problems)])
+    rows.append(["the Jacobian would be, MiB", *(number(p["jacobian_mib"]) for p in problems)])
+    lines = [table(["", *(p["title"] for p in problems)], rows)]
+    for problem in problems:
+        peer = problem["laplace-torch"]
+        if peer is not None:
+            lines.append(
+                f"- laplace-torch failed: {peer['error']}"
+                if peer["error"]
+                else f"- {problem['title']}: log evidence {peer['ours']:.3f} in "
+                f"{1e3 * peer['our seconds']:.1f} ms, another lambda "
+                f"{1e3 * peer['another lambda']:.1f} ms; laplace-torch {peer['evidence']:.3f} in "
+                f"{1e3 * peer['seconds']:.1f} ms"
+            )
+    return "\n\n".join(lines)
+
+
 def _versions(results: dict) -> str:
     return ", ".join(f"{n} {v}" for n, v in results["versions"].items())
 

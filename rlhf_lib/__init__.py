@@ -18,6 +18,7 @@ from .curvature import (
     lanczos,
     spectral_density,
 )
+from .linearized import linearize
 from .optimizer import RLHFOptimizer
 from .per_sample import SampleSpace
 from .record import Record
@@ -42,6 +43,7 @@ __all__ = [
     "gauss_newton_diagonal",
     "hutchinson_diagonal",
     "lanczos",
+    "linearize",
     "nested_select_lambda",
     "newton",
     "proximal_solve",

@@ -48,6 +48,7 @@ class SampleSpace:
         slope: what the rows have to be added up with to give the gradient of the task, shape
             (rows,): gradient = U' slope; None if they cannot (a loss with a slope that does not
             curve).
+        unit: scalar multiplications of one gradient of the task.
         cost: work done so far in gradients of the task, by counting multiplications.
 
     Raises:
@@ -99,9 +100,9 @@ class SampleSpace:
         known = [part for part in slopes if part is not None]
         self.slope = torch.cat(known) if len(known) == len(slopes) else None
         self._directions = max(self.rows, 1) / max(samples, 1)  # of the outputs, in a sample
-        self._unit = 3 * max(forward, 1)
+        self.unit = 3 * max(forward, 1)
         self._weights = backward  # multiplications of one pass over all rows
-        self.cost = (forward + backward) / self._unit
+        self.cost = (forward + backward) / self.unit
 
     def _differentiate(
         self, tape: Tape, outputs: Outputs, direction: Sequence[Tensor], max_bytes: int
@@ -143,12 +144,20 @@ class SampleSpace:
             self._found[i].append(m)
 
     @property
+    def held_bytes(self) -> list[int]:
+        """Memory that the rows of each parameter hold; what two of them share counts for both."""
+        return [
+            sum({t.data_ptr(): t.nbytes for part in found for t in part.tensors}.values())
+            for found in self._found
+        ]
+
+    @property
     def predicted_cost(self) -> float:
         """Gradients that a Gram matrix, its factorization, a projection and a lift will take."""
         entries, written = self._entries()
         passes = 3 if written else 2  # over all weights
         work = passes * self._weights + self.rows**2 * (entries + written)
-        return work / self._unit + self.factorization_cost
+        return work / self.unit + self.factorization_cost
 
     def _entries(self) -> tuple[int, int]:
         """Numbers in a row that K sums over: products of few numbers, and those written out."""
@@ -169,7 +178,7 @@ class SampleSpace:
         entries, written = self._entries()
         n = sum(p.numel() for p in self.params)
         return Work(
-            flops=2 * self._unit * self.predicted_cost,
+            flops=2 * self.unit * self.predicted_cost,
             # Every part of U is filled with zeros, written and read, and is too large for a cache.
             operands=self.rows * (entries + 2 * written),
             elements=self.rows * written,
@@ -187,7 +196,7 @@ class SampleSpace:
         activations = sum(p.left.numel() + p.right.numel() for p in outer) / self._directions
         n = sum(p.numel() for p in self.params)
         return Work(
-            flops=2 * self._unit * product_cost,
+            flops=2 * self.unit * product_cost,
             operands=3 * product_cost * (activations + n),
             elements=20 * activations,
             vectors=2 * n,
@@ -197,10 +206,14 @@ class SampleSpace:
     @property
     def factorization_cost(self) -> float:
         """Gradients that a Cholesky factorization of a (rows, rows) matrix takes."""
-        return self.rows**3 / 6 / self._unit
+        return self.rows**3 / 6 / self.unit
 
-    def _slices(self, pieces: list[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """U a part at a time: yields (parameter's index, its rows in use, U there, (rows, m))."""
+    def slices(self, pieces: Sequence[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """U a part at a time, the parameters of these indices one after the other.
+
+        Yields (parameter's index, those of its rows that the part is of, U there, (rows, m)). The
+        next part is written where this one was.
+        """
         like = self.params[0]
         # At least one row of the widest parameter, and at least one entry for each row.
         widest = max((p[0].numel() for p in self.params if p.ndim > 1), default=1)
@@ -225,7 +238,7 @@ class SampleSpace:
                 for part in found:
                     part.write(lo, hi, out[part.row : part.row + part.n])
                 yield i, chosen[lo:hi], out.view(self.rows, -1)
-        self.cost += self._weights / self._unit if pieces else 0.0
+        self.cost += self._weights / self.unit if pieces else 0.0
 
     @torch.no_grad()
     def gram(self, inverse: Tensor) -> Tensor:
@@ -238,16 +251,16 @@ class SampleSpace:
             products = _one_token(found) if uniform[i] else []
             if products:
                 self._add_products(K, products, float(pieces[i].reshape(-1)[0]))
-                self.cost += self.rows**2 * sum(self.params[i].shape) / self._unit
+                self.cost += self.rows**2 * sum(self.params[i].shape) / self.unit
             elif found:
                 written.append(i)
-        for i, chosen, part in self._slices(written):
+        for i, chosen, part in self.slices(written):
             w = pieces[i].reshape(-1, part.shape[1] // len(chosen))
             if uniform[i]:
                 K.addmm_(part, part.T, alpha=float(w[0, 0]))
             else:
                 K.addmm_(part * w[chosen].reshape(-1), part.T)
-            self.cost += part.shape[0] * part.numel() / self._unit
+            self.cost += part.shape[0] * part.numel() / self.unit
         return K
 
     @torch.no_grad()
@@ -255,7 +268,7 @@ class SampleSpace:
         """Diagonal of U'U, shape (n,)."""
         out = torch.cat([torch.zeros_like(p).reshape(-1) for p in self.params])
         pieces = unflatten(out, self.params)
-        for i, chosen, part in self._slices([i for i, found in enumerate(self._found) if found]):
+        for i, chosen, part in self.slices([i for i, found in enumerate(self._found) if found]):
             squares = part.square().sum(0).view(len(chosen), -1)
             pieces[i].view(-1, squares.shape[1]).index_add_(0, chosen, squares)
         return out
@@ -275,7 +288,7 @@ class SampleSpace:
         for piece, found in zip(unflatten(v, self.params), self._found, strict=True):
             for part in found:
                 product[part.row : part.row + part.n] += part.project(piece)
-        self.cost += self._weights / self._unit
+        self.cost += self._weights / self.unit
         return product
 
     @torch.no_grad()
@@ -286,7 +299,7 @@ class SampleSpace:
         for piece, found in zip(unflatten(out, self.params), self._found, strict=True):
             for part in found:
                 part.lift(alpha[part.row : part.row + part.n], piece)
-        self.cost += self._weights / self._unit
+        self.cost += self._weights / self.unit
         return out
 
 

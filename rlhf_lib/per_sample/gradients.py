@@ -25,6 +25,10 @@ class Outer:
     def n(self) -> int:
         return len(self.left)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.left, self.right
+
     def write(self, lo: int, hi: int, out: Tensor) -> None:
         """Add entries lo to hi of the parameter's first dimension to out, (n, hi - lo, columns)."""
         out.baddbmm_(self.left[:, :, lo:hi].transpose(1, 2), self.right)
@@ -51,6 +55,10 @@ class Plain:
     def n(self) -> int:
         return len(self.matrix)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.matrix,)
+
     def write(self, lo: int, hi: int, out: Tensor) -> None:
         out += self.matrix.view(self.n, -1, out.shape[2])[:, lo:hi]
 
@@ -72,6 +80,10 @@ class Lookup:
     @property
     def n(self) -> int:
         return len(self.ids)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.ids, self.g
 
     def write(self, lo: int, hi: int, out: Tensor) -> None:
         inside = (self.ids >= lo) & (self.ids < hi)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .cached import batches
+
+if TYPE_CHECKING:
+    from ..linearized import LinearModel
 
 IGNORED = -100  # the label of a place that no loss looks at, as torch and transformers have it
 
@@ -24,7 +28,7 @@ class Task:
     set), measures (what the last `evaluate` found beside losses and accuracies). A kind of task
     defines `loss_fn` and `correct`, `count` where its loss is no mean over samples, `assess` where
     it has more measures, and `cross_entropy`: whether its loss is the cross-entropy over the last
-    dimension of the module's outputs with `labels`, so that `probe` can fit the head alone.
+    dimension of the module's outputs with `labels`, as `probe` and `linearize` need it.
     """
 
     cross_entropy = False
@@ -76,6 +80,15 @@ class Task:
         Here its samples. A Record's cost counts the same terms.
         """
         return len(batch["labels"])
+
+    def linearize(self, **options: Any) -> LinearModel:
+        """The module linearized at its present parameters, on this task's data and loss.
+
+        options: groups, include_all, max_bytes and so on, see :func:`~rlhf_lib.linearize`.
+        """
+        from .linear import linearize_task
+
+        return linearize_task(self, **options)
 
     def trained(self) -> list[tuple[str, nn.Parameter]]:
         """(name, parameter) of all that is trained."""

@@ -13,7 +13,18 @@ import pytest
 import torch
 from cases import close
 
-from benchmarks import RESULTS, __main__, machine, memory, plots, problems, products, report, tables
+from benchmarks import (
+    RESULTS,
+    __main__,
+    linearized,
+    machine,
+    memory,
+    plots,
+    problems,
+    products,
+    report,
+    tables,
+)
 from benchmarks.contenders import CONTENDERS, Contender, contender, find
 from benchmarks.measure import CPU_1, WALL_2, failure, modes, summary
 from benchmarks.methods import METHODS, Method
@@ -364,5 +375,18 @@ def test_mistakes_get_errors_that_help(capsys):
     for wrong in (["product"], ["--rounds", "0"]):
         with pytest.raises(SystemExit):
             __main__.main(wrong)
-    expected = "expected parts out of products, operations, training, plots, table"
+    expected = "expected parts out of products, operations, training, linearized, plots, table"
     assert expected in capsys.readouterr().err
+
+
+def test_linearized_models_are_measured_and_a_missing_peer_stops_nothing():
+    results = linearized.run(fast=True)
+    shown = tables.linearized(results)
+    for problem in results["problems"]:
+        assert problem["title"] in shown
+        assert min(problem[key] for key in ("gradient", "set-up", "run", "path")) > 0
+    peer = results["problems"][1]["laplace-torch"]
+    if peer["error"]:
+        assert "laplace-torch failed" in shown
+    else:
+        assert abs(peer["evidence"] - peer["ours"]) < 1e-3 * abs(peer["ours"])

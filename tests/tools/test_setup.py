@@ -44,7 +44,7 @@ FLOORS = (
     ("curvature",),
     ("solve", "select", "baselines"),
     ("step",),
-    ("optimizer",),
+    ("optimizer", "linearized"),
     ("train",),
     ("text",),
     ("compress", "panels"),
@@ -55,6 +55,7 @@ OUTSIDE = {"text": TEXT, "compress": COMPRESS, "panels": PANELS}
 COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
+    "files.py": {"safetensors"},
     "paths.py": {"joblib"},
     "nb09_grid.py": {"sklearn"},
     "nb16_lambda.py": {"sklearn"},

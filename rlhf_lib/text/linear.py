@@ -1,0 +1,49 @@
+"""A task linearized at the present point of its model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..linearized import CrossEntropy, LinearModel, linearize
+from .task import IGNORED
+
+if TYPE_CHECKING:
+    from .task import Task
+
+# What a batch has beside the module's inputs.
+_NO_INPUT = ("labels", "words", "sentence")
+
+
+def linearize_task(task: Task, **options: Any) -> LinearModel:
+    """The task's module linearized, with the task's training and validation data and its loss.
+
+    Training labels count as its `training_loss` has them, smoothed; held-out ones as they are.
+
+    Raises TypeError for a task whose loss is not a cross-entropy over the last dimension of the
+    module's outputs.
+    """
+    if not task.cross_entropy:
+        raise TypeError(
+            "expected a task whose loss is a cross-entropy over its module's outputs, got "
+            f"{type(task).__name__}: linearize its module yourself, linearize(module, (inputs, "
+            "targets), loss=function of outputs and targets)"
+        )
+    smoothing = getattr(task, "label_smoothing", 0.0)
+    options.setdefault("micro_batch", task.micro_batch)
+    options = {key: value for key, value in options.items() if value is not None}
+    return linearize(
+        task.module,
+        _data(task.training),
+        _data(task.validation),
+        loss=CrossEntropy(IGNORED, smoothing),
+        params=task.trained(),
+        **options,
+    )
+
+
+def _data(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    inputs = {key: value for key, value in batch.items() if key not in _NO_INPUT}
+    return inputs, batch["labels"].to(torch.long)
