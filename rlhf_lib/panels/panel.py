@@ -391,6 +391,7 @@ class Panel:
             if time.monotonic() - last >= REDRAW_SECONDS:
                 last = time.monotonic()
                 self._draw(run)
+                self._progress.count(len(run.records))
 
         self._follow(run, self._generate(**run.values), run.stop.is_set, each)
 
@@ -492,8 +493,6 @@ class Panel:
                 figure.draw(run.records, run.values)
             if self._readout is not None:
                 self._text.say(str(self._readout(run.records, run.values)), busy=True)
-        if not run.held:
-            self._progress.count(len(run.records))
 
     def _report(self, run: Run) -> None:
         self._text.say(self._text.text)

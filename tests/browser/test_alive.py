@@ -7,6 +7,7 @@ seconds. `make test` drags in three notebooks, `make test-full` in all.
 import statistics
 import time
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -102,6 +103,17 @@ def drag(panel, label, moves=90, pace=1 / 60):
     return shown, *page.evaluate(STOP)
 
 
+def cpu(lab):
+    """CPU seconds so far of the kernels, of the server and of the browser."""
+    server = psutil.Process(lab._process.pid)
+    family = psutil.Process().children(recursive=True)
+    kernels = server.children(recursive=True)
+    pages = [p for p in family if p not in kernels and p.name().startswith(("chrom", "headless"))]
+    return [
+        sum(sum(p.cpu_times()[:2]) for p in group) for group in (kernels, [server], pages)
+    ]
+
+
 def settle(panel, label):
     """Wait until the page has an answer for each value that it has sent."""
     panel.until(
@@ -136,7 +148,9 @@ def test_a_panel_follows_the_hand(name, open_notebook, artefacts):
         assert manner in MANNERS
         panel.until(lambda panel=panel: shapes(panel))
         runs = panel.runs
+        spent = cpu(notebook.lab)
         (before, held), moves, painted = drag(panel, label)
+        spent = [1000 * (b - a) for a, b in zip(spent, cpu(notebook.lab), strict=True)]
         panel.until(lambda: panel.runs > runs and panel.status.startswith("Finished"))
 
         # What is drawn in the end is what was set last, and nothing waits behind it.
@@ -156,7 +170,10 @@ def test_a_panel_follows_the_hand(name, open_notebook, artefacts):
             line += (
                 f"{moves} moves, {len(painted)} painted, {rate:.0f} a second, "
                 f"{statistics.median(took):.0f} ms from the move to the repaint (median), "
-                f"{took[int(0.95 * (len(took) - 1))]:.0f} ms (95th percentile)"
+                f"{took[int(0.95 * (len(took) - 1))]:.0f} ms (95th percentile); "
+                "CPU ms for each repaint: kernel {:.0f}, server {:.0f}, browser {:.0f}".format(
+                    *(ms / len(painted) for ms in spent)
+                )
             )
         with (artefacts / "alive.txt").open("a", encoding="utf-8") as report:
             report.write(line + "\n")
