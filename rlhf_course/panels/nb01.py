@@ -177,6 +177,7 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
         goal="degree 12, n = 20, noise 0.3: a validation error below 0.17 by λ alone",
         keep=2,
         reached=reached("01.target"),
+        follow=True,
     )
 
 
@@ -270,6 +271,8 @@ def bias_and_variance(
         goal="the MLP's λ, at noise 0.3, at which bias² and variance are equal",
         reached=equal_parts,
         keep=1,
+        # Of what is known already λ alone picks: that needs no run.
+        preview=lambda values: generate(**values) if tuple(values.values())[:3] in kept else (),
     )
 
 

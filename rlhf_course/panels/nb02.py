@@ -203,6 +203,7 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
         goal="with κ = 25, reach the minimum in one step: with Newton, then with gradient descent",
         reached=reached("02.one_step"),
         keep=2,
+        follow=True,
     )
 
 
@@ -351,6 +352,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
         goal="the largest start, to 0.01, from which Newton's method arrives on log cosh",
         reached=reached("02.edge"),
         keep=3,
+        follow=True,
     )
 
 

@@ -78,6 +78,7 @@ def saddle(descend: Path, steps: int) -> Panel:
         goal="from (1.5, 0.2), reach a minimum with the least μ that keeps all eigenvalues of "
         "H + μI positive",
         reached=reached("03.escape"),
+        follow=True,
     )
 
 

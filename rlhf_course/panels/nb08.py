@@ -257,6 +257,7 @@ def microscope(
         title="One step: what the model promises, and what comes true",
         goal="from the wall, a step longer than 1.9 with ρ of at least ¾",
         reached=reached("08.longest"),
+        follow=True,
     )
 
 
@@ -375,6 +376,7 @@ def walking(
         goal="find a guard and a first μ or Δ that bring both starts home, and a guard that does "
         "not",
         reached=_both_ways(),
+        follow=True,
     )
 
 

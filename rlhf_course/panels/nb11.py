@@ -156,6 +156,7 @@ def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float
         "more",
         keep=3,
         reached=reached("11.fooled"),
+        follow=True,
     )
 
 

@@ -45,8 +45,8 @@ function render({ model, el }) {
     show(v);
   };
 
-  // While a hand holds the handle, or a key, each value goes to the kernel if the panel is alive: one
-  // at a time, and the next one, the latest, when the kernel has answered. So nothing queues.
+  // While a hand holds the handle, or a key, each value goes to the kernel if the panel is alive:
+  // one at a time, and the next one, the latest, when the kernel has answered. So nothing queues.
   const me = Math.random();  // there may be another view of this slider
   let held = "", moved = false, sent = 0, answered = 0, latest = null;
   const send = () => {
@@ -86,13 +86,16 @@ function render({ model, el }) {
     v = Math.min(Math.max(v, stops[0]), stops.at(-1));
     const low = model.get("low");
     if (v < low) v = v < low / 2 ? 0 : low;  // an exact zero, and nothing between it and low
-    rest(model.get("whole") ? Math.round(v) : v);
+    if (model.get("whole")) v = Math.round(v);
+    if (v === model.get("value") && !moved) show(v);  // the browser says so again when it leaves
+    else rest(v);
   };
   // A key that is held down moves the handle again and again: its value is set when it is let go.
   const MOVES = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight",
                  "PageUp", "PageDown", "Home", "End"];
   range.addEventListener("keydown", event => { if (MOVES.includes(event.key)) held = "key"; });
-  field.addEventListener("change", () => held === "key" || typed());
+  // Also when the hand goes from the field to the handle, which has moved by then.
+  field.addEventListener("change", () => held || typed());
   field.addEventListener("keydown", event => {
     if (event.key === "Enter") return typed();
     const move = { ArrowUp: 1, ArrowDown: -1 }[event.key];
@@ -142,13 +145,19 @@ class NumberSlider(anywidget.AnyWidget):
     whole = traitlets.Bool(False).tag(sync=True)
     alive = traitlets.Bool(False).tag(sync=True)  # whether values are sent while it is dragged
     rest = traitlets.Int(0).tag(sync=True)  # how often a hand has set a value
+    held_since = 0  # `rest` when the hand took hold
 
     def on_drag(self, handler: Callable[[float, Callable[[], None]], None]) -> None:
         """Call `handler(value, answer)` while the slider is dragged.
 
         The page sends its next value after `answer()`: when this one has been drawn.
         """
-        hear_drags(self, lambda content: content["rest"] < self.rest, handler)
+
+        def late(content: dict[str, Any]) -> bool:
+            self.held_since = content["rest"]
+            return self.held_since < self.rest
+
+        hear_drags(self, late, handler)
 
 
 def hear_drags(
@@ -158,7 +167,7 @@ def hear_drags(
 ) -> None:
     """Call `handler(value, answer)` for each value that a page sends while it is dragged.
 
-    What `late` finds to come after its release (messages may overtake one another) is only answered.
+    What `late` finds to come after its release is only answered: messages may overtake one another.
     """
 
     def receive(_: Any, content: dict[str, Any], buffers: Any) -> None:

@@ -65,8 +65,8 @@ class Panel:
 
     While a control is dragged, a panel whose runs take at most 50 ms follows it; `follow=True` or
     `False` says so whatever they take. `preview(values)`, quick as well, gives records to draw
-    meanwhile where a run takes longer; from the release on they are a former run of the name
-    `preview_name`. Otherwise a panel acts on release. `manner` says which of these it does.
+    meanwhile where a run takes longer; with a `preview_name` they stay under it as a former run.
+    Otherwise a panel acts on release. `manner` says which of these it does.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Panel:
         first: bool | Callable[[dict[str, Any]], Sequence[Any]] = True,
         follow: bool | None = None,
         preview: Callable[[dict[str, Any]], Iterable[Any]] | None = None,
-        preview_name: str = "preview",
+        preview_name: str = "",
     ):
         self._controls = {control.name: control for control in controls}
         if len(self._controls) < len(controls):
@@ -303,7 +303,8 @@ class Panel:
             self._progress.say("The controls have changed. Press Run to see the effect.")
 
     def _on_rest(self, change: Any) -> None:
-        if self._held:  # the hand has come back to where it began
+        # The hand has come back to where it began. An older rest may come after its first moves.
+        if self._held and change["new"] > change["owner"].held_since:
             self._start()
 
     def _dragger(self, name: str) -> Callable[[float, Callable[[], None]], None]:
@@ -422,11 +423,7 @@ class Panel:
         self._progress.set(run.values)
 
     def _follow(
-        self,
-        run: Run,
-        made: Iterable[Any],
-        leave: Callable[[], bool],
-        each: Callable[[], None],
+        self, run: Run, made: Iterable[Any], leave: Callable[[], bool], each: Callable[[], None]
     ) -> None:
         """Gather records until their end or until `leave()`, and draw the last one; `each()` after
         each of them."""
@@ -460,20 +457,20 @@ class Panel:
         former, self._drawn = self._drawn, run
         label = None
         if former is not None and former.preview:
-            label = self._preview_name if run.continues(former) else None
+            label = (run.continues(former) and self._preview_name) or None
         elif former is not None and len(former.records) >= (1 if former.finished else 2):
             self._count += 1
             self._moved |= {n for n, v in run.values.items() if v != former.values[n]}
             self._moved |= set(self._held)
             label = self._describe(former) or f"run {self._count}"
         for figure in self.figures:
-            if self._preview is not None and label != self._preview_name:
+            if self._preview_name and label != self._preview_name:
                 figure.forget(self._preview_name)
             figure.begin(label)
         self._head.reached = False
         self._text.say("", busy=True)
 
-    def _describe(self, run: _Run) -> str:
+    def _describe(self, run: Run) -> str:
         """The settings by which the run differs from the others: 'λ = 0.3, μ = 1'."""
         moved = (c for c in self._controls.values() if c.name in self._moved)
         return ", ".join(control.describe(run.values[control.name]) for control in moved)

@@ -95,8 +95,8 @@ const unpacked = traces => traces.map(trace => {
 const look = trace => JSON.stringify({ ...trace, x: 0, y: 0 });
 
 // Where nothing but the places of lines, points and names has changed, what plotly has drawn is
-// moved. That takes a millisecond, and a redraw thirty, too many for a hand that moves; plotly draws
-// it all anew when it has been quiet for a while. Returns whether that was possible.
+// moved. That takes a millisecond or two, and a redraw thirty, too many for a hand that moves;
+// plotly draws it all anew when it has been quiet for a while. Returns whether that was possible.
 const QUIET = 300;  // ms
 const moved = (plot, drawn, now) => {
   if (!drawn || drawn.axes !== now.axes || drawn.dark !== now.dark || drawn.width !== now.width
@@ -119,7 +119,8 @@ const moved = (plot, drawn, now) => {
   }
   const first = (now.axes.annotations ?? []).length;
   for (const [i, note] of now.notes.entries()) {
-    const before = drawn.notes[i], node = plot.querySelector(`.annotation[data-index="${first + i}"]`);
+    const before = drawn.notes[i];
+    const node = plot.querySelector(`.annotation[data-index="${first + i}"]`);
     if (!node || JSON.stringify({ ...before, y: 0 }) !== JSON.stringify({ ...note, y: 0 }))
       return false;
     changes.push(() => {
@@ -135,7 +136,8 @@ const same = (a, b) => a === b || (a?.length === b?.length && !!a && a.every((v,
 // How to move one trace, or null where its nodes do not suffice.
 const place = (node, trace, px, py, xaxis, yaxis) => {
   const mode = trace.mode ?? "", shape = trace.line?.shape ?? "linear";
-  if ((trace.type ?? "scatter") !== "scatter" || !["linear", "hv", "hvh"].includes(shape)) return null;
+  if ((trace.type ?? "scatter") !== "scatter" || !["linear", "hv", "hvh"].includes(shape))
+    return null;
   const at = Array.from(trace.x, (x, i) => [px(x), py(trace.y[i])]);
   const there = at.map((p, i) => i).filter(i => !Number.isNaN(at[i][0] + at[i][1]));
   if (!node) return there.length ? null : () => {};

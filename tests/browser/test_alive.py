@@ -12,7 +12,8 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-# notebook: (what the cell calls, the panel's title, the slider that is dragged)
+# notebook: (what the cell calls, the panel's title, the slider that is dragged, and where it needs
+# a recorded run the value of that)
 PANELS = {
     "00_start_here": [("nb00.ridge(", "Ridge regression by Newton steps", "λ")],
     "01_overfitting": [
@@ -28,7 +29,7 @@ PANELS = {
     ],
     "04_l1_corners": [
         ("nb04.corners(", "L1 logistic regression on 569 tumours", "λ"),
-        ("nb04.path(", "The path of the weights", "λ falls to"),
+        ("nb04.path(", "The path of the weights", "λ falls to", 0.001),
     ],
     "05_hessian_vector_products": [
         ("nb05.error(", "A Hessian-vector product from two gradients", "least ε")
@@ -38,13 +39,9 @@ PANELS = {
         ("nb06.spectra(", "Conjugate gradients on 60 unknowns", "κ"),
         ("nb06.early(", "No penalty, but few iterations", "noise"),
     ],
-    "07_gauss_newton": [("nb07.spectra(", "Two spectra, side by side", "training steps")],
+    "07_gauss_newton": [("nb07.spectra(", "Two spectra, side by side", "training steps", 200)],
     "08_how_far_to_trust": [
-        (
-            "nb08.microscope(",
-            "One step: what the model promises, and what comes true",
-            "damping μ",
-        ),
+        ("nb08.microscope(", "One step: what the model promises, and what comes true", "damping μ"),
         ("nb08.walking(", "Twenty steps under guard", "first μ"),
     ],
     "09_rlhf_optimizer": [
@@ -109,9 +106,7 @@ def cpu(lab):
     family = psutil.Process().children(recursive=True)
     kernels = server.children(recursive=True)
     pages = [p for p in family if p not in kernels and p.name().startswith(("chrom", "headless"))]
-    return [
-        sum(sum(p.cpu_times()[:2]) for p in group) for group in (kernels, [server], pages)
-    ]
+    return [sum(sum(p.cpu_times()[:2]) for p in group) for group in (kernels, [server], pages)]
 
 
 def settle(panel, label):
@@ -135,46 +130,48 @@ def shapes(panel):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in PANELS],
+    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in PANELS]
 )
 def test_a_panel_follows_the_hand(name, open_notebook, artefacts):
     notebook = open_notebook(f"{name}.ipynb")
     notebook.run_to(PANELS[name][-1][0])
     assert notebook.errors() == []
-    for _, title, label in PANELS[name]:
-        panel = notebook.panel(title)
-        manner = panel.root.locator(".rlhf-manner").inner_text()
-        assert manner in MANNERS
-        panel.until(lambda panel=panel: shapes(panel))
-        runs = panel.runs
-        spent = cpu(notebook.lab)
-        (before, held), moves, painted = drag(panel, label)
-        spent = [1000 * (b - a) for a, b in zip(spent, cpu(notebook.lab), strict=True)]
-        panel.until(lambda: panel.runs > runs and panel.status.startswith("Finished"))
-
-        # What is drawn in the end is what was set last, and nothing waits behind it.
-        count = panel.runs
-        assert panel.shown(label) in panel.values.values()
-        panel.page.wait_for_timeout(500)
-        assert panel.runs == count == runs + 1
-        line = f"{name[:2]} {title} ({label}): {manner}; "
-        if manner == MANNERS[2]:
-            assert painted == [] and held == before
-        else:
-            assert held != before  # while it was held
-            assert 2 <= len(painted) <= moves
-        if painted:
-            took = sorted(end - start for start, end in painted)
-            rate = 1000 * (len(painted) - 1) / (painted[-1][1] - painted[0][1])
-            line += (
-                f"{moves} moves, {len(painted)} painted, {rate:.0f} a second, "
-                f"{statistics.median(took):.0f} ms from the move to the repaint (median), "
-                f"{took[int(0.95 * (len(took) - 1))]:.0f} ms (95th percentile); "
-                "CPU ms for each repaint: kernel {:.0f}, server {:.0f}, browser {:.0f}".format(
-                    *(ms / len(painted) for ms in spent)
-                )
-            )
+    for _, title, label, *recorded in PANELS[name]:
+        line = f"{name[:2]} {title} ({label}): {follow(notebook, title, label, *recorded)}"
         with (artefacts / "alive.txt").open("a", encoding="utf-8") as report:
             report.write(line + "\n")
         print(line)
+
+
+def follow(notebook, title, label, recorded=None):
+    """Drag a panel's slider and check what it draws; what was measured, in words."""
+    panel = notebook.panel(title)
+    panel.until(lambda: shapes(panel))
+    if recorded is not None:
+        panel.after(lambda: panel.type(label, recorded))
+    manner = panel.root.locator(".rlhf-manner").inner_text()
+    assert manner in MANNERS
+    runs, spent = panel.runs, cpu(notebook.lab)
+    (before, held), moves, painted = drag(panel, label)
+    spent = [1000 * (b - a) for a, b in zip(spent, cpu(notebook.lab), strict=True)]
+    panel.until(lambda: panel.runs > runs and panel.status.startswith("Finished"))
+
+    # What is drawn in the end is what was set last, and nothing waits behind it.
+    count = panel.runs
+    assert panel.shown(label) in panel.values.values()
+    panel.page.wait_for_timeout(500)
+    assert panel.runs == count == runs + 1
+    if manner == MANNERS[2]:
+        assert painted == [] and held == before
+        return manner
+    assert held != before  # while it was held
+    assert 2 <= len(painted) <= moves
+    took = sorted(end - start for start, end in painted)
+    rate = 1000 * (len(painted) - 1) / (painted[-1][1] - painted[0][1])
+    kernel, server, browser = (ms / len(painted) for ms in spent)
+    return (
+        f"{manner}; {moves} moves, {len(painted)} painted, {rate:.0f} a second, "
+        f"{statistics.median(took):.0f} ms from the move to the repaint (median), "
+        f"{took[int(0.95 * (len(took) - 1))]:.0f} ms (95th percentile); "
+        f"CPU ms for each repaint: kernel {kernel:.0f}, server {server:.0f}, browser {browser:.0f}"
+    )
