@@ -14,11 +14,13 @@ from torch import Tensor
 from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
 from rlhf_lib.panels import choice as choices
 from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
+from rlhf_lib.panels.panel import REPLAYED
 from rlhf_lib.panels.theme import INK
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice
+from .model_contours import through_the_point
 from .sketch import Sketch
 
 choice(
@@ -160,16 +162,18 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
         ],
         figures=[
             Named(
-                lambda records, values: _from_above(records, values["kappa"], floor, wall),
+                lambda records, values: _from_above(records, values, floor, wall),
                 {
                     "equal f": "ground",
                     "path": "path",
+                    "model": "line",
                     "later": "points",
                     "start": "mark",
                     "now": "mark",
                     "minimum": "mark",
                 },
                 ghosts=["path"],
+                start_by=("x", "y"),
                 title="The valley from above",
                 x_title="x",
                 y_title="y",
@@ -204,19 +208,22 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
         reached=reached("02.one_step"),
         keep=2,
         follow=True,
+        play=True,
     )
 
 
 def _from_above(
-    records: Sequence[Record], kappa: float, floor: Tensor, wall: Tensor
+    records: Sequence[Record], values: Mapping[str, Any], floor: Tensor, wall: Tensor
 ) -> dict[str, Any]:
+    kappa = values["kappa"]
     around = torch.linspace(0, 2 * math.pi, 121, dtype=floor.dtype)
     xs, ys = [], []
     for k in range(7):  # the ellipse f = 0.05 · 4ᵏ, and a gap before the next one
         a = math.sqrt(0.1 * 4**k) * around.cos()
         b = math.sqrt(0.1 * 4**k / kappa) * around.sin()
         ellipse = torch.outer(a, floor) + torch.outer(b, wall)
-        xs, ys = [*xs, *ellipse[:, 0], math.nan], [*ys, *ellipse[:, 1], math.nan]
+        xs = [*xs, *ellipse[:, 0].tolist(), math.nan]
+        ys = [*ys, *ellipse[:, 1].tolist(), math.nan]
     points = [tuple(r.theta.tolist()) for r in records]
     inside = [abs(x) <= 8 and abs(y) <= 3.4 for x, y in points]
     last = next((i for i, seen in enumerate(inside) if not seen), len(points))
@@ -229,12 +236,25 @@ def _from_above(
 
     return {
         "equal f": (xs, ys),
+        "model": _model(records, values, floor, wall),
         "path": columns(path),
         "later": columns(later),
         "start": columns(points[:1]),
         "now": columns(now),
         "minimum": ([0], [0]),
     }
+
+
+def _model(
+    records: Sequence[Record], values: Mapping[str, Any], floor: Tensor, wall: Tensor
+) -> tuple[list[float], list[float]]:
+    """Where the model of the first step, or of the one that is shown, has the value of its point:
+    Newton's knows the curvature, gradient descent takes it to be 1/η in all directions."""
+    theta = (records[-1] if values.get(REPLAYED) else records[0]).theta
+    H = torch.outer(floor, floor) + values["kappa"] * torch.outer(wall, wall)
+    if values["method"] == "Newton":
+        return through_the_point(theta, H @ theta, H)
+    return through_the_point(theta, H @ theta, torch.eye(2, dtype=theta.dtype) / values["rate"])
 
 
 def _read_walk(records: Sequence[Record], values: Mapping[str, Any]) -> str:

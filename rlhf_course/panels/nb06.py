@@ -147,6 +147,7 @@ def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Pane
         reached=reached("06.one_step"),
         keep=1,
         follow=True,
+        play=True,
     )
 
 

@@ -193,6 +193,7 @@ class Figure:
                 x=trace.x, y=trace.y, name=label, legendgroup=symbol, showlegend=first == 0, **style
             )
             ghost.update(opacity=0.85, marker={"symbol": symbol, "size": size})
+            ghost.meta = {"former": True}
             if first == 0 and not self.names():
                 # Its name stands at its last point, for nothing names it at the right end.
                 ghost.update(

@@ -187,6 +187,7 @@ def assemble(
     manner: ipywidgets.DOMWidget,
     figures: Sequence[ipywidgets.DOMWidget],
     readout: LiveText,
+    player: ipywidgets.DOMWidget | None = None,
 ) -> ipywidgets.VBox:
     """The panel's widgets in the order in which the Tab key visits them.
 
@@ -203,11 +204,12 @@ def assemble(
     }
     rows = [_row(figures[i : i + SIDE_BY_SIDE]) for i in range(0, len(figures), SIDE_BY_SIDE)]
     first, more = rows[:1], rows[1:]
+    played = [] if player is None else [player]
     box = ipywidgets.VBox(
         [
             head,
             ipywidgets.Box(controls, layout=grid),
-            ipywidgets.Box([*buttons, progress, manner], layout=wrap),
+            ipywidgets.Box([*buttons, *played, progress, manner], layout=wrap),
             *first,
             readout,
             *_behind_a_button(more),

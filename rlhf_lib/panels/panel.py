@@ -21,7 +21,7 @@ import ipywidgets
 
 from rlhf_lib.interrupt import Interrupted, interruptible
 from rlhf_lib.panels.align import align
-from rlhf_lib.panels.controls import Control, NumberSlider
+from rlhf_lib.panels.controls import Control, NumberSlider, hear_drags
 from rlhf_lib.panels.frame import (
     SIDE_BY_SIDE,
     Head,
@@ -32,6 +32,7 @@ from rlhf_lib.panels.frame import (
     button,
     duration,
 )
+from rlhf_lib.panels.player import Player
 from rlhf_lib.panels.run import Latest, Run
 from rlhf_lib.panels.saving import ask_for_pictures, keep_pictures
 from rlhf_lib.panels.show import display_data
@@ -42,6 +43,8 @@ RESET_SECONDS = 5.0
 # drawn as far as it is, and makes way when the hand has moved on.
 FRAME_SECONDS = 0.05
 SLOW = 4  # times as long: it follows no more
+
+REPLAYED = "replayed"  # among a figure's values while a run is gone through once more
 
 FOLLOWS = "follows your hand"
 PREVIEWS = "previews while you drag, runs on release"
@@ -67,6 +70,9 @@ class Panel:
     `False` says so whatever they take. `preview(values)`, quick as well, gives records to draw
     meanwhile where a run takes longer; with a `preview_name` they stay under it as a former run.
     Otherwise a panel acts on release. `manner` says which of these it does.
+
+    With `play=True` there is a button that goes through the steps of a run once more. A figure with
+    `start_by`, the names of two controls, lets a hand drag the start in the plot itself.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Panel:
         follow: bool | None = None,
         preview: Callable[[dict[str, Any]], Iterable[Any]] | None = None,
         preview_name: str = "",
+        play: bool = False,
     ):
         self._controls = {control.name: control for control in controls}
         if len(self._controls) < len(controls):
@@ -119,6 +126,7 @@ class Panel:
         self._drawing = threading.RLock()  # held while figures are written
         self._moved: set[str] = set()  # controls by which the kept runs differ
         self._count = 0
+        self._replayed = False  # a part of the run is shown
 
         self._progress, self._text = Progress(), LiveText()
         self._invite()
@@ -131,6 +139,9 @@ class Panel:
         # Stop must reach a run that a cell waits for. What else is pressed meanwhile waits
         # until the cell is done, so that it does not end the cell's own run.
         answer_while_busy(buttons[1])
+        self._player = Player() if play else None
+        if self._player is not None:
+            hear_drags(self._player, lambda content: False, self._replay)
         self._manner = ipywidgets.Label()
         self._manner.add_class("rlhf-manner")
         self._head = Head(title=title, goal=goal and f"Goal: {goal}")
@@ -142,7 +153,11 @@ class Panel:
             self._manner,
             [figure.widget for figure in self.figures],
             self._text,
+            self._player,
         )
+        for figure in self.figures:
+            if getattr(figure, "start_by", ()):
+                self._listen_to_grip(figure)
         for control in controls:
             control.widget.observe(self._on_change, names="value")
             if isinstance(control.widget, NumberSlider):
@@ -312,6 +327,44 @@ class Panel:
         check = self._controls[name].check
         return lambda value, answer: self._drag({name: check(value)}, answer)
 
+    def _listen_to_grip(self, figure: Any) -> None:
+        """Let a hand drag the start in the plot, where two sliders would set it."""
+        plot, pair = figure.widget, [self._controls[name] for name in figure.start_by]
+        plot.grip = True
+
+        def placed(at: Sequence[float]) -> dict[str, Any]:
+            """The sliders' nearest values, which they show as well."""
+            values = {}
+            for control, v in zip(pair, at, strict=True):
+                nearest = min(control.widget.stops, key=lambda stop: abs(stop - v))
+                values[control.name] = control.check(nearest)
+            self._set(values)
+            return values
+
+        def rest(change: Any) -> None:
+            placed(change["new"][1:])
+            self._on_change(change)
+
+        hear_drags(
+            plot,
+            lambda content: content["rest"] < plot.rest[0],
+            lambda at, answer: self._drag(placed(at), answer),
+        )
+        plot.observe(rest, names="rest")
+
+    def _replay(self, step: int, answer: Callable[[], None]) -> None:
+        """Show the run as it was at this record."""
+        with self._drawing:
+            run = self._drawn
+            if run is not None and self.wait(0) and step < len(run.records):
+                self._replayed = step + 1 < len(run.records)
+                values = run.values | {REPLAYED: True} if self._replayed else run.values
+                for figure in self.figures:
+                    figure.draw(run.records[: step + 1], values)
+                if self._readout is not None:
+                    self._text.say(str(self._readout(run.records[: step + 1], run.values)))
+        answer()
+
     def _drag(self, values: dict[str, Any], answer: Callable[[], None]) -> None:
         if self._blocking or self.manner not in (FOLLOWS, PREVIEWS):
             return answer()
@@ -454,6 +507,10 @@ class Panel:
 
     def _begin(self, run: Run) -> None:
         """What is drawn becomes that of a former run."""
+        if self._replayed and self._drawn is not None:
+            self._replayed = False
+            for figure in self.figures:
+                figure.draw(self._drawn.records, self._drawn.values)
         former, self._drawn = self._drawn, run
         label = None
         if former is not None and former.preview:
@@ -494,6 +551,8 @@ class Panel:
     def _report(self, run: Run) -> None:
         self._text.say(self._text.text)
         ask_for_pictures(self.figures)
+        if self._player is not None:
+            self._player.load(len(run.records))
         count = f"{len(run.records)} record" + "s" * (len(run.records) != 1)
         if run.error is not None:
             kind, message = type(run.error).__name__, str(run.error)[:500]

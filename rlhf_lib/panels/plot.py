@@ -205,7 +205,7 @@ function render({ model, el }) {
     clearTimeout(quiet);
     if (moved(plot, drawn, now)) quiet = setTimeout(whole, QUIET, now);
     else whole(now);
-    plot.dataset.draws = 1 + +(plot.dataset.draws ?? 0);  // for tests
+    lay();
   };
   const whole = now => {
     const { axes, dark } = now, notes = [...(axes.annotations ?? []), ...now.notes];
@@ -214,7 +214,88 @@ function render({ model, el }) {
     plot.style.height = `${axes.height}px`;
     Plotly.react(plot, dress(now.traces, dark), dress({ ...axes, annotations: notes }, dark),
                  config);
+    lay();
+    if (root) return;
+    root = el.closest(".rlhf-panel") ?? el;
+    const point = step => root.dispatchEvent(new CustomEvent("rlhf-step", { detail: step }));
+    plot.on("plotly_hover", ({ points: [{ data, pointNumber }] }) =>
+      point(data.meta?.steps || data.meta?.former ? pointNumber : null));
+    plot.on("plotly_unhover", () => point(null));
+    root.addEventListener("rlhf-step", light);
   };
+
+  // Marks over the plot: the step that is pointed at in one of the panel's figures, and a grip
+  // where the start can be dragged, for which the sliders serve those who use keys.
+  let root = null, lit = null, hand = null;
+  const marks = [], grip = document.createElement("div");
+  grip.className = "rlhf-grip";
+  grip.hidden = true;
+  el.style.position = "relative";
+  el.append(grip);
+  const put = (node, x, y) => {
+    const { xaxis, yaxis, _size: size } = plot._fullLayout;
+    const [px, py] = [xaxis.l2p(xaxis.d2l(x)), yaxis.l2p(yaxis.d2l(y))];
+    node.hidden = !(px >= 0 && py >= 0 && px <= xaxis._length && py <= yaxis._length);
+    node.style.left = `${plot.offsetLeft + size.l + px}px`;
+    node.style.top = `${plot.offsetTop + size.t + py}px`;
+  };
+  const light = ({ detail }) => { lit = detail; lay(); };
+  const lay = () => {
+    const found = lit === null ? [] : plot.data.filter(t => t.meta?.steps && lit < t.x.length);
+    while (marks.length < found.length) {
+      const mark = document.createElement("div");
+      mark.className = "rlhf-lit";
+      marks.push(el.appendChild(mark));
+    }
+    marks.forEach((mark, i) => {
+      if (found[i]) put(mark, found[i].x[lit], found[i].y[lit]);
+      else mark.hidden = true;
+    });
+    const start = model.get("grip") && plot.data.find(t => t.meta?.start && t.x.length);
+    grip.hidden = !start;
+    if (start && !hand) put(grip, start.x[0], start.y[0]);
+  };
+
+  // The grip sends its place as a slider does: the latest, when the last one has been drawn.
+  const me = Math.random();
+  let sent = 0, answered = 0, latest = null;
+  const send = () => {
+    if (latest === null || answered < sent) return;
+    model.send({ drag: latest, by: me, n: ++sent, rest: model.get("rest")[0] });
+    latest = null;
+    el.dataset.sent = sent;  // for tests, as `answered`
+  };
+  model.on("msg:custom", message => {
+    if (message.by !== me) return;
+    answered = el.dataset.answered = message.n;
+    send();
+  });
+  const under = event => {
+    const box = plot.getBoundingClientRect();
+    const { xaxis, yaxis, _size: size } = plot._fullLayout;
+    const at = (axis, p) => Math.min(Math.max(axis.p2d(p), axis.range[0]), axis.range[1]);
+    return [at(xaxis, event.clientX - box.left - size.l),
+            at(yaxis, event.clientY - box.top - size.t)];
+  };
+  grip.addEventListener("pointerdown", event => {
+    grip.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    hand = true;
+  });
+  grip.addEventListener("pointermove", event => {
+    if (!hand) return;
+    hand = latest = under(event);
+    put(grip, ...hand);
+    send();
+  });
+  for (const kind of ["pointerup", "pointercancel"])
+    grip.addEventListener(kind, () => {
+      if (Array.isArray(hand)) {
+        model.set("rest", [model.get("rest")[0] + 1, ...hand]);
+        model.save_changes();
+      }
+      hand = latest = null;
+    });
   // A page that is slower than the run skips states, it does not queue them.
   const ask = () => { if (!asked) { asked = true; requestAnimationFrame(draw); } };
   const fit = new ResizeObserver(() => {
@@ -239,9 +320,9 @@ function render({ model, el }) {
   let later = 0;
   const picture = () => {
     clearTimeout(later);
-    if (model.get("wanted")) later = setTimeout(send, 1500);
+    if (model.get("wanted")) later = setTimeout(snap, 1500);
   };
-  const send = async () => {
+  const snap = async () => {
     if (!Plotly) return;
     const axes = model.get("axes"), notes = [...(axes.annotations ?? []), ...model.get("notes")];
     const layout = { ...structuredClone(axes), annotations: notes, paper_bgcolor: "#ffffff" };
@@ -256,6 +337,7 @@ function render({ model, el }) {
   return () => {
     clearTimeout(later);
     clearTimeout(quiet);
+    root?.removeEventListener("rlhf-step", light);
     fit.disconnect();
     theme.disconnect();
     system.removeEventListener("change", ask);
@@ -265,6 +347,18 @@ function render({ model, el }) {
 }
 export default { render };
 """.replace("__DARK__", json.dumps(DARK))
+
+
+_CSS = """
+.rlhf-grip, .rlhf-lit { position: absolute; box-sizing: border-box; border-radius: 50%; }
+.rlhf-grip { width: 30px; height: 30px; margin: -15px 0 0 -15px; cursor: grab; touch-action: none;
+  border: 2px dotted var(--jp-ui-font-color2, #555); z-index: 2; }
+.rlhf-grip:hover, .rlhf-grip:active { border-style: solid; }
+.rlhf-grip:active { cursor: grabbing; }
+.rlhf-grip[hidden], .rlhf-lit[hidden] { display: none; }
+.rlhf-lit { width: 18px; height: 18px; margin: -9px 0 0 -9px; pointer-events: none; z-index: 1;
+  border: 3px solid var(--jp-ui-font-color0, #000); }
+"""
 
 
 def _packed(traces: Sequence[Mapping[str, Any]], _: Any) -> list[dict[str, Any]]:
@@ -290,6 +384,7 @@ class Plot(anywidget.AnyWidget):
     """
 
     _esm = _ESM
+    _css = _CSS
     library = traitlets.Instance(Library).tag(sync=True, **ipywidgets.widget_serialization)
     fixed = traitlets.List().tag(sync=True)
     ghosts = traitlets.List().tag(sync=True, to_json=_packed)
@@ -297,6 +392,8 @@ class Plot(anywidget.AnyWidget):
     notes = traitlets.List().tag(sync=True)
     axes = traitlets.Dict().tag(sync=True)  # plotly's layout; `layout` is the widget's own
     label = traitlets.Unicode().tag(sync=True)
+    grip = traitlets.Bool(False).tag(sync=True)  # whether the start can be dragged
+    rest = traitlets.List([0]).tag(sync=True)  # how often it was let go, and where
     wanted = traitlets.Int(0).tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)
 

@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from test_panels import grave_violations
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +50,8 @@ PANELS = {
     ],
     "11_choosing_lambda": [("nb11.dealing(", "Cross-validation on few reviews", "seeds")],
 }
+# Where the slider does nothing as the panel is at first: (title: a choice, and which option of it)
+CHOICES = {"Twenty steps under guard": ("guarded by", 1)}
 FEW = ("00_start_here", "03_saddles_and_damping", "04_l1_corners")
 MANNERS = ("follows your hand", "previews while you drag, runs on release", "runs on release")
 
@@ -149,6 +152,9 @@ def follow(notebook, title, label, recorded=None):
     panel.until(lambda: shapes(panel))
     if recorded is not None:
         panel.after(lambda: panel.type(label, recorded))
+    if title in CHOICES:
+        menu, option = CHOICES[title]
+        panel.after(lambda: panel.root.get_by_label(menu).select_option(index=option))
     manner = panel.root.locator(".rlhf-manner").inner_text()
     assert manner in MANNERS
     runs, spent = panel.runs, cpu(notebook.lab)
@@ -175,3 +181,75 @@ def follow(notebook, title, label, recorded=None):
         f"{took[int(0.95 * (len(took) - 1))]:.0f} ms (95th percentile); "
         f"CPU ms for each repaint: kernel {kernel:.0f}, server {server:.0f}, browser {browser:.0f}"
     )
+
+
+def test_the_start_is_dragged_on_the_map_and_the_steps_are_played(open_notebook, artefacts):
+    notebook = open_notebook("03_saddles_and_damping.ipynb")
+    notebook.run_to("nb03.saddle(")
+    assert notebook.errors() == []
+    panel, page = notebook.panel("Newton's method on a landscape with a saddle"), notebook.page
+    panel.until(lambda: shapes(panel))
+    grip = panel.root.locator(".rlhf-grip:visible")
+    panel.root.screenshot(path=artefacts / "03_alive-1.png")
+
+    # On the map: the sliders and the curve of the other figure go along.
+    runs, before = panel.runs, shapes(panel)
+    box = grip.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 40, y + 20, steps=8)
+    panel.until(lambda: panel.shown("start x") < 1.5 and shapes(panel) != before)
+    assert panel.shown("start y") < 0.4 and panel.runs == runs
+    page.mouse.up()
+    panel.until(lambda: panel.runs == runs + 1 and panel.status.startswith("Finished"))
+    assert panel.values["x"] == panel.shown("start x") < 1.5
+    assert panel.values["y"] == panel.shown("start y") < 0.4
+    panel.until(lambda: len(panel.curve("path")) > 2)
+
+    # The step under the pointer is ringed in both figures.
+    page.wait_for_timeout(500)
+    where = (
+        panel.root.locator(".js-plotly-plot")
+        .nth(1)
+        .evaluate(
+            "plot => { const { xaxis, yaxis, _size } = plot._fullLayout;"
+            "  const box = plot.getBoundingClientRect();"
+            "  const t = plot.data.find(t => t.name === 'larger');"
+            "  return [box.x + _size.l + xaxis.d2p(t.x[1]), box.y + _size.t + yaxis.d2p(t.y[1])]; }"
+        )
+    )
+    page.mouse.move(where[0] - 5, where[1])
+    page.mouse.move(*where, steps=4)
+    panel.until(lambda: panel.root.locator(".rlhf-lit:visible").count() >= 3)
+    panel.root.screenshot(path=artefacts / "03_alive-2-step.png")
+    page.mouse.move(0, 0)
+    panel.until(lambda: panel.root.locator(".rlhf-lit:visible").count() == 0)
+
+    # Played by keyboard, paused, and gone through by the arrow keys.
+    whole = panel.curve("path")
+    button = panel.root.locator(".rlhf-player button")
+    button.focus()
+    page.keyboard.press("Enter")
+    panel.until(lambda: 0 < len(panel.curve("path")) < len(whole))
+    assert button.inner_text() == "Pause"
+    page.keyboard.press("Enter")
+    assert button.inner_text() == "Play"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    panel.until(lambda: len(panel.curve("path")) == 2 and panel.readout.startswith("Step 1:"))
+    panel.root.screenshot(path=artefacts / "03_alive-3-played.png")
+    page.keyboard.press("End")
+    panel.until(lambda: panel.curve("path") == whole)
+
+    # Who asks for less motion goes on by one step with each press.
+    page.emulate_media(reduced_motion="reduce")
+    button.focus()
+    page.keyboard.press("Enter")
+    panel.until(lambda: len(panel.curve("path")) == 1)
+    page.keyboard.press("Enter")
+    panel.until(lambda: len(panel.curve("path")) == 2)
+    page.wait_for_timeout(1000)
+    assert len(panel.curve("path")) == 2
+    assert grave_violations(page) == []
