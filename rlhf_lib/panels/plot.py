@@ -241,6 +241,7 @@ function render({ model, el }) {
   };
   const light = ({ detail }) => { lit = detail; lay(); };
   const lay = () => {
+    if (!Plotly || !plot._fullLayout) return;
     const found = lit === null ? [] : plot.data.filter(t => t.meta?.steps && lit < t.x.length);
     while (marks.length < found.length) {
       const mark = document.createElement("div");

@@ -7,7 +7,7 @@ from types import SimpleNamespace as Record
 import pytest
 from test_panel import LONG, Gate, Recorder, count, lambda_slider, until
 
-from rlhf_lib.panels import Panel, figures
+from rlhf_lib.panels import Panel, figures, slider
 from rlhf_lib.panels.panel import FOLLOWS, PRESSES, PREVIEWS, RELEASES
 
 
@@ -190,3 +190,45 @@ def test_a_hand_does_not_end_the_run_that_a_cell_waits_for(hand):
     cell.join(LONG)
     assert len(found[0]) == 100 and it.panel.wait(LONG)
     assert {record.y for record in it.panel.records} == {2.0}
+
+
+def test_the_start_is_dragged_in_the_plot_and_the_sliders_go_along(monkeypatch):
+    def walk(x, y):
+        for step in range(3):
+            yield Record(step=step, theta=(x / 2**step, y / 2**step))
+
+    controls = [slider(name, name, low=-2.0, high=2.0, step=0.1, value=1.0) for name in ("x", "y")]
+    contours = figures.ContourPath(
+        lambda x, y: x**2 + y**2, (-2, 2), (-2, 2), start_by=("x", "y"), resolution=5
+    )
+    panel = Panel(walk, controls, [contours], follow=True)
+    plot, answers = contours.widget, []
+    monkeypatch.setattr(plot, "send", lambda content: answers.append(content["n"]))
+    panel.run()
+    assert plot.grip
+    plot._handle_custom_msg({"drag": [0.52, -1.28], "by": 1, "n": 1, "rest": 0}, [])
+    until(lambda: answers == [1])
+    assert panel.wait(LONG) and panel.values == {"x": 0.5, "y": -1.3}
+    assert panel._progress.runs == 1 and contours.widget.moving[1]["x"] == [0.5]
+    plot.rest = [1, 0.81, -1.28]
+    assert panel.wait(LONG) and panel.values == {"x": 0.8, "y": -1.3}
+    assert panel._progress.runs == 2 and contours.ghosts == ["x = 1, y = 1"]
+
+
+def test_a_run_is_gone_through_once_more_and_its_ghost_is_whole():
+    figure = figures.Curves({"y": "y"})
+    panel = Panel(count, [lambda_slider()], [figure], lambda rs, vs: f"{len(rs)}", play=True)
+    panel.run()
+    assert panel._player.count == 5
+    panel._player._handle_custom_msg({"drag": 2, "by": 1, "n": 1}, [])
+    assert len(figure.widget.moving[0]["y"]) == 3 and panel.text == "3"
+    assert len(panel.records) == 5
+    panel.run(lam=1.0)
+    assert len(figure.widget.ghosts[0]["y"]) == 5
+
+
+def test_a_step_can_be_pointed_at_where_each_record_has_its_point():
+    figure = figures.Curves({"y": "y"})
+    for ys, there in (([1.0, 2.0], {"steps": True}), ([1.0, None], None)):
+        figure.draw([Record(step=i, y=y) for i, y in enumerate(ys)], {})
+        assert figure.widget.moving[0].get("meta") == there
