@@ -61,22 +61,6 @@ STEPS_DRAWN = 12  # steps of a path that are joined by a line: more of them are 
 FAR = 1e-6  # the least distance that is drawn
 Walk = Callable[..., Iterable[Record]]
 
-
-class Named(Sketch):
-    """A sketch with the names of its lines over the plot (`legend`), those of its marks at them."""
-
-    def __init__(self, place: Any, traces: Mapping[str, str], *, legend: bool = False, **axes: Any):
-        self.legend = legend
-        super().__init__(place, traces, **axes)
-        places = {"start": "bottom right", "now": "bottom left"}
-        for name, look in traces.items():
-            trace = self._named[name]
-            trace.showlegend = look in ("line", "path")
-            if look == "mark":
-                place = places.get(name, "top left")
-                trace.update(mode="markers+text", text=[name], textposition=place)
-
-
 # -- the parabola that touches ---------------------------------------------------------------
 
 
@@ -161,7 +145,7 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
             slider("y", "start y", low=-3.0, high=3.0, step=0.1, value=-1.0),
         ],
         figures=[
-            Named(
+            Sketch(
                 lambda records, values: _from_above(records, values, floor, wall),
                 {
                     "equal f": "ground",
@@ -173,6 +157,7 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
                     "minimum": "mark",
                 },
                 ghosts=["path"],
+                marked={"start": "bottom right", "now": "bottom left", "minimum": "top left"},
                 start_by=("x", "y"),
                 title="The valley from above",
                 x_title="x",
@@ -340,7 +325,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
             slider("x", "start x", low=-3.0, high=3.0, step=0.01, value=1.0),
         ],
         figures=[
-            Named(
+            Sketch(
                 show,
                 {
                     "f": "line",
@@ -349,6 +334,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
                     "steps": "points",
                     "start": "mark",
                 },
+                marked={"start": "bottom right"},
                 legend=True,
                 title="The function and its models",
                 x_title="x",

@@ -23,6 +23,10 @@ class Sketch(Figure):
     not finite breaks the line. Traces named in `ghosts` stay, pale, when the next run begins.
     A "path" has a point for each record, so that a step can be pointed at in all figures; with
     `start_by`, the names of two controls, a hand can drag the trace "start" in the plot.
+
+    Of the traces `named` the names stand at their right ends, with room for former runs' names as
+    long as `room`. `marked` maps a mark to the place of its name beside it ("top left"). With
+    `legend=True` the names of the lines stand in a row over the plot.
     """
 
     def __init__(
@@ -32,10 +36,15 @@ class Sketch(Figure):
         *,
         ghosts: Sequence[str] = (),
         start_by: Sequence[str] = (),
+        named: Sequence[str] | None = None,
+        room: str = "λ = 0.001",
+        marked: Mapping[str, str] | None = None,
+        legend: bool = False,
         **axes: Any,
     ):
+        self.legend = legend
         super().__init__(**axes)
-        self.start_by = start_by
+        self.start_by, self._ends = start_by, named or ()
         self._place, self._named = place, {}
         lines = marks = 0
         for name, look in traces.items():
@@ -62,6 +71,18 @@ class Sketch(Figure):
             self._named[name] = self.follow(
                 go.Scatter(name=name, meta=meta, **style), left if name in ghosts else None
             )
+
+            if marked is not None:
+                self._named[name].showlegend = look in ("line", "path")
+            if look == "mark" and name in (marked or {}):
+                self._named[name].update(
+                    mode="markers+text", text=[name], textposition=marked[name]
+                )
+        if named:
+            self.room([*named, room])
+
+    def names(self) -> list[Any]:
+        return [self._named[name] for name in self._ends]
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         points = self._place(records, values) if records else {}
