@@ -27,6 +27,7 @@ from rlhf_lib.panels.plot import Plot
 from rlhf_lib.panels.show import display_data
 from rlhf_lib.panels.theme import DASHES, GOAL, GREY, GRID, INK, PALETTE, run_colours
 from rlhf_lib.panels.ticks import log_ticks
+from rlhf_lib.panels.trace import Trace
 
 __all__ = ["DASHES", "GREY", "PALETTE", "Figure"]
 
@@ -91,7 +92,8 @@ class Figure:
         self.widget.fixed = [*self.widget.fixed, trace.to_plotly_json()]
 
     def follow(self, trace: Any, ghost: dict | None = None) -> Any:
-        """Add a trace that `update` changes."""
+        """Add a trace that `update` changes; returns what it is to change."""
+        trace = Trace(trace.to_plotly_json())
         self._traces.append(trace)
         if ghost is not None:
             self._remembered.append((trace, ghost))
@@ -167,7 +169,7 @@ class Figure:
 
     def fit_legend(self) -> None:
         """Make room on top for as many rows of names as a narrow page needs."""
-        traces = [*self.widget.fixed, *(trace.to_plotly_json() for trace in self._traces)]
+        traces = [*self.widget.fixed, *self._traces]
         named = [t["name"] for t in traces if t.get("name") and t.get("showlegend") is not False]
         if not self.legend or not named:
             return
@@ -189,9 +191,9 @@ class Figure:
         slot = []
         for first, (trace, style) in enumerate(self._remembered):
             size = [0] * (len(trace.x or ()) - 1) + [8] if "lines" in style["mode"] else 9
-            ghost = go.Scatter(
-                x=trace.x, y=trace.y, name=label, legendgroup=symbol, showlegend=first == 0, **style
-            )
+            named = {"name": label, "legendgroup": symbol, "showlegend": first == 0}
+            ghost = Trace(go.Scatter(**named, **style).to_plotly_json())
+            ghost.update(x=trace.x, y=trace.y)
             ghost.update(opacity=0.85, marker={"symbol": symbol, "size": size})
             ghost.meta = {"former": True}
             if first == 0 and not self.names():
@@ -326,7 +328,7 @@ def _scale(y: Any, log: bool) -> float | None:
 
 
 def _sent(trace: Any) -> dict[str, Any]:
-    found = trace.to_plotly_json()
+    found = dict(trace)
     if found.get("type") == "scatter":
         # plotly leaves out axes that no trace with data asks for.
         found.setdefault("x", [])

@@ -51,11 +51,12 @@ class Curves(Figure):
         for i, (name, points) in enumerate((reference or {}).items()):
             line = {"color": GREY, "width": 1.5, "dash": DASHES[-1 - i % len(DASHES)]}
             trace = go.Scatter(name=name, mode="lines", line=line)
-            self._references.append(trace)
             if callable(points):
-                self._moving.append((self.follow(trace), points))
+                trace = self.follow(trace)
+                self._moving.append((trace, points))
             else:
                 self.fix(_fill(trace, points))
+            self._references.append(trace)
         for i, (name, y) in enumerate(series.items()):
             line = {"color": PALETTE[i % len(PALETTE)], "dash": DASHES[i % len(DASHES)]}
             trace = self.follow(

@@ -390,11 +390,11 @@ class Panel:
         finally:
             self._setter = None
 
-    def _start(self) -> None:
-        if self._blocking:
-            self._put_off = True  # the cell's own run is not for a hand to end
-        else:
-            self._ask()
+    def _start(self) -> Run | None:
+        if not self._blocking:
+            return self._ask()
+        self._put_off = True  # the cell's own run is not for a hand to end
+        return None
 
     def _ask(self) -> Run:
         gesture = self._gestures if self._held else None
