@@ -159,7 +159,7 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
                 ghosts=["path"],
                 marked={"start": "bottom right", "now": "bottom left", "minimum": "top left"},
                 start_by=("x", "y"),
-                title="The valley from above",
+                title="The valley from above (dashed: the model)",
                 x_title="x",
                 y_title="y",
                 x_range=[-5.4, 5.4],

@@ -28,7 +28,7 @@ _CSS = """
 .rlhf-still .rlhf-readout { min-height: 1.4em; }
 .rlhf-progress { display: flex; align-items: center; gap: 8px; margin-left: 10px;
   flex: 1 1 260px; }
-.rlhf-progress progress { width: 110px; accent-color: #0072B2; }
+.rlhf-progress progress { width: 80px; accent-color: #0072B2; }
 .rlhf-manner { font-size: 13px; font-style: italic; margin: 0 8px; height: auto; line-height: 1.4;
   color: var(--jp-ui-font-color1, #222); }
 .rlhf-error { color: var(--jp-error-color0, #9a1b1b); font-weight: 600; }

@@ -73,7 +73,7 @@ _CSS = """
   background: var(--jp-layout-color2, #eee); border: 1px solid var(--jp-border-color0, #8c8c8c);
   border-radius: 2px; }
 .rlhf-player button:disabled { opacity: .5; cursor: default; }
-.rlhf-player input { width: 110px; accent-color: #0072B2; }
+.rlhf-player input { width: 90px; accent-color: #0072B2; }
 .rlhf-player :focus-visible { outline: 2px solid #0072B2; outline-offset: 1px; }
 """
 
