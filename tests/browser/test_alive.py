@@ -48,7 +48,7 @@ PANELS = {
     "09_rlhf_optimizer": [
         ("nb09.budget(", "RLHF on handwritten digits, 60 gradient-equivalents", "λ")
     ],
-    "11_choosing_lambda": [("nb11.dealing(", "Cross-validation on few reviews", "seeds")],
+    "11_choosing_lambda": [("nb11.dealing(", "Cross-validation on few reviews", "reviews n")],
 }
 # Where the slider does nothing as the panel is at first: (title: a choice, and which option of it)
 CHOICES = {"Twenty steps under guard": ("guarded by", 1)}
