@@ -115,6 +115,7 @@ def ridge(descend: Callable[..., Iterable[Record]], steps: int) -> Panel:
         title="Ridge regression by Newton steps",
         goal="two runs with equal first steps, one with λ alone, one with μ alone",
         reached=_two_alike(),
+        follow=True,
     )
 
 

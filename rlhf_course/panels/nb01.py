@@ -113,18 +113,6 @@ Runs = Callable[..., Iterable[Record]]
 LEAST_LAMBDA, MOST_LAMBDA = 1e-6, 10.0
 LAMBDA_AXIS = {"x_title": "λ", "x_range": [LEAST_LAMBDA, MOST_LAMBDA], "x_log": True}
 
-
-class Named(Sketch):
-    """A sketch whose lines have their names at their right ends."""
-
-    def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, **options)
-        self.room([*(trace.name for trace in self.names()), "λ = 0.001"])
-
-    def names(self) -> list[Any]:
-        return [trace for trace in self._named.values() if "lines" in trace.mode]
-
-
 # -- panel 1 -----------------------------------------------------------------------------------
 
 
@@ -139,10 +127,11 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
             "truth": (places, truth),
         }
 
-    right = Named(
+    right = Sketch(
         _errors,
         {"training": "line", "validation": "line", "yours": "mark", "yours ": "mark"},
         ghosts=["training", "validation"],
+        named=["training", "validation"],
         title="Errors at every λ, and at yours",
         y_title="mean squared error",
         y_range=[0.01, 10],
@@ -159,10 +148,11 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
             slider("noise", "noise σ", low=0.0, high=1.0, step=0.05, value=0.3),
         ],
         figures=[
-            Named(
+            Sketch(
                 fit,
                 {"measurements": "points", "fit": "line", "truth": "line"},
                 ghosts=["fit"],
+                named=["fit", "truth"],
                 title="The measurements and the fit",
                 x_title="x",
                 y_title="y",
@@ -177,6 +167,7 @@ def one_set(errors: Runs, places: Tensor, truth: Tensor, sweep: Sequence[float])
         goal="degree 12, n = 20, noise 0.3: a validation error below 0.17 by λ alone",
         keep=2,
         reached=reached("01.target"),
+        follow=True,
     )
 
 
@@ -270,6 +261,8 @@ def bias_and_variance(
         goal="the MLP's λ, at noise 0.3, at which bias² and variance are equal",
         reached=equal_parts,
         keep=1,
+        # Of what is known already λ alone picks: that needs no run.
+        preview=lambda values: generate(**values) if tuple(values.values())[:3] in kept else (),
     )
 
 

@@ -14,11 +14,13 @@ from torch import Tensor
 from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
 from rlhf_lib.panels import choice as choices
 from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
+from rlhf_lib.panels.panel import REPLAYED
 from rlhf_lib.panels.theme import INK
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice
+from .model_contours import through_the_point
 from .sketch import Sketch
 
 choice(
@@ -58,22 +60,6 @@ choice(
 STEPS_DRAWN = 12  # steps of a path that are joined by a line: more of them are a bar
 FAR = 1e-6  # the least distance that is drawn
 Walk = Callable[..., Iterable[Record]]
-
-
-class Named(Sketch):
-    """A sketch with the names of its lines over the plot (`legend`), those of its marks at them."""
-
-    def __init__(self, place: Any, traces: Mapping[str, str], *, legend: bool = False, **axes: Any):
-        self.legend = legend
-        super().__init__(place, traces, **axes)
-        places = {"start": "bottom right", "now": "bottom left"}
-        for name, look in traces.items():
-            trace = self._named[name]
-            trace.showlegend = look in ("line", "path")
-            if look == "mark":
-                place = places.get(name, "top left")
-                trace.update(mode="markers+text", text=[name], textposition=place)
-
 
 # -- the parabola that touches ---------------------------------------------------------------
 
@@ -159,18 +145,21 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
             slider("y", "start y", low=-3.0, high=3.0, step=0.1, value=-1.0),
         ],
         figures=[
-            Named(
-                lambda records, values: _from_above(records, values["kappa"], floor, wall),
+            Sketch(
+                lambda records, values: _from_above(records, values, floor, wall),
                 {
                     "equal f": "ground",
                     "path": "path",
+                    "model": "line",
                     "later": "points",
                     "start": "mark",
                     "now": "mark",
                     "minimum": "mark",
                 },
                 ghosts=["path"],
-                title="The valley from above",
+                marked={"start": "bottom right", "now": "bottom left", "minimum": "top left"},
+                start_by=("x", "y"),
+                title="The valley from above (dashed: the model)",
                 x_title="x",
                 y_title="y",
                 x_range=[-5.4, 5.4],
@@ -203,19 +192,23 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
         goal="with κ = 25, reach the minimum in one step: with Newton, then with gradient descent",
         reached=reached("02.one_step"),
         keep=2,
+        follow=True,
+        play=True,
     )
 
 
 def _from_above(
-    records: Sequence[Record], kappa: float, floor: Tensor, wall: Tensor
+    records: Sequence[Record], values: Mapping[str, Any], floor: Tensor, wall: Tensor
 ) -> dict[str, Any]:
+    kappa = values["kappa"]
     around = torch.linspace(0, 2 * math.pi, 121, dtype=floor.dtype)
     xs, ys = [], []
     for k in range(7):  # the ellipse f = 0.05 · 4ᵏ, and a gap before the next one
         a = math.sqrt(0.1 * 4**k) * around.cos()
         b = math.sqrt(0.1 * 4**k / kappa) * around.sin()
         ellipse = torch.outer(a, floor) + torch.outer(b, wall)
-        xs, ys = [*xs, *ellipse[:, 0], math.nan], [*ys, *ellipse[:, 1], math.nan]
+        xs = [*xs, *ellipse[:, 0].tolist(), math.nan]
+        ys = [*ys, *ellipse[:, 1].tolist(), math.nan]
     points = [tuple(r.theta.tolist()) for r in records]
     inside = [abs(x) <= 8 and abs(y) <= 3.4 for x, y in points]
     last = next((i for i, seen in enumerate(inside) if not seen), len(points))
@@ -228,12 +221,25 @@ def _from_above(
 
     return {
         "equal f": (xs, ys),
+        "model": _model(records, values, floor, wall),
         "path": columns(path),
         "later": columns(later),
         "start": columns(points[:1]),
         "now": columns(now),
         "minimum": ([0], [0]),
     }
+
+
+def _model(
+    records: Sequence[Record], values: Mapping[str, Any], floor: Tensor, wall: Tensor
+) -> tuple[list[float], list[float]]:
+    """Where the model of the first step, or of the one that is shown, has the value of its point:
+    Newton's knows the curvature, gradient descent takes it to be 1/η in all directions."""
+    theta = (records[-1] if values.get(REPLAYED) else records[0]).theta
+    H = torch.outer(floor, floor) + values["kappa"] * torch.outer(wall, wall)
+    if values["method"] == "Newton":
+        return through_the_point(theta, H @ theta, H)
+    return through_the_point(theta, H @ theta, torch.eye(2, dtype=theta.dtype) / values["rate"])
 
 
 def _read_walk(records: Sequence[Record], values: Mapping[str, Any]) -> str:
@@ -319,7 +325,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
             slider("x", "start x", low=-3.0, high=3.0, step=0.01, value=1.0),
         ],
         figures=[
-            Named(
+            Sketch(
                 show,
                 {
                     "f": "line",
@@ -328,6 +334,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
                     "steps": "points",
                     "start": "mark",
                 },
+                marked={"start": "bottom right"},
                 legend=True,
                 title="The function and its models",
                 x_title="x",
@@ -351,6 +358,7 @@ def bowls(roll: Walk, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Pa
         goal="the largest start, to 0.01, from which Newton's method arrives on log cosh",
         reached=reached("02.edge"),
         keep=3,
+        follow=True,
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from rlhf_lib.panels import Panel, figures, slider
+from rlhf_lib.panels.panel import REPLAYED
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, number
+from .model_contours import through_the_point
 
 choice(
     "03.undamped",
@@ -58,6 +61,8 @@ def saddle(descend: Path, steps: int) -> Panel:
                 equal=True,
                 levels=[*np.arange(-0.25, 1.01, 0.125), 1.5, 2, 3, 4],
                 marks={"saddle": (0, 0), "minimum ": (0, 1), "minimum": (0, -1)},
+                start_by=("x", "y"),
+                outlines={"model": _model},
                 title="The path over the contours of f",
                 x_title="x",
                 y_title="y",
@@ -78,7 +83,17 @@ def saddle(descend: Path, steps: int) -> Panel:
         goal="from (1.5, 0.2), reach a minimum with the least μ that keeps all eigenvalues of "
         "H + μI positive",
         reached=reached("03.escape"),
+        follow=True,
+        play=True,
     )
+
+
+def _model(records: Sequence[Record], values: Mapping[str, Any]) -> tuple[list, list]:
+    """Where the damped model of the first step, or of the one that is shown, has its own value."""
+    theta = (records[-1] if values.get(REPLAYED) else records[0]).theta
+    x, y = theta.unbind()
+    curvature = torch.diag(torch.stack([torch.ones_like(x), 3 * y**2 - 1]) + values["damping"])
+    return through_the_point(theta, torch.stack([x, y**3 - y]), curvature)
 
 
 def _read(records: Sequence[Record], values: dict[str, Any]) -> str:

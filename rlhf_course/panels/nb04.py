@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve, number
+from .remembered import Remembered
 
 # How many of the 30 weights are not zero on the path, as λ falls (a claim compares).
 COUNTS = [
@@ -88,6 +90,7 @@ curve(
 )
 
 Run = Callable[..., Iterable[Record]]
+FIRST = 12  # records: a run takes a fifth of a second, but most of it happens in its first steps
 
 
 def level_sets(f: Callable[[Tensor], Tensor], by_l1: Tensor, by_l2: Tensor, **axes: Any) -> Figure:
@@ -213,6 +216,7 @@ def corners(minimize: Run, methods: Sequence[str], names: Sequence[str], steps: 
         title="L1 logistic regression on 569 tumours",
         goal="proximal Newton, exactly eight weights that are not zero",
         reached=reached("04.eight"),
+        preview=lambda values: islice(minimize(**values), FIRST),
     )
 
 
@@ -248,8 +252,9 @@ def path(
     def lam(record: Record) -> float:
         return record.extra["lambda"]
 
+    remembered = Remembered(walk, ["method"], lambda r, values: lam(r) >= values["least"] * 0.999)
     return Panel(
-        walk,
+        remembered,
         controls=[
             choices("method", "method", list(methods)),
             log_slider("least", "λ falls to", low=1e-3, high=0.3, value=0.03),
@@ -282,4 +287,5 @@ def path(
         title="The path of the weights",
         goal="which measurement comes first, and can a weight go back to zero?",
         keep=1,
+        preview=remembered.preview,
     )

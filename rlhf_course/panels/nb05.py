@@ -166,6 +166,7 @@ def error(product: Product, truth: Tensor) -> Panel:
         title="A Hessian-vector product from two gradients",
         goal="central, float32: end the run with a relative error below 1e-4",
         reached=reached("05.epsilon"),
+        follow=True,
     )
 
 

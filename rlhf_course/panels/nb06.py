@@ -146,6 +146,8 @@ def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Pane
         goal="a start from which steepest descent arrives in one step",
         reached=reached("06.one_step"),
         keep=1,
+        follow=True,
+        play=True,
     )
 
 
@@ -286,6 +288,7 @@ def spectra(solve: Callable[..., Iterable[Record]]) -> Panel:
         goal="κ = 30,000, relative residual 1e-8, at most 25 products in all",
         reached=reached("06.few_products"),
         keep=2,
+        follow=True,
     )
 
 
@@ -354,6 +357,7 @@ def early(stop_early: Callable[..., Iterable[Record]]) -> Panel:
         goal="a noise at which stopping early gains less than 1 %",
         reached=gains_nothing,
         keep=0,
+        follow=True,
     )
 
 

@@ -17,6 +17,7 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve
+from .remembered import Remembered
 from .sketch import Sketch
 
 curve(
@@ -131,8 +132,9 @@ def ends(record: Record, name: str = "H") -> tuple[float, float]:
 
 def spectra(watch: Callable[..., Iterable[Record]], every: int) -> Panel:
     """`watch(loss, width, steps)` yields a photograph at each `every` steps and at the last."""
+    remembered = Remembered(watch, ["loss", "width"], lambda r, values: r.step <= values["steps"])
     return Panel(
-        watch,
+        remembered,
         controls=[
             options("loss", "loss", ["cross-entropy", "squared error"]),
             slider("width", "hidden units", low=0, high=32, step=4, value=16),
@@ -149,6 +151,7 @@ def spectra(watch: Callable[..., Iterable[Record]], every: int) -> Panel:
         goal="with a hidden layer, |(H − G)v| below 2 % of |Hv|",
         reached=reached("07.agree"),
         keep=1,  # the run before, as a pale line
+        preview=remembered.preview,
     )
 
 

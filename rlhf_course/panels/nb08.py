@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
 from rlhf_lib.panels import Panel, figures, log_slider
 from rlhf_lib.panels import choice as options
-from rlhf_lib.panels.figure import HEIGHT, PALETTE
+from rlhf_lib.panels.figure import HEIGHT
 from rlhf_lib.record import Record
 from rlhf_lib.solve import conjugate_gradient
 from rlhf_lib.step import reduction_ratio
@@ -139,62 +138,20 @@ def along(
         )
 
 
-class _Landscape(figures.ContourPath):
-    """Contours of the true loss, and over them those of the model and the circle of the radius."""
-
-    def __init__(self, loss: Callable, path: Callable[[Record], Any]):
-        super().__init__(
-            loss,
-            x_range=[-3, 4.5],
-            y_range=[-3, 4],
-            levels=LEVELS,
-            equal=True,
-            path=path,
-            marks=MARKS,
-            title="The step over the true loss",
-            x_title="a, second layer",
-            y_title="b, first layer",
-            height=WIDER,
-        )
-        self._model, self._circle = (
-            self.follow(
-                go.Scatter(
-                    name=name,
-                    mode="lines+text",
-                    line=line,
-                    textposition="middle right",
-                    textfont={"size": 12, "color": line["color"]},
-                )
-            )
-            for name, line in (
-                ("model", {"color": PALETTE[0], "width": 1.5, "dash": "dash"}),
-                ("Δ", {"color": PALETTE[2], "width": 2.5}),
-            )
-        )
-
-    def update(self, records: Sequence[Record], values: Mapping[str, Any]) -> None:
-        super().update(records, values)
-        circle = model = ([], [])
-        if records:
-            first = records[0].extra
-            turn = torch.linspace(0, 2 * math.pi, 721, dtype=torch.float64)
-            unit = torch.stack([turn.cos(), turn.sin()])
-            if values["radius"] < UNBOUNDED:
-                circle = (first["origin"][:, None] + values["radius"] * unit).tolist()
-            model = _ellipses(first["G"], first["g"], first["origin"], unit)
-        for trace, (xs, ys) in ((self._circle, circle), (self._model, model)):
-            trace.update(x=xs, y=ys, text=_name(trace.name, xs, ys))
+TURN = torch.linspace(0, 2 * math.pi, 241, dtype=torch.float64)
+UNIT = torch.stack([TURN.cos(), TURN.sin()])
 
 
-def _name(name: str, xs: Sequence, ys: Sequence) -> list[str]:
-    """The name at the rightmost point that is well inside the picture."""
-    inside = [
-        (x, i)
-        for i, (x, y) in enumerate(zip(xs, ys, strict=True))
-        if x is not None and abs(x) < 4 and -2.6 < y < 3.6
-    ]
-    place = max(inside, default=(0.0, -1))[1]
-    return [name if i == place else "" for i in range(len(xs))]
+def _circle(records: Sequence[Record], values: Mapping[str, Any]) -> Any:
+    """What the radius allows."""
+    if values["radius"] >= UNBOUNDED:
+        return [], []
+    return (records[0].extra["origin"][:, None] + values["radius"] * UNIT).tolist()
+
+
+def _models(records: Sequence[Record], values: Mapping[str, Any]) -> tuple[list, list]:
+    first = records[0].extra
+    return _ellipses(first["G"], first["g"], first["origin"], UNIT)
 
 
 def _ellipses(G: Tensor, g: Tensor, origin: Tensor, unit: Tensor) -> tuple[list, list]:
@@ -237,7 +194,20 @@ def microscope(
             log_slider("c", "Armijo c", low=1e-4, high=0.9, value=1e-4),
         ],
         figures=[
-            _Landscape(surface(closure), _quarters),
+            figures.ContourPath(
+                surface(closure),
+                x_range=[-3, 4.5],
+                y_range=[-3, 4],
+                levels=LEVELS,
+                equal=True,
+                path=_quarters,
+                marks=MARKS,
+                outlines={"model": _models, "Δ": _circle},
+                title="The step over the true loss",
+                x_title="a, second layer",
+                y_title="b, first layer",
+                height=WIDER,
+            ),
             losses,
             figures.Curves(
                 {"your step": _of("length")},
@@ -257,6 +227,7 @@ def microscope(
         title="One step: what the model promises, and what comes true",
         goal="from the wall, a step longer than 1.9 with ρ of at least ¾",
         reached=reached("08.longest"),
+        follow=True,
     )
 
 
@@ -375,6 +346,8 @@ def walking(
         goal="find a guard and a first μ or Δ that bring both starts home, and a guard that does "
         "not",
         reached=_both_ways(),
+        follow=True,
+        play=True,
     )
 
 

@@ -87,17 +87,6 @@ class Marked(Bands):
         trace.textposition = "bottom center"
 
 
-class Shares(Sketch):
-    """A sketch with the names of its curves at their right ends."""
-
-    def __init__(self, *arguments: Any, **settings: Any):
-        super().__init__(*arguments, **settings)
-        self.room(list(self._named))
-
-    def names(self) -> list[Any]:
-        return list(self._named.values())
-
-
 def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float]]]]) -> Panel:
     """`search(n, sample, folds, first, seeds, rule)` yields the selection after each path, and
     the losses of the unseen reviews."""
@@ -140,9 +129,11 @@ def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float
                 y_range=[-0.005, 0.3],
                 goal={"y": (FOOLED, 0.3)},
             ),
-            Shares(
+            Sketch(
                 _shares,
                 {"single folds": "path", "seeds": "path"},
+                named=["single folds", "seeds"],
+                room="",
                 title="Who wins: share at each λ",
                 y_title="share of winners",
                 y_range=[0, 1.05],
@@ -156,6 +147,7 @@ def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float
         "more",
         keep=3,
         reached=reached("11.fooled"),
+        follow=True,
     )
 
 

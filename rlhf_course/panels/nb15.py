@@ -223,10 +223,12 @@ def step(
             ("memory", "Memory of each worker", "GB", [1e-1, 1e4]),
         )
     ]
-    efficiency = Efficiency(
+    efficiency = Sketch(
         _efficiency,
         {"efficiency": "line", "chosen": "mark"},
         ghosts=["efficiency"],
+        named=["efficiency"],
+        room=LONGEST,
         title="Efficiency, and the chosen workers",
         x_title="workers W",
         y_title="efficiency",
@@ -255,17 +257,6 @@ def step(
         "efficiency of at least one half",
         reached=reached("15.workers"),
     )
-
-
-class Efficiency(Sketch):
-    """The sketch with the names of its lines, former runs among them, at their right ends."""
-
-    def __init__(self, *arguments: Any, **axes: Any):
-        super().__init__(*arguments, **axes)
-        self.room([LONGEST])
-
-    def names(self) -> list[Any]:
-        return [self._named["efficiency"]]
 
 
 def _band(column: str) -> Callable[[Record], Any]:

@@ -21,6 +21,12 @@ class Sketch(Figure):
     "mark" (large points) or "ground" (thin grey lines behind everything). `place(records, values)`
     returns a mapping of such names to `(xs, ys)`; a name left out is empty, and a number that is
     not finite breaks the line. Traces named in `ghosts` stay, pale, when the next run begins.
+    A "path" has a point for each record, so that a step can be pointed at in all figures; with
+    `start_by`, the names of two controls, a hand can drag the trace "start" in the plot.
+
+    Of the traces `named` the names stand at their right ends, with room for former runs' names as
+    long as `room`. `marked` maps a mark to the place of its name beside it ("top left"). With
+    `legend=True` the names of the lines stand in a row over the plot.
     """
 
     def __init__(
@@ -29,9 +35,16 @@ class Sketch(Figure):
         traces: Mapping[str, str],
         *,
         ghosts: Sequence[str] = (),
+        start_by: Sequence[str] = (),
+        named: Sequence[str] | None = None,
+        room: str = "λ = 0.001",
+        marked: Mapping[str, str] | None = None,
+        legend: bool = False,
         **axes: Any,
     ):
+        self.legend = legend
         super().__init__(**axes)
+        self.start_by, self._ends = start_by, named or ()
         self._place, self._named = place, {}
         lines = marks = 0
         for name, look in traces.items():
@@ -54,9 +67,22 @@ class Sketch(Figure):
             left = {"mode": style["mode"]}
             if "line" in style:
                 left["line"] = style["line"] | {"width": 1.5}
+            meta = {"path": {"steps": True}, "mark": {"start": name == "start"}}.get(look)
             self._named[name] = self.follow(
-                go.Scatter(name=name, **style), left if name in ghosts else None
+                go.Scatter(name=name, meta=meta, **style), left if name in ghosts else None
             )
+
+            if marked is not None:
+                self._named[name].showlegend = look in ("line", "path")
+            if look == "mark" and name in (marked or {}):
+                self._named[name].update(
+                    mode="markers+text", text=[name], textposition=marked[name]
+                )
+        if named:
+            self.room([*named, room])
+
+    def names(self) -> list[Any]:
+        return [self._named[name] for name in self._ends]
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         points = self._place(records, values) if records else {}
@@ -68,5 +94,6 @@ class Sketch(Figure):
 
 
 def _drawable(numbers: Iterable[float]) -> list[float | None]:
-    values = [float(n) for n in numbers]
+    # One by one the numbers of a tensor take a hundred times as long.
+    values = numbers.tolist() if hasattr(numbers, "tolist") else [float(n) for n in numbers]
     return [v if math.isfinite(v) else None for v in values]

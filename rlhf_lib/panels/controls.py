@@ -37,33 +37,77 @@ function render({ model, el }) {
     range.setAttribute("aria-valuetext", number(v));
     field.value = number(v);
   };
-  const commit = v => { model.set("value", v); model.save_changes(); show(v); };
+  // What is set for good. `rest` counts such moments: a hand may come back to where it began.
+  const commit = v => {
+    model.set("value", v);
+    model.set("rest", model.get("rest") + 1);
+    model.save_changes();
+    show(v);
+  };
 
-  // While the handle is held only the number moves; the value is sent on release.
-  range.addEventListener("input", () => {
-    const v = stops[range.value];
-    range.setAttribute("aria-valuetext", number(v));
-    field.value = number(v);
+  // While a hand holds the handle, or a key, each value goes to the kernel if the panel is alive:
+  // one at a time, and the next one, the latest, when the kernel has answered. So nothing queues.
+  const me = Math.random();  // there may be another view of this slider
+  let held = "", moved = false, sent = 0, answered = 0, latest = null;
+  const send = () => {
+    if (latest === null || answered < sent) return;
+    model.send({ drag: latest, by: me, n: ++sent, rest: model.get("rest") });
+    latest = null;
+    el.dataset.sent = sent;  // for tests, as `answered`
+  };
+  const drag = v => {
+    moved = true;
+    show(v);
+    if (model.get("alive")) { latest = v; send(); }
+  };
+  const rest = v => {
+    held = "";
+    moved = false;
+    latest = null;
+    commit(v);
+  };
+  model.on("msg:custom", message => {
+    if (message.by !== me) return;
+    answered = el.dataset.answered = message.n;
+    send();
   });
-  range.addEventListener("change", () => commit(stops[range.value]));
+
+  const at = () => stops[range.value];
+  range.addEventListener("input", () => drag(at()));
+  range.addEventListener("change", () => held === "key" || rest(at()));
+  range.addEventListener("pointerdown", () => { held = "pointer"; });
+  const letGo = by => { if (held === by) { held = ""; if (moved) rest(at()); } };
+  // Later than a "change", which the browser leaves out where a hand comes back to where it began.
+  for (const kind of ["pointerup", "pointercancel"])
+    range.addEventListener(kind, () => setTimeout(letGo, 0, "pointer"));
   const typed = () => {
     let v = field.valueAsNumber;
     if (Number.isNaN(v)) return show(model.get("value"));
     v = Math.min(Math.max(v, stops[0]), stops.at(-1));
     const low = model.get("low");
     if (v < low) v = v < low / 2 ? 0 : low;  // an exact zero, and nothing between it and low
-    commit(model.get("whole") ? Math.round(v) : v);
+    if (model.get("whole")) v = Math.round(v);
+    if (v === model.get("value") && !moved) show(v);  // the browser says so again when it leaves
+    else rest(v);
   };
-  field.addEventListener("change", typed);
+  // A key that is held down moves the handle again and again: its value is set when it is let go.
+  const MOVES = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight",
+                 "PageUp", "PageDown", "Home", "End"];
+  range.addEventListener("keydown", event => { if (MOVES.includes(event.key)) held = "key"; });
+  // Also when the hand goes from the field to the handle, which has moved by then.
+  field.addEventListener("change", () => held || typed());
   field.addEventListener("keydown", event => {
     if (event.key === "Enter") return typed();
     const move = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (move === undefined) return;
     event.preventDefault();
+    held = "key";
     const next = nearest(field.valueAsNumber || 0) + move;
-    commit(stops[Math.min(Math.max(next, 0), stops.length - 1)]);
+    drag(stops[Math.min(Math.max(next, 0), stops.length - 1)]);
   });
-  model.on("change:value", () => show(model.get("value")));
+  for (const part of [range, field])
+    for (const kind of ["keyup", "blur"]) part.addEventListener(kind, () => letGo("key"));
+  model.on("change:value", () => held || show(model.get("value")));
 
   el.classList.add("rlhf-slider");
   el.append(caption, field);
@@ -99,6 +143,46 @@ class NumberSlider(anywidget.AnyWidget):
     stops = traitlets.List(traitlets.Float()).tag(sync=True)
     low = traitlets.Float().tag(sync=True)
     whole = traitlets.Bool(False).tag(sync=True)
+    alive = traitlets.Bool(False).tag(sync=True)  # whether values are sent while it is dragged
+    rest = traitlets.Int(0).tag(sync=True)  # how often a hand has set a value
+    held_since = 0  # `rest` when the hand took hold
+
+    def on_drag(self, handler: Callable[[float, Callable[[], None]], None]) -> None:
+        """Call `handler(value, answer)` while the slider is dragged.
+
+        The page sends its next value after `answer()`: when this one has been drawn.
+        """
+
+        def late(content: dict[str, Any]) -> bool:
+            self.held_since = content["rest"]
+            return self.held_since < self.rest
+
+        hear_drags(self, late, handler)
+
+
+def hear_drags(
+    widget: Any,
+    late: Callable[[dict[str, Any]], bool],
+    handler: Callable[[Any, Callable[[], None]], None],
+) -> None:
+    """Call `handler(value, answer)` for each value that a page sends while it is dragged.
+
+    What `late` finds to come after its release is only answered: messages may overtake one another.
+    """
+
+    def receive(_: Any, content: dict[str, Any], buffers: Any) -> None:
+        if "drag" not in content:
+            return
+
+        def answer() -> None:
+            widget.send({"by": content["by"], "n": content["n"]})
+
+        if late(content):
+            answer()
+        else:
+            handler(content["drag"], answer)
+
+    widget.on_msg(receive)
 
 
 @dataclass

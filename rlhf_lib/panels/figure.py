@@ -7,8 +7,8 @@ A panel asks four things of a figure, and a custom one needs no more:
   name, or is removed when `label` is None;
 - `figure.draw(records, values)`, show the records so far (a non-empty list), got with
   these values of the controls;
-- `figure.clear()`, take the ghosts away; `figure.ghosts` lists their labels, oldest
-  first, and `figure.keep` is how many there may be (the panel sets it).
+- `figure.clear()`, take the ghosts away, `figure.forget(label)`, those of that name;
+  `figure.keep` is how many there may be (the panel sets it).
 
 Axes are fixed when made, so that curves of different settings can be compared. A figure can also
 be shown by itself, as the last line of a cell; then `readout` says it in one sentence.
@@ -27,6 +27,7 @@ from rlhf_lib.panels.plot import Plot
 from rlhf_lib.panels.show import display_data
 from rlhf_lib.panels.theme import DASHES, GOAL, GREY, GRID, INK, PALETTE, run_colours
 from rlhf_lib.panels.ticks import log_ticks
+from rlhf_lib.panels.trace import Trace
 
 __all__ = ["DASHES", "GREY", "PALETTE", "Figure"]
 
@@ -69,13 +70,12 @@ class Figure:
         readout: str = "",
     ):
         self.keep = 4
-        self.ghosts: list[str] = []
         self.title, self.readout = title, readout
         self._logs = {"x": x_log, "y": y_log}
         self._traces: list = []
         self._remembered: list[tuple[Any, dict]] = []  # traces that leave a ghost, its style
-        self._slots: list[list] = []  # for each ghost its traces, used in turn
-        self._next_slot = 0
+        self._slots: list[list] = []  # for each ghost its traces, the oldest first
+        self._pushed: list[list] | None = []  # those that the page has
         x_axis = {"title": _axis_title(x_title), **_axis(x_range, x_log)}
         y_axis = {"title": _axis_title(y_title), **_axis(y_range, y_log)}
         if equal:
@@ -92,7 +92,8 @@ class Figure:
         self.widget.fixed = [*self.widget.fixed, trace.to_plotly_json()]
 
     def follow(self, trace: Any, ghost: dict | None = None) -> Any:
-        """Add a trace that `update` changes."""
+        """Add a trace that `update` changes; returns what it is to change."""
+        trace = Trace(trace.to_plotly_json())
         self._traces.append(trace)
         if ghost is not None:
             self._remembered.append((trace, ghost))
@@ -118,8 +119,19 @@ class Figure:
 
     def clear(self) -> None:
         """Take the ghosts away."""
-        self.ghosts, self._slots, self._next_slot = [], [], 0
+        self._slots = []
         self._push()
+
+    def forget(self, label: str) -> None:
+        """Take away the ghosts of this name."""
+        self._slots = [slot for slot in self._slots if slot[0].name != label]
+        self._colour_ghosts()
+        self._push()
+
+    @property
+    def ghosts(self) -> list[str]:
+        """The names of the former runs, the oldest first."""
+        return [slot[0].name for slot in self._slots]
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         """Set the data of the followed traces; no records: empty them."""
@@ -157,7 +169,7 @@ class Figure:
 
     def fit_legend(self) -> None:
         """Make room on top for as many rows of names as a narrow page needs."""
-        traces = [*self.widget.fixed, *(trace.to_plotly_json() for trace in self._traces)]
+        traces = [*self.widget.fixed, *self._traces]
         named = [t["name"] for t in traces if t.get("name") and t.get("showlegend") is not False]
         if not self.legend or not named:
             return
@@ -173,45 +185,57 @@ class Figure:
     def _keep(self, label: str) -> None:
         # A symbol at the end of its lines tells each ghost from the others, also where
         # colours cannot; bars get one symbol each.
-        symbol = GHOST_SYMBOLS[self._next_slot % len(GHOST_SYMBOLS)]
+        used = [slot[0].legendgroup for slot in self._slots[-self.keep + 1 :]] * (self.keep > 1)
+        number = next((i for i, s in enumerate(GHOST_SYMBOLS) if s not in used), 0)
+        symbol = GHOST_SYMBOLS[number]
         slot = []
         for first, (trace, style) in enumerate(self._remembered):
             size = [0] * (len(trace.x or ()) - 1) + [8] if "lines" in style["mode"] else 9
-            ghost = go.Scatter(
-                x=trace.x, y=trace.y, name=label, legendgroup=symbol, showlegend=first == 0, **style
-            )
+            named = {"name": label, "legendgroup": symbol, "showlegend": first == 0}
+            ghost = Trace(go.Scatter(**named, **style).to_plotly_json())
+            ghost.update(x=trace.x, y=trace.y)
             ghost.update(opacity=0.85, marker={"symbol": symbol, "size": size})
+            ghost.meta = {"former": True}
             if first == 0 and not self.names():
                 # Its name stands at its last point, for nothing names it at the right end.
                 ghost.update(
                     mode=f"{ghost.mode}+text",
                     text=[""] * (len(trace.x or ()) - 1) + [label],
-                    textposition=GHOST_PLACES[self._next_slot % len(GHOST_PLACES)],
+                    textposition=GHOST_PLACES[number % len(GHOST_PLACES)],
                     textfont={"size": 11},
                 )
             slot.append(ghost)
-        self._slots[self._next_slot : self._next_slot + 1] = [slot]
-        self._next_slot = (self._next_slot + 1) % self.keep
-        self.ghosts = [*self.ghosts, label][-self.keep :]
+        self._slots = [*self._slots, slot][-self.keep :]
+        self._colour_ghosts()
 
-    def _push(self) -> None:
-        ghosts = [trace for slot in self._slots for trace in slot]
-        for slot, colour in zip(
-            self._slots, run_colours([slot[0].name for slot in self._slots]), strict=True
-        ):
+    def _colour_ghosts(self) -> None:
+        self._pushed = None
+        for slot, colour in zip(self._slots, run_colours(self.ghosts), strict=True):
             for trace in slot:
                 trace.update(marker={"color": colour}, textfont={"color": colour})
                 if trace.line.color is not None or "lines" in trace.mode:
                     trace.update(line={"color": colour})
-        with self.widget.hold_sync():
-            self.widget.notes = self._end_labels()
-            self.widget.moving = [_sent(trace) for trace in (*ghosts, *self._traces)]
 
-    def _end_labels(self) -> list[dict[str, Any]]:
+    def _shown_ghosts(self) -> list[list]:
+        """All but those that what is drawn now lies on: their names would hide its own."""
+        now = [(trace.x, trace.y) for trace, _ in self._remembered]
+        return [slot for slot in self._slots if [(ghost.x, ghost.y) for ghost in slot] != now]
+
+    def _push(self) -> None:
+        shown = self._shown_ghosts()
+        with self.widget.hold_sync():
+            self.widget.notes = self._end_labels(shown)
+            if shown != self._pushed:
+                self._pushed = shown
+                self.widget.ghosts = [_sent(trace) for slot in shown for trace in slot]
+            self.widget.moving = [_sent(trace) for trace in self._traces]
+
+    def _end_labels(self, ghosts: Sequence[list]) -> list[dict[str, Any]]:
         """The names at the right ends, moved apart so that none covers another."""
         # Of a former run the one curve that comes first here, so that it is named once.
         named = [t for t in self.names() if t.name]
-        named += [slot[self._named_ghost(slot)] for slot in self._slots] if named else []
+        if named:
+            named += [slot[self._named_ghost(slot)] for slot in ghosts]
         axes = self.widget.axes
         area = axes["height"] - axes["margin"]["t"] - axes["margin"]["b"]
         low, high = axes["yaxis"].get("range") or self._spread(named)
@@ -304,7 +328,7 @@ def _scale(y: Any, log: bool) -> float | None:
 
 
 def _sent(trace: Any) -> dict[str, Any]:
-    found = trace.to_plotly_json()
+    found = dict(trace)
     if found.get("type") == "scatter":
         # plotly leaves out axes that no trace with data asks for.
         found.setdefault("x", [])

@@ -20,6 +20,7 @@ MARK_SYMBOLS = ["x", "star", "diamond", "square", "cross", "triangle-up"]
 
 Getter = str | Callable[[Any], float | None]
 Points = tuple[Sequence[float], Sequence[float]]
+Outline = Callable[[Sequence[Any], Mapping[str, Any]], Points]
 
 
 class Curves(Figure):
@@ -50,11 +51,12 @@ class Curves(Figure):
         for i, (name, points) in enumerate((reference or {}).items()):
             line = {"color": GREY, "width": 1.5, "dash": DASHES[-1 - i % len(DASHES)]}
             trace = go.Scatter(name=name, mode="lines", line=line)
-            self._references.append(trace)
             if callable(points):
-                self._moving.append((self.follow(trace), points))
+                trace = self.follow(trace)
+                self._moving.append((trace, points))
             else:
                 self.fix(_fill(trace, points))
+            self._references.append(trace)
         for i, (name, y) in enumerate(series.items()):
             line = {"color": PALETTE[i % len(PALETTE)], "dash": DASHES[i % len(DASHES)]}
             trace = self.follow(
@@ -78,6 +80,7 @@ class Curves(Figure):
         for trace, y in self._series:
             shown = _drawable((self._x(r), y(r)) for r in records)
             _place(trace, shown)
+            trace.meta = {"steps": True} if len(shown) == len(records) else None
             if self._least is not None and self._least.name == f"least {trace.name}":
                 _place(self._least, sorted(shown, key=lambda p: p[1])[:1])
 
@@ -91,7 +94,10 @@ class ContourPath(Figure):
     along both axes, as it must be for a gradient to stand upright on its contour; the picture then
     shows more than the ranges where there is room. A path that leaves the picture again and again
     is drawn up to its third leave. With `legend=True` what is fixed over the contours later is
-    named in a row under the title; the figure's own traces are not.
+    named in a row under the title; the figure's own traces are not. `start_by` names the two
+    controls that set the start: a hand can then drag it in the plot. `outlines` maps a name to a
+    function of the records and the values that gives the (xs, ys) of a line over the contours, such
+    as where a model has some value; its name stands at its rightmost place inside.
     """
 
     def __init__(
@@ -107,9 +113,11 @@ class ContourPath(Figure):
         height: int = HEIGHT,
         equal: bool = False,
         legend: bool = False,
+        start_by: Sequence[str] = (),
+        outlines: Mapping[str, Outline] | None = None,
         **axes: Any,
     ):
-        self.legend = legend
+        self.legend, self.start_by = legend, start_by
         drawn = (x_range, y_range)
         if equal:
             (x_range, y_range), drawn = _equal_ranges(x_range, y_range)
@@ -181,12 +189,47 @@ class ContourPath(Figure):
                 ("now", _marker("square", 11), "middle right"),
             )
         )
+        self._start.meta = {"start": True}
+        self._outlines = []
+        for i, (name, points) in enumerate((outlines or {}).items()):
+            colour = PALETTE[2 * i % len(PALETTE)]
+            line = {"color": colour, "width": 1.5 + i, "dash": DASHES[1 - i]}
+            outline = go.Scatter(name=name, mode="lines", line=line, showlegend=False)
+            label = go.Scatter(
+                name=f"{name}, its name",
+                mode="text",
+                text=[name],
+                textposition="middle right",
+                textfont={"size": 12, "color": colour},
+                showlegend=False,
+                hoverinfo="skip",
+            )
+            self._outlines.append((self.follow(outline), self.follow(label), points))
 
     def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
         points = _drawable(self._path(r) for r in records)
         _place(self._line, points[: self._leaves(points)])
+        self._line.meta = {"steps": True} if len(points) == len(records) else None
         _place(self._start, points[:1])
         _place(self._now, points[-1:])
+        for outline, label, places in self._outlines:
+            xs, ys = (_numbers(row) for row in (places(records, values) if records else ((), ())))
+            outline.update(x=xs, y=ys)
+            _place(label, self._rightmost(xs, ys))
+
+    def _rightmost(self, xs: Sequence[Any], ys: Sequence[Any]) -> list[tuple[float, float]]:
+        """The point farthest to the right that is well inside the picture; none without one."""
+        inside = [
+            (x, y)
+            for x, y in zip(xs, ys, strict=True)
+            if x is not None
+            and y is not None
+            and all(
+                low + 0.06 * (high - low) < c < high - 0.06 * (high - low)
+                for c, (low, high) in zip((x, y), self._seen, strict=True)
+            )
+        ]
+        return [max(inside)] if inside else []
 
     def _leaves(self, points: Sequence[Sequence[float]]) -> int:
         """How many points to draw: up to the one with which the path has left three times."""

@@ -28,7 +28,9 @@ _CSS = """
 .rlhf-still .rlhf-readout { min-height: 1.4em; }
 .rlhf-progress { display: flex; align-items: center; gap: 8px; margin-left: 10px;
   flex: 1 1 260px; }
-.rlhf-progress progress { width: 110px; accent-color: #0072B2; }
+.rlhf-progress progress { width: 80px; accent-color: #0072B2; }
+.rlhf-manner { font-size: 13px; font-style: italic; margin: 0 8px; height: auto; line-height: 1.4;
+  color: var(--jp-ui-font-color1, #222); }
 .rlhf-error { color: var(--jp-error-color0, #9a1b1b); font-weight: 600; }
 """
 
@@ -150,6 +152,11 @@ class Progress(anywidget.AnyWidget):
             self.fraction = 0.0 if total else -1.0
             self.say("Running, waiting for the first record…", busy=True)
 
+    def set(self, values: Mapping[str, Any]) -> None:
+        """A run with these values has been followed to its end."""
+        with self.hold_sync():
+            self.runs, self.values = self.runs + 1, dict(values)
+
     def count(self, done: int) -> None:
         """`done` records have come."""
         self.seconds = time.monotonic() - self._since
@@ -177,8 +184,10 @@ def assemble(
     controls: Sequence[ipywidgets.DOMWidget],
     buttons: Sequence[ipywidgets.Button],
     progress: Progress,
+    manner: ipywidgets.DOMWidget,
     figures: Sequence[ipywidgets.DOMWidget],
     readout: LiveText,
+    player: ipywidgets.DOMWidget | None = None,
 ) -> ipywidgets.VBox:
     """The panel's widgets in the order in which the Tab key visits them.
 
@@ -195,11 +204,12 @@ def assemble(
     }
     rows = [_row(figures[i : i + SIDE_BY_SIDE]) for i in range(0, len(figures), SIDE_BY_SIDE)]
     first, more = rows[:1], rows[1:]
+    played = [] if player is None else [player]
     box = ipywidgets.VBox(
         [
             head,
             ipywidgets.Box(controls, layout=grid),
-            ipywidgets.Box([*buttons, progress], layout=wrap),
+            ipywidgets.Box([*buttons, *played, progress, manner], layout=wrap),
             *first,
             readout,
             *_behind_a_button(more),

@@ -10,7 +10,11 @@ traits, a reloaded page shows it again.
 from __future__ import annotations
 
 import json
+import math
+from array import array
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import anywidget
 import ipywidgets
@@ -64,6 +68,7 @@ const dress = (value, dark) => {
     const pair = PAIRS.get(hex);
     return pair ? pair + Math.round(255 * band[4]).toString(16).padStart(2, "0") : value;
   }
+  if (ArrayBuffer.isView(value)) return value;
   if (Array.isArray(value)) return value.map(part => dress(part, dark));
   if (value && typeof value === "object")
     return Object.fromEntries(Object.entries(value).map(([k, part]) => [k, dress(part, dark)]));
@@ -75,6 +80,114 @@ const dress = (value, dark) => {
 const config = { displaylogo: false, showSendToCloud: false, displayModeBar: "hover",
                  modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]] };
 
+// Long rows of numbers come as bytes.
+const unpacked = traces => traces.map(trace => {
+  const found = { ...trace };
+  for (const axis of ["x", "y"])
+    if (found[axis]?.f64) {
+      const { buffer, byteOffset, byteLength } = found[axis].f64;
+      found[axis] = new Float64Array(buffer.slice(byteOffset, byteOffset + byteLength));
+    }
+  return found;
+});
+
+// Everything of a trace but its places.
+const look = trace => JSON.stringify({ ...trace, x: 0, y: 0 });
+
+// Where nothing but the places of lines, points and names has changed, what plotly has drawn is
+// moved. That takes a millisecond or two, and a redraw thirty, too many for a hand that moves;
+// plotly draws it all anew when it has been quiet for a while. Returns whether that was possible.
+const QUIET = 300;  // ms
+const moved = (plot, drawn, now) => {
+  if (!drawn || drawn.axes !== now.axes || drawn.dark !== now.dark || drawn.width !== now.width
+      || drawn.traces.length !== now.traces.length || drawn.notes.length !== now.notes.length)
+    return false;
+  const { xaxis, yaxis, _size: size } = plot._fullLayout;
+  const along = axis => v => v === null || Number.isNaN(v) ? NaN : axis.l2p(axis.d2l(v));
+  const seen = axis => ["linear", "log"].includes(axis.type) && !axis.autorange;
+  if (!seen(xaxis) || !seen(yaxis)) return false;
+  const [px, py] = [along(xaxis), along(yaxis)];
+  const changes = [];
+  for (const [i, trace] of now.traces.entries()) {
+    const before = plot.data[i];
+    if (same(before.x, trace.x) && same(before.y, trace.y) && drawn.looks[i] === look(trace))
+      continue;
+    const node = plot.querySelector(`.trace${plot._fullData[i].uid}`);
+    const change = drawn.looks[i] === look(trace) && place(node, trace, px, py, xaxis, yaxis);
+    if (!change) return false;
+    changes.push(() => { change(); Object.assign(before, { x: trace.x, y: trace.y }); });
+  }
+  const first = (now.axes.annotations ?? []).length;
+  for (const [i, note] of now.notes.entries()) {
+    const before = drawn.notes[i];
+    const node = plot.querySelector(`.annotation[data-index="${first + i}"]`);
+    if (!node || JSON.stringify({ ...before, y: 0 }) !== JSON.stringify({ ...note, y: 0 }))
+      return false;
+    changes.push(() => {
+      node.style.transform = `translate(0, ${(before.y - note.y) * size.h}px)`;
+    });
+  }
+  changes.forEach(change => change());
+  return true;
+};
+const same = (a, b) => a === b || (a?.length === b?.length && !!a && a.every((v, i) =>
+  v === b[i] || (Number.isNaN(v) && Number.isNaN(b[i]))));
+
+// How to move one trace, or null where its nodes do not suffice.
+const place = (node, trace, px, py, xaxis, yaxis) => {
+  const mode = trace.mode ?? "", shape = trace.line?.shape ?? "linear";
+  if ((trace.type ?? "scatter") !== "scatter" || !["linear", "hv", "hvh"].includes(shape))
+    return null;
+  const at = Array.from(trace.x, (x, i) => [px(x), py(trace.y[i])]);
+  const there = at.map((p, i) => i).filter(i => !Number.isNaN(at[i][0] + at[i][1]));
+  if (!node) return there.length ? null : () => {};
+  const lines = [...node.querySelectorAll(".js-line")], fill = node.querySelector(".js-fill");
+  const points = [...node.querySelectorAll(".points > .point")];
+  const names = [...node.querySelectorAll(".textpoint")];
+  const texts = there.filter(i => Array.isArray(trace.text) ? trace.text[i] : trace.text);
+  if (mode.includes("lines") && there.length > 1 && !lines.length && !fill) return null;
+  if (mode.includes("markers") && there.length && !points.length) return null;
+  if (mode.includes("text") && there.length && texts.length !== names.length) return null;
+  if (Array.isArray(trace.marker?.size) || Array.isArray(trace.marker?.symbol)) return null;
+  const inside = ([x, y]) => x >= -1 && y >= -1 && x <= xaxis._length + 1 && y <= yaxis._length + 1;
+  return () => {
+    node.style.display = there.length ? "" : "none";
+    const path = track(at, shape);
+    if (mode.includes("lines"))
+      lines.forEach((line, k) => k ? line.remove() : line.setAttribute("d", path || "M0,0"));
+    fill?.setAttribute("d", path && `${path}Z`);
+    if (mode.includes("markers")) {
+      points.slice(there.length).forEach(point => point.remove());
+      there.forEach((i, k) => {
+        const point = points[k] ?? points[0].parentNode.appendChild(points[0].cloneNode());
+        point.setAttribute("transform", `translate(${at[i]})`);
+        point.style.display = inside(at[i]) ? "" : "none";
+      });
+    }
+    if (mode.includes("text"))
+      texts.forEach((i, k) => {
+        names[k].style.display = inside(at[i]) ? "" : "none";
+        names[k].querySelectorAll("text, tspan.line").forEach(part => {
+          part.setAttribute("x", at[i][0]);
+          part.setAttribute("y", at[i][1]);
+        });
+      });
+  };
+};
+const track = (at, shape) => {
+  let path = "", last = null;
+  for (const p of at) {
+    const [x, y] = p;
+    if (Number.isNaN(x + y)) { last = null; continue; }
+    if (!last) path += `M${x},${y}`;
+    else if (shape === "hv") path += `H${x}V${y}`;
+    else if (shape === "hvh") path += `H${(last[0] + x) / 2}V${y}H${x}`;
+    else path += `L${x},${y}`;
+    last = p;
+  }
+  return path;
+};
+
 function render({ model, el }) {
   const plot = document.createElement("div");
   plot.style.height = `${model.get("axes").height}px`;
@@ -82,17 +195,108 @@ function render({ model, el }) {
   plot.setAttribute("aria-label", model.get("label") || "figure");
   el.append(plot);
 
-  let Plotly, asked = false, width = 0;
+  let Plotly, asked = false, width = 0, drawn = null, quiet = 0;
+  const traces = () => ["fixed", "ghosts", "moving"].flatMap(name => unpacked(model.get(name)));
   const draw = () => {
     asked = false;
     if (!Plotly || !plot.clientWidth) return;
-    width = plot.clientWidth;
-    const dark = isDark(), axes = model.get("axes");
-    const notes = [...(axes.annotations ?? []), ...model.get("notes")];
-    const traces = [...model.get("fixed"), ...model.get("moving")];
-    plot.style.height = `${axes.height}px`;
-    Plotly.react(plot, dress(traces, dark), dress({ ...axes, annotations: notes }, dark), config);
+    const now = { axes: model.get("axes"), traces: traces(), notes: model.get("notes"),
+                  dark: isDark(), width: plot.clientWidth };
+    clearTimeout(quiet);
+    if (moved(plot, drawn, now)) quiet = setTimeout(whole, QUIET, now);
+    else whole(now);
+    lay();
   };
+  const whole = now => {
+    const { axes, dark } = now, notes = [...(axes.annotations ?? []), ...now.notes];
+    [drawn, width] = [now, now.width];
+    now.looks = now.traces.map(look);
+    plot.style.height = `${axes.height}px`;
+    Plotly.react(plot, dress(now.traces, dark), dress({ ...axes, annotations: notes }, dark),
+                 config);
+    lay();
+    if (root) return;
+    root = el.closest(".rlhf-panel") ?? el;
+    const point = step => root.dispatchEvent(new CustomEvent("rlhf-step", { detail: step }));
+    plot.on("plotly_hover", ({ points: [{ data, pointNumber }] }) =>
+      point(data.meta?.steps || data.meta?.former ? pointNumber : null));
+    plot.on("plotly_unhover", () => point(null));
+    root.addEventListener("rlhf-step", light);
+  };
+
+  // Marks over the plot: the step that is pointed at in one of the panel's figures, and a grip
+  // where the start can be dragged, for which the sliders serve those who use keys.
+  let root = null, lit = null, hand = null;
+  const marks = [], grip = document.createElement("div");
+  grip.className = "rlhf-grip";
+  grip.hidden = true;
+  el.style.position = "relative";
+  el.append(grip);
+  const put = (node, x, y) => {
+    const { xaxis, yaxis, _size: size } = plot._fullLayout;
+    const [px, py] = [xaxis.l2p(xaxis.d2l(x)), yaxis.l2p(yaxis.d2l(y))];
+    node.hidden = !(px >= 0 && py >= 0 && px <= xaxis._length && py <= yaxis._length);
+    node.style.left = `${plot.offsetLeft + size.l + px}px`;
+    node.style.top = `${plot.offsetTop + size.t + py}px`;
+  };
+  const light = ({ detail }) => { lit = detail; lay(); };
+  const lay = () => {
+    if (!Plotly || !plot._fullLayout) return;
+    const found = lit === null ? [] : plot.data.filter(t => t.meta?.steps && lit < t.x.length);
+    while (marks.length < found.length) {
+      const mark = document.createElement("div");
+      mark.className = "rlhf-lit";
+      marks.push(el.appendChild(mark));
+    }
+    marks.forEach((mark, i) => {
+      if (found[i]) put(mark, found[i].x[lit], found[i].y[lit]);
+      else mark.hidden = true;
+    });
+    const start = model.get("grip") && plot.data.find(t => t.meta?.start && t.x.length);
+    grip.hidden = !start;
+    if (start && !hand) put(grip, start.x[0], start.y[0]);
+  };
+
+  // The grip sends its place as a slider does: the latest, when the last one has been drawn.
+  const me = Math.random();
+  let sent = 0, answered = 0, latest = null;
+  const send = () => {
+    if (latest === null || answered < sent) return;
+    model.send({ drag: latest, by: me, n: ++sent, rest: model.get("rest")[0] });
+    latest = null;
+    el.dataset.sent = sent;  // for tests, as `answered`
+  };
+  model.on("msg:custom", message => {
+    if (message.by !== me) return;
+    answered = el.dataset.answered = message.n;
+    send();
+  });
+  const under = event => {
+    const box = plot.getBoundingClientRect();
+    const { xaxis, yaxis, _size: size } = plot._fullLayout;
+    const at = (axis, p) => Math.min(Math.max(axis.p2d(p), axis.range[0]), axis.range[1]);
+    return [at(xaxis, event.clientX - box.left - size.l),
+            at(yaxis, event.clientY - box.top - size.t)];
+  };
+  grip.addEventListener("pointerdown", event => {
+    grip.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    hand = true;
+  });
+  grip.addEventListener("pointermove", event => {
+    if (!hand) return;
+    hand = latest = under(event);
+    put(grip, ...hand);
+    send();
+  });
+  for (const kind of ["pointerup", "pointercancel"])
+    grip.addEventListener(kind, () => {
+      if (Array.isArray(hand)) {
+        model.set("rest", [model.get("rest")[0] + 1, ...hand]);
+        model.save_changes();
+      }
+      hand = latest = null;
+    });
   // A page that is slower than the run skips states, it does not queue them.
   const ask = () => { if (!asked) { asked = true; requestAnimationFrame(draw); } };
   const fit = new ResizeObserver(() => {
@@ -102,7 +306,7 @@ function render({ model, el }) {
     Plotly.Plots.resize(plot);
   });
   fit.observe(plot);
-  model.on("change:moving change:fixed change:axes change:notes", ask);
+  model.on("change:moving change:ghosts change:fixed change:axes change:notes", ask);
   const theme = new MutationObserver(ask);
   theme.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-theme"] });
   system.addEventListener("change", ask);
@@ -117,13 +321,13 @@ function render({ model, el }) {
   let later = 0;
   const picture = () => {
     clearTimeout(later);
-    if (model.get("wanted")) later = setTimeout(send, 1500);
+    if (model.get("wanted")) later = setTimeout(snap, 1500);
   };
-  const send = async () => {
+  const snap = async () => {
     if (!Plotly) return;
     const axes = model.get("axes"), notes = [...(axes.annotations ?? []), ...model.get("notes")];
     const layout = { ...structuredClone(axes), annotations: notes, paper_bgcolor: "#ffffff" };
-    const data = structuredClone([...model.get("fixed"), ...model.get("moving")]);
+    const data = structuredClone(traces());
     const made = await Plotly.toImage({ data, layout },
       { format: "png", width: 560, height: axes.height, scale: 1 });
     model.set("picture", made);
@@ -133,6 +337,8 @@ function render({ model, el }) {
 
   return () => {
     clearTimeout(later);
+    clearTimeout(quiet);
+    root?.removeEventListener("rlhf-step", light);
     fit.disconnect();
     theme.disconnect();
     system.removeEventListener("change", ask);
@@ -144,20 +350,51 @@ export default { render };
 """.replace("__DARK__", json.dumps(DARK))
 
 
+_CSS = """
+.rlhf-grip, .rlhf-lit { position: absolute; box-sizing: border-box; border-radius: 50%; }
+.rlhf-grip { width: 30px; height: 30px; margin: -15px 0 0 -15px; cursor: grab; touch-action: none;
+  border: 2px dotted var(--jp-ui-font-color2, #555); z-index: 2; }
+.rlhf-grip:hover, .rlhf-grip:active { border-style: solid; }
+.rlhf-grip:active { cursor: grabbing; }
+.rlhf-grip[hidden], .rlhf-lit[hidden] { display: none; }
+.rlhf-lit { width: 18px; height: 18px; margin: -9px 0 0 -9px; pointer-events: none; z-index: 1;
+  border: 3px solid var(--jp-ui-font-color0, #000); }
+"""
+
+
+def _packed(traces: Sequence[Mapping[str, Any]], _: Any) -> list[dict[str, Any]]:
+    """Long rows of numbers as bytes: JSON of them is slow to write, to send and to read."""
+    return [
+        {**trace, **{axis: _bytes(trace[axis]) for axis in ("x", "y") if axis in trace}}
+        for trace in traces
+    ]
+
+
+def _bytes(row: Sequence[Any]) -> Any:
+    if len(row) < 50 or not all(v is None or isinstance(v, float | int) for v in row):
+        return row
+    return {"f64": memoryview(array("d", [math.nan if v is None else v for v in row]))}
+
+
 class Plot(anywidget.AnyWidget):
-    """Traces over axes: `fixed` ones are sent once, `moving` ones with every redraw.
+    """Traces over axes: `fixed` ones are sent once, `ghosts` when a run begins, and `moving` ones
+    with every redraw.
 
     `notes` are annotations that move with the traces. The page sends a PNG as a data URL in
     `picture` when `wanted` changes to another number than 0.
     """
 
     _esm = _ESM
+    _css = _CSS
     library = traitlets.Instance(Library).tag(sync=True, **ipywidgets.widget_serialization)
     fixed = traitlets.List().tag(sync=True)
-    moving = traitlets.List().tag(sync=True)
+    ghosts = traitlets.List().tag(sync=True, to_json=_packed)
+    moving = traitlets.List().tag(sync=True, to_json=_packed)
     notes = traitlets.List().tag(sync=True)
     axes = traitlets.Dict().tag(sync=True)  # plotly's layout; `layout` is the widget's own
     label = traitlets.Unicode().tag(sync=True)
+    grip = traitlets.Bool(False).tag(sync=True)  # whether the start can be dragged
+    rest = traitlets.List([0]).tag(sync=True)  # how often it was let go, and where
     wanted = traitlets.Int(0).tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)
 
@@ -166,5 +403,5 @@ class Plot(anywidget.AnyWidget):
 
     @property
     def data(self) -> list[dict]:
-        """All traces as plotly's JSON: the fixed ones, then the moving ones."""
-        return [*self.fixed, *self.moving]
+        """All traces as plotly's JSON, in the order in which they are drawn."""
+        return [*self.fixed, *self.ghosts, *self.moving]

@@ -22,7 +22,7 @@ def _shows_its_options(function: Function) -> Function:
     # As objects: their names mean something in the module of LambdaSearch alone.
     options = inspect.signature(LambdaSearch, eval_str=True).parameters.values()
     shown += [p for p in options if p.kind is p.KEYWORD_ONLY]
-    function.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
+    vars(function)["__signature__"] = own.replace(parameters=shown)
     return function
 
 

@@ -181,7 +181,7 @@ def test_names_of_former_runs_fit_into_the_room_there_is():
     figure = figures.Curves({"loss": "train"}, x_range=(0, 10), y_range=(0.01, 2))
     figure.draw(records(), {})
     figure.begin("λ = 0.03, μ = 0.5, proximal Newton")
-    figure.draw(records(), {})
+    figure.draw(records(5), {})
     room = figure.margin["r"] - 14
     lines = [line for note in figure.widget.notes for line in note["text"].split("<br>")]
     assert len(lines) > 3 and "λ = 0.03," in lines

@@ -46,6 +46,9 @@ class Recorder:
     def clear(self):
         self.calls.append(("clear",))
 
+    def forget(self, label):
+        self.calls.append(("forget", label))
+
 
 def panel_of(generate, controls=None, figure=None, **options):
     return Panel(generate, controls or [lambda_slider()], [figure or Recorder()], **options)
