@@ -143,13 +143,25 @@ class Problem:
         return self._inside[1]
 
     @cached_property
-    def free(self) -> tuple[Tensor, Tensor]:
-        """V (n, k) and V^+' = V (V'V)^-1 of the block with lambda = 0: V V' = K, k its rank."""
+    def _spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Eigenvalues and -vectors of K of the block with lambda = 0, and which can be no zeros."""
         (block,) = [block for block in self.blocks if block.lam == 0]
         values, vectors = torch.linalg.eigh(block.K[: self.n, : self.n])
         # Rounding leaves eigenvalues where there are more margins than parameters.
-        kept = values > self.rounding * self.n * values[-1].clamp(min=0)
-        kept[: max(self.n - block.size, 0)] = False
+        places = torch.arange(self.n) >= self.n - block.size
+        return values, vectors, places
+
+    @property
+    def fits_anything(self) -> bool:
+        """Whether the parameters of the block with lambda = 0 may fit any margins alone."""
+        values, _, places = self._spectrum
+        return bool((places & (values > 0.1 * self.rounding * values[-1])).all())
+
+    @cached_property
+    def free(self) -> tuple[Tensor, Tensor]:
+        """V (n, k) and V^+' = V (V'V)^-1 of the block with lambda = 0: V V' = K, k its rank."""
+        values, vectors, places = self._spectrum
+        kept = places & (values > self.rounding * self.n * values[-1].clamp(min=0))
         roots = values[kept].sqrt()
         return vectors[:, kept] * roots, vectors[:, kept] / roots
 

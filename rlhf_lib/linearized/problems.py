@@ -136,10 +136,7 @@ class Problems:
 
 
 def _check_determined(problem: Problem) -> None:
-    if problem.loss.quadratic:
-        return
-    V, _ = problem.free
-    if V.shape[1] >= problem.n:
+    if not problem.loss.quadratic and problem.fits_anything:
         raise ValueError(
             f"the parameters without a penalty fit any labels of the {problem.n} training margins, "
             "so that lambda_reg has no say and the loss may have no minimum: include_all=True "
