@@ -42,7 +42,7 @@ def parameter_groups(named: Named, key: str, value: float, head: float) -> list[
     body = [pair for pair in named if not is_head(pair[0])]
     own = [pair for pair in named if is_head(pair[0])]
     if not own:
-        raise ValueError("lambda_head: expected a trained head, and all of it is frozen")
+        raise ValueError("lambda_head: expected a trained head, got one that is all frozen")
     return [
         {"params": pairs, key: number} for pairs, number in ((body, value), (own, head)) if pairs
     ]
@@ -65,7 +65,10 @@ def pulled_head(
     if center == "start" or penalty is None or not penalty.from_start:
         return kind
     if penalty.center is not None:
-        raise ValueError('head_center="zero": the regularizer has a center of its own already')
+        raise ValueError(
+            "head_center: expected 'start' with a regularizer that has a center of its own, got "
+            f"{center!r}"
+        )
     parts = [(torch.zeros_like(p) if is_head(n) else p.detach()).reshape(-1) for n, p in named]
     return replace(penalty, params=None, center=torch.cat(parts))
 

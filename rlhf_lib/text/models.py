@@ -76,7 +76,9 @@ def load_model(
         raise ValueError(f"dtype: expected a floating torch dtype, got {dtype!r}.")
     dtype = dtype or torch.float32
     if task != "classification" and pooling not in (None, "model"):
-        raise ValueError(f"pooling: expected None for {task}, which is no task of whole texts.")
+        raise ValueError(
+            f"pooling: expected None for {task}, which is no task of whole texts, got {pooling!r}."
+        )
 
     if str(name).startswith(PREFIX) and not Path(name).is_dir():
         if name not in TINY:

@@ -298,7 +298,7 @@ def test_what_lambda_head_and_head_center_refuse():
     with pytest.raises(ValueError, match="head_center: expected one of"):
         next(finetune(task_of(), head_center="probe"))
     own = L2SP(center=torch.zeros(3))
-    with pytest.raises(ValueError, match="has a center of its own already"):
+    with pytest.raises(ValueError, match="has a center of its own, got 'zero'"):
         next(finetune(task_of(), regularizer=own, head_center="zero"))
     with pytest.raises(ValueError, match=r"lambda_reg >= 0, got -1"):
         next(finetune(task_of(), lambda_head=-1.0))
