@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rlhf_lib.panels import figures
-from rlhf_lib.panels.figure import LETTER, PALETTE
+from rlhf_lib.panels.figure import PALETTE
+from rlhf_lib.panels.labels import LETTER
 
 LOSSES = {"training loss": "train", "validation loss": lambda r: r.val}
 
