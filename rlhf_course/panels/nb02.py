@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
 from rlhf_lib.panels import choice as choices
+from rlhf_lib.panels.display import REPLAYED
 from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
-from rlhf_lib.panels.panel import REPLAYED
 from rlhf_lib.panels.theme import INK
 from rlhf_lib.record import Record
 
