@@ -18,7 +18,8 @@ def finite(value: Any) -> float | None:
 def numbers(values: Any) -> list[float | None]:
     """A row of numbers; what is not finite is None."""
     # One by one the numbers of a tensor take a hundred times as long.
-    return [finite(v) for v in (values.tolist() if hasattr(values, "tolist") else values)]
+    row = values.tolist() if hasattr(values, "tolist") else values
+    return [None if v is None or not math.isfinite(v) else float(v) for v in row]
 
 
 def drawable(points: Iterable[Sequence[Any]]) -> list[tuple[float, float]]:
