@@ -18,7 +18,7 @@ from rlhf_lib.panels.layout import merged
 from rlhf_lib.panels.theme import DASHES, GREY, PALETTE
 from rlhf_lib.panels.trace import Trace
 
-__all__ = ["Bars", "ContourPath", "Curves", "Figure"]
+__all__ = ["Bars", "ContourPath", "Curves"]
 
 Getter = str | Callable[[Any], float | None]
 Points = tuple[Sequence[float], Sequence[float]]

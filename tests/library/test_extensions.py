@@ -9,8 +9,7 @@ import torch
 from cases import classification, cross_entropy_closure, mlp
 
 from rlhf_lib import RLHFOptimizer, newton
-from rlhf_lib.panels import Panel, slider
-from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels import Figure, Panel, slider
 from rlhf_lib.record import Record
 from rlhf_lib.regularizers import Regularizer
 from rlhf_lib.solve import DirectResult
