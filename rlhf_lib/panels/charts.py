@@ -16,7 +16,7 @@ from rlhf_lib.panels.figure import Draw, Figure
 from rlhf_lib.panels.finite import finite
 from rlhf_lib.panels.layout import merged
 from rlhf_lib.panels.theme import DASHES, GREY, INK, PALETTE, SYMBOLS, pale
-from rlhf_lib.panels.trace import Trace, as_trace
+from rlhf_lib.panels.trace import Trace, fixed
 
 KINDS = ("lines", "markers", "lines+markers", "steps", "bars")
 TINTS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#6b6b6b"]
@@ -26,8 +26,8 @@ Values = Sequence[float] | Any
 
 def still(traces: Iterable[Any]) -> Draw:
     """The function of a figure whose traces never change."""
-    fixed = [Trace(as_trace(trace), named=as_trace(trace).named, fixed=True) for trace in traces]
-    return lambda records, values: fixed
+    drawn = [fixed(trace) for trace in traces]
+    return lambda records, values: drawn
 
 
 def chart(

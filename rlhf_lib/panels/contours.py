@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from rlhf_lib.panels.figure import Figure
 from rlhf_lib.panels.finite import columns, drawable, numbers
 from rlhf_lib.panels.theme import CONTOUR, DASHES, GREY, LOW_FILL, PALETTE, PAPER
-from rlhf_lib.panels.trace import Trace
+from rlhf_lib.panels.trace import Trace, fixed
 
 SYMBOLS = ["x", "star", "diamond", "square", "cross", "triangle-up"]
 LEAVES = 3  # a path is drawn up to the point with which it has left the picture so often
@@ -57,7 +57,7 @@ def ContourPath(
     (left, right), (bottom, top) = drawn
     xs, ys = np.linspace(left, right, along), np.linspace(bottom, top, across)
     ground = _contours(f, xs, ys, levels)
-    fixed = [_mark(name, at, SYMBOLS[i % 6]) for i, (name, at) in enumerate((marks or {}).items())]
+    places = [_mark(name, at, SYMBOLS[i % 6]) for i, (name, at) in enumerate((marks or {}).items())]
     line = {"mode": "lines+markers", "line": {"color": PALETTE[1], "width": 2.5}}
     way = Trace(
         go.Scatter(name="path", marker=_marker("circle", 7), showlegend=False, **line),
@@ -74,7 +74,7 @@ def ContourPath(
         meta = {"steps": True} if len(points) == len(records) else None
         traces = [
             ground,
-            *fixed,
+            *places,
             way.at(*columns(points[: _leaves(points, seen)]), meta=meta),
             start.at(*columns(points[:1])),
             now.at(*columns(points[-1:])),
@@ -106,13 +106,12 @@ def _contours(f: Callable, xs: np.ndarray, ys: np.ndarray, levels: int | Sequenc
         showlegend=False,
         hovertemplate="(%{x:.3g}, %{y:.3g}): %{customdata:.4g}<extra></extra>",
     )
-    return Trace(look, fixed=True)
+    return fixed(look)
 
 
 def _mark(name: str, at: Sequence[float], symbol: str) -> Trace:
     look = _point(name, _marker(symbol, 11, "#000000"), "middle left", text=f" {name.strip()} ")
-    look.fixed = True
-    return look.at([float(at[0])], [float(at[1])])
+    return fixed(look.at([float(at[0])], [float(at[1])]))
 
 
 def _point(name: str, marker: dict, place: str, text: str = "", **more: Any) -> Trace:

@@ -32,7 +32,7 @@ from rlhf_lib.panels.layout import merged
 from rlhf_lib.panels.plot import Plot
 from rlhf_lib.panels.show import display_data
 from rlhf_lib.panels.theme import DASHES, GREY, PALETTE
-from rlhf_lib.panels.trace import Trace, as_trace
+from rlhf_lib.panels.trace import Trace, as_trace, fixed
 
 __all__ = ["DASHES", "GREY", "PALETTE", "Figure"]
 
@@ -89,7 +89,7 @@ class Figure:
 
     def fix(self, *traces: Any) -> None:
         """Add traces that never change."""
-        added = [Trace(trace, fixed=True) for trace in traces]
+        added = [fixed(trace) for trace in traces]
         self._added, self._now = [*self._added, *added], [*self._now, *added]
         self._push()
 

@@ -40,3 +40,9 @@ class Trace(dict):
 def as_trace(trace: Any) -> Trace:
     """A trace that a figure's function has returned, whether plotly's own, JSON, or ready."""
     return trace if isinstance(trace, Trace) else Trace(trace)
+
+
+def fixed(trace: Any) -> Trace:
+    """The same trace, which never changes and so leaves no ghost."""
+    found = as_trace(trace)
+    return Trace(found, named=found.named, fixed=True, layout=found.layout)
