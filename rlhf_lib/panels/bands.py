@@ -18,7 +18,13 @@ Band = Callable[[Any], tuple[Sequence[float], Sequence[float], Sequence[float], 
 Place = Callable[[Any], tuple[float, float] | None]
 
 
-class Bands(Figure):
+def Bands(
+    series: Mapping[str, Band],
+    *,
+    marks: Mapping[str, Place] | None = None,
+    marked: Mapping[str, str] | None = None,
+    **axes: Any,
+) -> Figure:
     """Each of `series` as a line with its band, of the last record.
 
     `series` maps a name to a function of a record that gives (xs, middles, lows, highs); points
@@ -27,41 +33,29 @@ class Bands(Figure):
     None; `marked` maps a mark to the place of its name beside it, "top center" unless it says so. A
     kept run leaves its lines, not its bands.
     """
+    lines = [(*_looks(name, i), band) for i, (name, band) in enumerate(series.items())]
+    spots = [
+        (_mark(name, len(series) + i, MARKS[i % 4], (marked or {}).get(name, "top center")), place)
+        for i, (name, place) in enumerate((marks or {}).items())
+    ]
 
-    def __init__(
-        self,
-        series: Mapping[str, Band],
-        *,
-        marks: Mapping[str, Place] | None = None,
-        marked: Mapping[str, str] | None = None,
-        **axes: Any,
-    ):
-        lines = [(*_looks(name, i), band) for i, (name, band) in enumerate(series.items())]
-        self._marks = [
-            (
-                _mark(name, len(series) + i, MARKS[i % 4], (marked or {}).get(name, "top center")),
-                place,
-            )
-            for i, (name, place) in enumerate((marks or {}).items())
-        ]
+    def draw(records: Sequence[Any], values: Mapping[str, Any]) -> list[Trace]:
+        traces = []
+        for area, middle, band in lines:
+            rows = zip(*band(records[-1]), strict=True) if records else []
+            points = [[finite(v) for v in row] for row in rows]
+            points = [p for p in points if None not in p[:2]]
+            xs, ys = columns(points)
+            lows, highs = ([p[1] if p[k] is None else p[k] for p in points] for k in (2, 3))
+            # Once around: along the lower edge, and back along the upper one.
+            around = [*xs, *reversed(xs), *xs[:1]], [*lows, *reversed(highs), *lows[:1]]
+            traces += [area.at(*around), middle.at(xs, ys)]
+        for look, place in spots:
+            point = place(records[-1]) if records else None
+            traces.append(look.at(*columns(drawable([point] if point else []))))
+        return traces
 
-        def draw(records: Sequence[Any], values: Mapping[str, Any]) -> list[Trace]:
-            traces = []
-            for area, middle, band in lines:
-                rows = zip(*band(records[-1]), strict=True) if records else []
-                points = [[finite(v) for v in row] for row in rows]
-                points = [p for p in points if None not in p[:2]]
-                xs, ys = columns(points)
-                lows, highs = ([p[1] if p[k] is None else p[k] for p in points] for k in (2, 3))
-                # Once around: along the lower edge, and back along the upper one.
-                around = [*xs, *reversed(xs), *xs[:1]], [*lows, *reversed(highs), *lows[:1]]
-                traces += [area.at(*around), middle.at(xs, ys)]
-            for look, place in self._marks:
-                point = place(records[-1]) if records else None
-                traces.append(look.at(*columns(drawable([point] if point else []))))
-            return traces
-
-        super().__init__(draw, **axes)
+    return Figure(draw, **axes)
 
 
 def _looks(name: str, number: int) -> tuple[Trace, Trace]:
