@@ -4,69 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from rlhf_lib.panels.figure import Figure
 from rlhf_lib.panels.points import Points
 from rlhf_lib.panels.theme import GREY, INK
+from rlhf_lib.panels.trace import Trace
 
 
-class Labelled(Points):
+def Labelled(*args: Any, width: float = 415, **axes: Any) -> Figure:
     """Points whose labels stand beside them, moved apart, with a line where they had to go far.
 
     The axes need ranges. Labels are placed for an area of `width` pixels; a wider page has room.
     """
+    return Points(*args, legend=False, ring=22, notes=partial(_labels, width=width), **axes)
 
-    legend = False
 
-    def __init__(self, *args: Any, width: float = 415, **axes: Any):
-        self._width = width
-        super().__init__(*args, **axes)
-        self._ring.update(marker_size=22)
-
-    def _end_labels(self, ghosts: Sequence[list]) -> list[dict[str, Any]]:
-        axes = self.widget.axes
-        height = axes["height"] - axes["margin"]["t"] - axes["margin"]["b"]
-        spots = []
-        for trace in self._kinds.values():
-            for x, y, label in zip(trace.x or (), trace.y or (), trace.text or (), strict=True):
-                at = (math.log10(x) if self._logs["x"] else x, y)
-                low, high = axes["xaxis"]["range"]
-                bottom, top = axes["yaxis"]["range"]
-                spots.append(
-                    (
-                        at,
-                        label,
-                        self._width * (at[0] - low) / (high - low),
-                        height * (at[1] - bottom) / (top - bottom),
-                    )
-                )
-        taken = [(x - 7, y - 7, x + 7, y + 7) for _, _, x, y in spots]
-        made = []
-        for at, name, x, y in sorted(spots, key=lambda spot: (-spot[3], spot[2])):
-            near, (dx, dy) = _place_label(_half(name), x, y, taken, (self._width, height))
-            taken += [_box(_half(name), x + dx, y + dy), *(() if near else _line(x, y, dx, dy))]
-            made.append(
-                {
-                    "x": at[0],
-                    "y": at[1],
-                    "text": name,
-                    "font": {"size": 11, "color": INK},
-                    **(
-                        {"showarrow": False, "xshift": dx, "yshift": dy}
-                        if near
-                        else {
-                            "showarrow": True,
-                            "ax": dx,
-                            "ay": -dy,
-                            "arrowhead": 0,
-                            "arrowwidth": 1,
-                            "arrowcolor": GREY,
-                            "standoff": 6,
-                        }
-                    ),
-                }
+def _labels(traces: Sequence[Trace], axes: Mapping[str, Any], width: float) -> list[dict[str, Any]]:
+    """The annotations with the labels of the points."""
+    height = axes["height"] - axes["margin"]["t"] - axes["margin"]["b"]
+    (low, high), (bottom, top) = axes["xaxis"]["range"], axes["yaxis"]["range"]
+    spots = []
+    for trace in traces:
+        for x, y, label in zip(trace["x"], trace["y"], trace.get("text", ()), strict=False):
+            at = (math.log10(x) if axes["xaxis"]["type"] == "log" else x, y)
+            px, py = (
+                width * (at[0] - low) / (high - low),
+                height * (at[1] - bottom) / (top - bottom),
             )
-        return made
+            spots.append((at, label, px, py))
+    taken = [(x - 7, y - 7, x + 7, y + 7) for _, _, x, y in spots]
+    made = []
+    for at, name, x, y in sorted(spots, key=lambda spot: (-spot[3], spot[2])):
+        near, (dx, dy) = _place_label(_half(name), x, y, taken, (width, height))
+        taken += [_box(_half(name), x + dx, y + dy), *(() if near else _line(x, y, dx, dy))]
+        arrow = {"ax": dx, "ay": -dy, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": GREY}
+        where = {"xshift": dx, "yshift": dy} if near else arrow | {"standoff": 6}
+        font = {"size": 11, "color": INK}
+        note = {"x": at[0], "y": at[1], "text": name, "font": font, "showarrow": not near}
+        made.append(note | where)
+    return made
 
 
 Box = tuple[float, float, float, float]
@@ -131,11 +109,9 @@ def _place_label(
     return best in beside, best
 
 
-def spots(points: Mapping[str, Sequence[tuple[float, float, str]]], **axes: Any) -> Labelled:
+def spots(points: Mapping[str, Sequence[tuple[float, float, str]]], **axes: Any) -> Figure:
     """A still figure of `points`: kind -> (MB, accuracy, label)."""
     record = {kind: [(x, y, 1.0, name) for x, y, name in some] for kind, some in points.items()}
-    made = Labelled(
+    return Labelled(
         lambda r: r, list(points), unit=2.0, x_title="file in MB", y_title="accuracy", **axes
-    )
-    made.show([record])
-    return made
+    ).show([record])

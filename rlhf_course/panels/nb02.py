@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
 from rlhf_lib.panels import choice as choices
+from rlhf_lib.panels.display import REPLAYED
 from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
-from rlhf_lib.panels.panel import REPLAYED
 from rlhf_lib.panels.theme import INK
 from rlhf_lib.record import Record
 
@@ -70,15 +70,14 @@ def touching(f: Callable[[Tensor], Tensor], records: Sequence[Record], **axes: A
     low, high = axes["x_range"]
     top = axes["y_range"][1]
     xs = np.linspace(low, high, 241)
-    figure = charts.Still(legend=True, **axes)
     ys = np.array([float(f(torch.tensor([x]))) for x in xs])
-    figure.place(_line(xs, ys, top, "f", {"color": INK, "width": 3}))
+    traces = [_line(xs, ys, top, "f", {"color": INK, "width": 3})]
     points = [float(r.theta) for r in records]
     for k, (record, x) in enumerate(zip(records[:-1], points, strict=False)):
         after, curvature = points[k + 1], float(record.extra["eigenvalues"])
         least = record.loss - curvature * (x - after) ** 2 / 2
         line = {"color": PALETTE[k], "dash": DASHES[1 + k], "width": 2.5}
-        figure.place(
+        traces += [
             _line(xs, least + curvature * (xs - after) ** 2 / 2, top, f"model at x{_sub(k)}", line),
             go.Scatter(
                 x=[after, after],
@@ -89,8 +88,8 @@ def touching(f: Callable[[Tensor], Tensor], records: Sequence[Record], **axes: A
                 marker={"symbol": ["star", "circle"], "size": [11, 1], "color": PALETTE[k]},
                 hovertemplate="(%{x:.3g}, %{y:.3g})<extra></extra>",
             ),
-        )
-    figure.place(
+        ]
+    traces.append(
         go.Scatter(
             x=points,
             y=[r.loss for r in records],
@@ -102,7 +101,7 @@ def touching(f: Callable[[Tensor], Tensor], records: Sequence[Record], **axes: A
             textfont={"size": 13},
         )
     )
-    return figure.done()
+    return Figure(charts.still(traces), legend=True, **axes)
 
 
 def _line(xs: np.ndarray, ys: np.ndarray, top: float, name: str, line: Mapping) -> go.Scatter:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rlhf_lib.panels import Panel, figures, slider
-from rlhf_lib.panels.panel import REPLAYED
+from rlhf_lib.panels.display import REPLAYED
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
 from rlhf_lib.panels import choice as drop_down
+from rlhf_lib.panels.figure import Figure
 from rlhf_lib.panels.heatmap import HeatMap
 from rlhf_lib.record import Record
 
@@ -110,27 +111,21 @@ def walk(
         yield Record(step=step, loss=error, extra={"eps": e, "error": error, "product": made})
 
 
-class Roomy(figures.Curves):
-    """Curves with room for the names of former runs, such as 'central, float32, ε = 1e-07'."""
-
-    def __init__(self, series: Mapping[str, Any], **axes: Any):
-        super().__init__(series, **axes)
-        self.room(["double backward,"])
+# Room for the names of former runs, such as 'central, float32, ε = 1e-07'.
+ROOM = "double backward,"
 
 
-class Shrinking(Roomy):
+def shrinking(series: Mapping[str, Any], **axes: Any) -> Figure:
     """Curves over ε on a logarithmic axis that runs from large to small, as a run does."""
-
-    def __init__(self, series: Mapping[str, Any], **axes: Any):
-        super().__init__(
-            series,
-            x=lambda r: r.extra["eps"],
-            x_log=True,
-            x_range=[1e-14, 1.0],
-            x_title="ε (shrinks to the right)",
-            **axes,
-        )
-        self.falling()
+    return figures.Curves(
+        series,
+        x=lambda r: r.extra["eps"],
+        x_log=True,
+        x_range=[1e-14, 1.0],
+        x_title="ε (shrinks to the right)",
+        room=ROOM,
+        **axes,
+    ).falling()
 
 
 def error(product: Product, truth: Tensor) -> Panel:
@@ -145,7 +140,7 @@ def error(product: Product, truth: Tensor) -> Panel:
             log_slider("eps", "least ε", low=1e-14, high=1, value=1e-5),
         ],
         figures=[
-            Shrinking(
+            shrinking(
                 {"error": lambda r: max(r.extra["error"], 1e-17)},
                 reference={"∝ ε": ([1, 1e-14], [1, 1e-14]), "∝ ε²": ([1, 1e-8], [1, 1e-16])},
                 title="How wrong is the product?",
@@ -154,7 +149,7 @@ def error(product: Product, truth: Tensor) -> Panel:
                 y_log=True,
                 goal={"y": 1e-4},
             ),
-            Shrinking(
+            shrinking(
                 {"quotient": lambda r: float(r.extra["product"][entry])},
                 reference={"the truth": ([1, 1e-14], [true, true])},
                 title=f"Entry {entry} of the product",
@@ -235,7 +230,7 @@ def memory(jobs: Mapping[str, Job], problem: Problem, limit: float) -> Panel:
             log_slider("p", "largest p", low=10, high=1e6, value=1000),
         ],
         figures=[
-            Roomy(
+            figures.Curves(
                 {"peak": lambda r: r.extra["bytes"]},
                 reference={
                     "matrix, 8p²": (ends, [8 * p**2 for p in ends]),
@@ -245,14 +240,16 @@ def memory(jobs: Mapping[str, Job], problem: Problem, limit: float) -> Panel:
                 title="Memory for one product Hv",
                 y_title="bytes",
                 y_range=[10, 1e13],
+                room=ROOM,
                 **axes,
             ),
-            Roomy(
+            figures.Curves(
                 {"peak": lambda r: r.extra["bytes"] / (8 * r.extra["p"])},
                 reference={"matrix": (ends, ends)},
                 title="The same, in vectors of length p",
                 y_title="vectors",
                 y_range=[1, 1e6],
+                room=ROOM,
                 **axes,
             ),
         ],
@@ -317,8 +314,8 @@ def painting(
             f"{groups[j]}."
         )
 
-    def block_map(title: str, values: Callable[[Any], Tensor]) -> HeatMap:
-        figure = HeatMap(
+    def block_map(title: str, values: Callable[[Any], Tensor]) -> Figure:
+        return HeatMap(
             groups,
             values,
             low=0.01,
@@ -328,9 +325,8 @@ def painting(
             height=370,
             x_title="column group j",
             y_title="row group i",
+            layout={"margin": {"l": 92, "b": 84}},
         )
-        figure.margin = figure.margin | {"l": 92, "b": 84}
-        return figure
 
     return Panel(
         records,

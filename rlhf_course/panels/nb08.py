@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlhf_lib.panels import Panel, figures, log_slider
 from rlhf_lib.panels import choice as options
-from rlhf_lib.panels.figure import HEIGHT
+from rlhf_lib.panels.layout import HEIGHT
 from rlhf_lib.record import Record
 from rlhf_lib.solve import conjugate_gradient
 from rlhf_lib.step import reduction_ratio
@@ -183,8 +183,8 @@ def microscope(
         y_title="loss (nats)",
         x_range=[0, 1],
         y_range=[0.3, 1.5],
+        room="plateau, Δ = 2",
     )
-    losses.room(["plateau, Δ = 2"])  # the name of a former run
     return Panel(
         one_step,
         controls=[

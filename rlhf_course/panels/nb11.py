@@ -78,15 +78,6 @@ def cost_of(chosen: float, losses: Sequence[float], lambdas: Sequence[float]) ->
 # -- the panel ----------------------------------------------------------------------------
 
 
-class Marked(Bands):
-    """Bands with the name of the last mark below it, where the curve above does not lie on it."""
-
-    def __init__(self, *arguments: Any, **settings: Any):
-        super().__init__(*arguments, **settings)
-        trace, _ = self._marks[-1]
-        trace.textposition = "bottom center"
-
-
 def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float]]]]) -> Panel:
     """`search(n, sample, folds, first, seeds, rule)` yields the selection after each path, and
     the losses of the unseen reviews."""
@@ -111,9 +102,11 @@ def dealing(search: Callable[..., Iterator[tuple[LambdaSelection, Sequence[float
             choose("rule", "rule", ["min", "1se"]),
         ],
         figures=[
-            Marked(
+            Bands(
                 {"cross-validation": _mean, "unseen reviews": _unseen},
                 marks={"least mean": _least, "rule's choice": _rule, "what it gets": _gets},
+                # Where the curve above does not lie on it.
+                marked={"what it gets": "bottom center"},
                 title="Loss at each λ",
                 y_title="cross-entropy (nats)",
                 y_range=[0.2, 1.2],

@@ -157,45 +157,34 @@ def signs(record: RegularizerRecord) -> Figure:
     }
     level = {"−": 0, "·": 1, "=": 1, "+": 2}
     xs = [0, 1, 2, 3, 4.4, 5.4, 6.4, 7.4]
-    figure = charts.Still(
-        title="Gain in test loss, beyond chance",
-        height=92 + 20 * len(rows),
-        x_range=[-0.5, 7.9],
-        y_range=[len(rows) - 0.5, -0.5],
-        readout="Against AdamW stopped early "
-        f"{sum(row[4:].count('+') for row in rows.values())} places are better and "
-        f"{sum(row[4:].count('−') for row in rows.values())} worse.",
-    )
-    for part in (slice(0, 4), slice(4, 8)):
-        figure.place(
-            go.Heatmap(
-                x=xs[part],
-                y=list(range(len(rows))),
-                zmin=0,
-                zmax=2,
-                showscale=False,
-                z=[[level[sign] for sign in row[part]] for row in rows.values()],
-                colorscale=[[0, "#E69F00"], [0.5, "#e4e4e4"], [1, "#56B4E9"]],
-                text=[row[part] for row in rows.values()],
-                texttemplate="%{text}",
-                textfont={"size": 14},
-                xgap=2,
-                ygap=2,
-                hoverinfo="skip",
-            )
+    halves = [
+        go.Heatmap(
+            x=xs[part],
+            y=list(range(len(rows))),
+            zmin=0,
+            zmax=2,
+            showscale=False,
+            z=[[level[sign] for sign in row[part]] for row in rows.values()],
+            colorscale=[[0, "#E69F00"], [0.5, "#e4e4e4"], [1, "#56B4E9"]],
+            text=[row[part] for row in rows.values()],
+            texttemplate="%{text}",
+            textfont={"size": 14},
+            xgap=2,
+            ygap=2,
+            hoverinfo="skip",
         )
+        for part in (slice(0, 4), slice(4, 8))
+    ]
     columns = [name.removeprefix("reviews, ").removesuffix(" wrong") for name in DATA] * 2
-    layout = figure.widget.axes
-    figure.widget.axes = layout | {
-        "xaxis": layout["xaxis"] | {"tickvals": xs, "ticktext": columns, "showgrid": False},
-        "yaxis": layout["yaxis"]
-        | {
+    layout = {
+        "xaxis": {"tickvals": xs, "ticktext": columns, "showgrid": False},
+        "yaxis": {
             "tickvals": list(range(len(rows))),
             "ticktext": list(rows),
             "ticks": "",
             "showgrid": False,
         },
-        "margin": layout["margin"] | {"l": 150, "t": 54},
+        "margin": {"l": 150, "t": 54},
         "annotations": [
             {
                 "text": text,
@@ -210,7 +199,17 @@ def signs(record: RegularizerRecord) -> Figure:
             for text, x in zip(VERSUS.values(), (1.5, 5.9), strict=True)
         ],
     }
-    return figure.done()
+    return Figure(
+        charts.still(halves),
+        title="Gain in test loss, beyond chance",
+        height=92 + 20 * len(rows),
+        x_range=[-0.5, 7.9],
+        y_range=[len(rows) - 0.5, -0.5],
+        layout=layout,
+        readout="Against AdamW stopped early "
+        f"{sum(row[4:].count('+') for row in rows.values())} places are better and "
+        f"{sum(row[4:].count('−') for row in rows.values())} worse.",
+    )
 
 
 MEASURES = {

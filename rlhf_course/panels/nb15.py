@@ -57,6 +57,8 @@ number(
 
 LONGEST = "tokens T = 128,"  # a line of the name of a former run
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
+# An axis of tokens counts them.
+IN_POWERS = {"xaxis": {"tickvals": list(LENGTHS), "ticktext": [str(T) for T in LENGTHS]}}
 WORKERS = range(1, 17)
 PRODUCTS = {"G": "Gv", "H": "Hv"}
 
@@ -208,15 +210,14 @@ def step(
 
     panel_axes = {"x_title": "tokens in a text", "x_range": [7, 600], "x_log": True, "y_log": True}
     over_tokens = [
-        _in_powers(
-            Bands(
-                {"predicted": _band(column)},
-                marks={"recorded": _mark(f"seen {column}")},
-                title=title,
-                y_title=unit,
-                y_range=span,
-                **panel_axes,
-            )
+        Bands(
+            {"predicted": _band(column)},
+            marks={"recorded": _mark(f"seen {column}")},
+            title=title,
+            y_title=unit,
+            y_range=span,
+            layout=IN_POWERS,
+            **panel_axes,
         )
         for column, title, unit, span in (
             ("seconds", "Seconds of one step", "seconds", [1e-1, 1e6]),
@@ -287,29 +288,20 @@ def _read_step(e: Mapping[str, Any], values: Mapping[str, Any], parameters: int)
     )
 
 
-def _in_powers(figure: Any) -> Any:
-    """Let an axis of tokens count 8, 16, 32 and so on."""
-    axes = figure.widget.axes
-    ticks = {"tickvals": list(LENGTHS), "ticktext": [str(T) for T in LENGTHS]}
-    figure.widget.axes = axes | {"xaxis": axes["xaxis"] | ticks}
-    return figure
-
-
 def doubled(curves: Mapping[str, Sequence[float]], readout: str) -> Any:
     """A chart of what twice the tokens cost, over the tokens before: 8, 16, and so on."""
-    return _in_powers(
-        charts.chart(
-            {name: (LENGTHS[:-1], ys) for name, ys in curves.items()},
-            kind="lines+markers",
-            title="Twice the tokens: times as much",
-            x_title="tokens, to be doubled",
-            y_title="times as much",
-            x_log=True,
-            x_range=[7, 300],
-            y_range=[1, 2.7],
-            lines={"twice": 2},
-            readout=readout,
-        )
+    return charts.chart(
+        {name: (LENGTHS[:-1], ys) for name, ys in curves.items()},
+        kind="lines+markers",
+        title="Twice the tokens: times as much",
+        x_title="tokens, to be doubled",
+        y_title="times as much",
+        x_log=True,
+        x_range=[7, 300],
+        y_range=[1, 2.7],
+        lines={"twice": 2},
+        layout=IN_POWERS,
+        readout=readout,
     )
 
 

@@ -121,15 +121,8 @@ def short(about: str) -> str:
     return about
 
 
-def _from_the_left(figure: Figure) -> Figure:
-    """The title and the legend begin over the rows' names, which need much of the width."""
-    axes = figure.widget.axes
-    left = {"x": 0.01, "xref": "container"}
-    figure.widget.axes = axes | {
-        "title": axes["title"] | left,
-        "legend": axes.get("legend", {}) | left,
-    }
-    return figure
+# The title and the legend begin over the rows' names, which need much of the width.
+LEFT = {part: {"x": 0.01, "xref": "container"} for part in ("title", "legend")}
 
 
 def count(judged: Judged, word: str) -> int:
@@ -158,35 +151,34 @@ def ledger_chart(book: Book) -> Figure:
     names = list(book)
     words = [judged.verdict for judged in book.values()]
     found = ", ".join(f"{words.count(w)} {w}" for w in WORDS)
-    figure = charts.Still(
+    looks = ((FOR, PALETTE[0], ""), (OPEN, GREY, "."), (AGAINST, PALETTE[1], "/"))
+    bars = [
+        go.Bar(
+            x=[count(book[name], word) for name in names],
+            y=list(range(len(names))),
+            name=word,
+            orientation="h",
+            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+        )
+        for word, colour, pattern in looks
+    ]
+    layout = {
+        "barmode": "stack",
+        "bargap": 0.25,
+        "yaxis": {"tickvals": list(range(len(names))), "ticks": "", "ticktext": names},
+        "margin": {"l": 250},
+    }
+    return Figure(
+        charts.still(bars),
         legend=True,
         title="Comparisons of each claim",
         x_title="comparisons",
         x_range=[0, 10.5],
         y_range=[len(names) - 0.5, -0.5],
         height=92 + 22 * len(names),
+        layout=layout | LEFT,
         readout=f"The verdicts: {found}.",
     )
-    looks = ((FOR, PALETTE[0], ""), (OPEN, GREY, "."), (AGAINST, PALETTE[1], "/"))
-    for word, colour, pattern in looks:
-        figure.place(
-            go.Bar(
-                x=[count(book[name], word) for name in names],
-                y=list(range(len(names))),
-                name=word,
-                orientation="h",
-                marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
-            )
-        )
-    axes = figure.widget.axes
-    figure.margin = figure.margin | {"l": 250}
-    figure.widget.axes = figure.widget.axes | {
-        "barmode": "stack",
-        "bargap": 0.25,
-        "yaxis": axes["yaxis"]
-        | {"tickvals": list(range(len(names))), "ticks": "", "ticktext": names},
-    }
-    return _from_the_left(figure.done())
 
 
 def differences(book: Book, names: Sequence[str], unit: str, **axes: Any) -> Figure:
@@ -213,7 +205,7 @@ def differences(book: Book, names: Sequence[str], unit: str, **axes: Any) -> Fig
 
 def ranking(rows: Mapping[str, tuple[float, float, float]], **axes: Any) -> Figure:
     """Means with their intervals, a row each, about a line at no difference."""
-    return _from_the_left(charts.ranking(rows, lines={"no difference": 0.0}, **axes))
+    return charts.ranking(rows, lines={"no difference": 0.0}, layout=LEFT, **axes)
 
 
 def numbers(book: Book, names: Sequence[str]) -> Table:
@@ -249,30 +241,20 @@ def scaled(judged: Judged) -> dict[str, tuple[tuple[float, ...], float, float]]:
     return found
 
 
-class Rows(Intervals):
-    """Intervals with one room for the rows' names, whatever claim is shown."""
-
-    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        super().update(records, values)
-        axes = self.widget.axes
-        room = axes["margin"] | {"l": 262, "t": 76}
-        self.widget.axes = axes | {"yaxis": axes["yaxis"] | {"automargin": False}, "margin": room}
-
-
 def ledger_panel(pick: Callable[..., Iterable[Record]], book: Book) -> Panel:
     """`pick(claim)` yields one record, with the judged claim in `extra`."""
     return Panel(
         pick,
         controls=[drop_down("claim", "claim", list(book), ADAM)],
         figures=[
-            _from_the_left(
-                Rows(
-                    lambda r: scaled(r.extra["judged"]),
-                    max(len(judged.comparisons) for judged in book.values()),
-                    title="For the claim is to the right of 0",
-                    x_range=[-1.1, 1.1],
-                    x_title="share of the row's largest",
-                )
+            Intervals(
+                lambda r: scaled(r.extra["judged"]),
+                max(len(judged.comparisons) for judged in book.values()),
+                title="For the claim is to the right of 0",
+                x_range=[-1.1, 1.1],
+                x_title="share of the row's largest",
+                # One room for the rows' names, whatever claim is shown.
+                layout=LEFT | {"yaxis": {"automargin": False}, "margin": {"l": 262, "t": 76}},
             )
         ],
         readout=_read_claim,

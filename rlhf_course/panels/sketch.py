@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from rlhf_lib.panels.figure import DASHES, GREY, PALETTE, Figure
+from rlhf_lib.panels.finite import numbers
+from rlhf_lib.panels.trace import Trace
 
 Points = tuple[Iterable[float], Iterable[float]]
 SYMBOLS = ["circle", "square", "x", "star", "diamond"]
 
 
-class Sketch(Figure):
+def Sketch(
+    place: Callable[[Sequence[Any], Mapping[str, Any]], Mapping[str, Points]],
+    traces: Mapping[str, str],
+    *,
+    ghosts: Sequence[str] = (),
+    named: Sequence[str] = (),
+    marked: Mapping[str, str] | None = None,
+    **axes: Any,
+) -> Figure:
     """Traces that a function of the run places anew with each draw.
 
     `traces` maps a name to its look: "line", "points", "path" (a line with a point at each step),
@@ -28,72 +37,41 @@ class Sketch(Figure):
     long as `room`. `marked` maps a mark to the place of its name beside it ("top left"). With
     `legend=True` the names of the lines stand in a row over the plot.
     """
+    looks: dict[str, Trace] = {}
+    lines = marks = 0
+    for name, look in traces.items():
+        if look == "ground":
+            style: dict[str, Any] = {"mode": "lines", "line": {"color": GREY, "width": 0.8}}
+        elif look in ("line", "path"):
+            line = {"color": PALETTE[lines % len(PALETTE)], "dash": DASHES[lines % len(DASHES)]}
+            mode = "lines" if look == "line" else "lines+markers"
+            style = {"mode": mode, "line": line | {"width": 2.5}}
+            lines += 1
+        elif look in ("points", "mark"):
+            marker = {"symbol": SYMBOLS[marks % len(SYMBOLS)], "color": PALETTE[-1 - marks]}
+            marker |= {"size": 7 if look == "points" else 12, "line": {"width": 1}}
+            style = {"mode": "markers", "marker": marker}
+            marks += 1
+        else:
+            raise ValueError(f"{name}: expected line, points, path, mark or ground, got {look!r}")
+        left = {"mode": style["mode"]}
+        if "line" in style:
+            left["line"] = style["line"] | {"width": 1.5}
+        if marked is not None:
+            style["showlegend"] = look in ("line", "path")
+        if look == "mark" and name in (marked or {}):
+            style |= {"mode": "markers+text", "text": [name], "textposition": marked[name]}
+        meta = {"path": {"steps": True}, "mark": {"start": name == "start"}}.get(look)
+        looks[name] = Trace(
+            go.Scatter(name=name, meta=meta, **style),
+            ghost=left if name in ghosts else None,
+            named=name in named,
+        )
 
-    def __init__(
-        self,
-        place: Callable[[Sequence[Any], Mapping[str, Any]], Mapping[str, Points]],
-        traces: Mapping[str, str],
-        *,
-        ghosts: Sequence[str] = (),
-        start_by: Sequence[str] = (),
-        named: Sequence[str] | None = None,
-        room: str = "λ = 0.001",
-        marked: Mapping[str, str] | None = None,
-        legend: bool = False,
-        **axes: Any,
-    ):
-        self.legend = legend
-        super().__init__(**axes)
-        self.start_by, self._ends = start_by, named or ()
-        self._place, self._named = place, {}
-        lines = marks = 0
-        for name, look in traces.items():
-            if look == "ground":
-                style = {"mode": "lines", "line": {"color": GREY, "width": 0.8}}
-            elif look in ("line", "path"):
-                line = {"color": PALETTE[lines % len(PALETTE)], "dash": DASHES[lines % len(DASHES)]}
-                mode = "lines" if look == "line" else "lines+markers"
-                style = {"mode": mode, "line": line | {"width": 2.5}}
-                lines += 1
-            elif look in ("points", "mark"):
-                marker = {"symbol": SYMBOLS[marks % len(SYMBOLS)], "color": PALETTE[-1 - marks]}
-                marker |= {"size": 7 if look == "points" else 12, "line": {"width": 1}}
-                style = {"mode": "markers", "marker": marker}
-                marks += 1
-            else:
-                raise ValueError(
-                    f"{name}: expected line, points, path, mark or ground, got {look!r}"
-                )
-            left = {"mode": style["mode"]}
-            if "line" in style:
-                left["line"] = style["line"] | {"width": 1.5}
-            meta = {"path": {"steps": True}, "mark": {"start": name == "start"}}.get(look)
-            self._named[name] = self.follow(
-                go.Scatter(name=name, meta=meta, **style), left if name in ghosts else None
-            )
+    def draw(records: Sequence[Any], values: Mapping[str, Any]) -> list[Trace]:
+        points = place(records, values) if records else {}
+        if unknown := set(points) - set(looks):
+            raise ValueError(f"no trace is named {sorted(unknown)}; there are {list(looks)}")
+        return [look.at(*map(numbers, points.get(name, ((), ())))) for name, look in looks.items()]
 
-            if marked is not None:
-                self._named[name].showlegend = look in ("line", "path")
-            if look == "mark" and name in (marked or {}):
-                self._named[name].update(
-                    mode="markers+text", text=[name], textposition=marked[name]
-                )
-        if named:
-            self.room([*named, room])
-
-    def names(self) -> list[Any]:
-        return [self._named[name] for name in self._ends]
-
-    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        points = self._place(records, values) if records else {}
-        if unknown := set(points) - set(self._named):
-            raise ValueError(f"no trace is named {sorted(unknown)}; there are {list(self._named)}")
-        for name, trace in self._named.items():
-            xs, ys = points.get(name, ([], []))
-            trace.update(x=_drawable(xs), y=_drawable(ys))
-
-
-def _drawable(numbers: Iterable[float]) -> list[float | None]:
-    # One by one the numbers of a tensor take a hundred times as long.
-    values = numbers.tolist() if hasattr(numbers, "tolist") else [float(n) for n in numbers]
-    return [v if math.isfinite(v) else None for v in values]
+    return Figure(draw, **axes)

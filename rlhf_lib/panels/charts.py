@@ -7,13 +7,16 @@ dashes, labels and themes as the panels. `readout` is one sentence that says wha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.figure import Draw, Figure
+from rlhf_lib.panels.finite import finite
+from rlhf_lib.panels.layout import merged
 from rlhf_lib.panels.theme import DASHES, GREY, INK, PALETTE, SYMBOLS, pale
+from rlhf_lib.panels.trace import Trace, fixed
 
 KINDS = ("lines", "markers", "lines+markers", "steps", "bars")
 TINTS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#6b6b6b"]
@@ -21,32 +24,10 @@ TINTS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#6b6
 Values = Sequence[float] | Any
 
 
-class Still(Figure):
-    """A figure of fixed traces; `named` are those whose names stand at their right ends."""
-
-    def __init__(self, *, legend: bool = False, **axes: Any):
-        self.legend = legend
-        super().__init__(**axes)
-        self._named: list[Any] = []
-
-    def update(self, records: Sequence[Any], values: Mapping[str, Any]) -> None:
-        """Nothing moves."""
-
-    def names(self) -> list[Any]:
-        return self._named
-
-    def place(self, *traces: Any, named: bool = False) -> None:
-        """Add traces, all at once."""
-        for trace in traces:
-            self.fix(trace)
-        if named:
-            self._named += [trace for trace in traces if trace.showlegend is not False]
-
-    def done(self) -> Figure:
-        self.room([trace.name for trace in self._named])
-        self.fit_legend()
-        self._push()
-        return self
+def still(traces: Iterable[Any]) -> Draw:
+    """The function of a figure whose traces never change."""
+    drawn = [fixed(trace) for trace in traces]
+    return lambda records, values: drawn
 
 
 def chart(
@@ -73,17 +54,17 @@ def chart(
     curves = [name for name in series if kinds[name] not in ("markers", "bars")]
     if legend is None:
         legend = not curves and len(series) > 1
-    figure = Still(legend=legend, **axes)
+    traces = []
     for i, (name, (xs, ys)) in enumerate(series.items()):
         xs, ys = _plain(xs), _plain(ys)
         if len(xs) != len(ys):
             raise ValueError(f"{name}: expected as many xs as ys, got {len(xs)} and {len(ys)}")
         colour, look = PALETTE[i % len(PALETTE)], kinds[name]
         if bands and name in bands:
-            figure.place(_band(xs, *bands[name], colour))
+            traces.append(_band(xs, *bands[name], colour))
         text = list(labels[name]) if labels and name in labels else None
         if look == "bars":
-            figure.place(go.Bar(x=xs, y=ys, name=name, marker={"color": colour}, text=text))
+            traces.append(go.Bar(x=xs, y=ys, name=name, marker={"color": colour}, text=text))
             continue
         line = {"color": colour, "dash": DASHES[i % len(DASHES)], "width": 2.5}
         mark = {"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8}
@@ -99,20 +80,19 @@ def chart(
                 "textfont": {"size": 11},
                 "mode": f"{style['mode']}+text",
             }
-        figure.place(
-            go.Scatter(x=xs, y=ys, name=name, **style), named=not legend and (name in curves)
-        )
+        drawn = go.Scatter(x=xs, y=ys, name=name, **style)
+        traces.append(Trace(drawn, named=not legend and name in curves))
     ends = [x for name in series for x in _plain(series[name][0]) if isinstance(x, float)]
     for i, (name, level) in enumerate((lines or {}).items()):
         across = {"color": GREY, "width": 1.5, "dash": DASHES[1 + i % (len(DASHES) - 1)]}
         span = axes.get("x_range") or ([min(ends), max(ends)] if ends else [0, 1])
-        figure.place(
-            go.Scatter(x=list(span), y=[float(level)] * 2, name=name, mode="lines", line=across),
-            named=True,
+        level_line = go.Scatter(
+            x=list(span), y=[float(level)] * 2, name=name, mode="lines", line=across
         )
-    if any(look == "bars" for look in kinds.values()):
-        figure.widget.axes = figure.widget.axes | {"bargap": 0.15}
-    return figure.done()
+        traces.append(Trace(level_line, named=True))
+    layout = {"bargap": 0.15} if "bars" in kinds.values() else {}
+    axes["layout"] = merged(layout, axes.get("layout", {}))
+    return Figure(still(traces), legend=legend, **axes)
 
 
 def ranking(
@@ -128,21 +108,12 @@ def ranking(
     names = list(rows)
     known = [row if isinstance(row, tuple) else (row, row, row) for row in rows.values()]
     axes.setdefault("height", 92 + 21 * len(names) + (22 if lines else 0))
-    figure = Still(y_range=[len(names) - 0.4, -0.6], **axes)
-    longest = max(map(len, names), default=0)
-    figure.margin = figure.margin | {"l": 14 + 7.0 * longest, "t": 56 if lines else 34}
-    layout = figure.widget.axes
-    figure.widget.axes = layout | {
-        # Over the names, too: beside them there is little room for a title.
-        "title": layout["title"] | {"xref": "container", "x": 0.01},
-        "yaxis": layout["yaxis"]
-        | {"tickvals": list(range(len(names))), "ticktext": names, "ticks": ""},
-    }
+    traces = []
     for symbol, colour, some in (
         ("circle", PALETTE[0], [i for i, n in enumerate(names) if n not in marked]),
         ("diamond", PALETTE[1], [i for i, n in enumerate(names) if n in marked]),
     ):
-        figure.place(
+        traces.append(
             go.Scatter(
                 x=[float(known[i][0]) for i in some],
                 y=some,
@@ -161,7 +132,6 @@ def ranking(
             )
         )
     shapes, notes = [], []
-    log = figure.widget.axes["xaxis"]["type"] == "log"
     for i, (name, level) in enumerate((lines or {}).items()):
         shapes.append(
             {
@@ -178,7 +148,7 @@ def ranking(
         notes.append(
             {
                 "text": name,
-                "x": math.log10(level) if log else level,
+                "x": math.log10(level) if axes.get("x_log") else level,
                 "xref": "x",
                 "y": 1,
                 "yref": "paper",
@@ -189,8 +159,17 @@ def ranking(
                 "font": {"size": 11, "color": GREY},
             }
         )
-    figure.widget.axes = figure.widget.axes | {"shapes": shapes, "annotations": notes}
-    return figure.done()
+    longest = max(map(len, names), default=0)
+    layout = {
+        "margin": {"l": 14 + 7.0 * longest, "t": 56 if lines else 34},
+        # Over the names, too: beside them there is little room for a title.
+        "title": {"xref": "container", "x": 0.01},
+        "yaxis": {"tickvals": list(range(len(names))), "ticktext": names, "ticks": ""},
+        "shapes": shapes,
+        "annotations": notes,
+    }
+    axes["layout"] = merged(layout, axes.get("layout", {}))
+    return Figure(still(traces), y_range=[len(names) - 0.4, -0.6], **axes)
 
 
 def cells(
@@ -208,33 +187,29 @@ def cells(
     table = [[float(v) for v in row] for row in values]
     if [len(row) for row in table] != [len(columns)] * len(rows):
         raise ValueError(f"expected {len(rows)} rows of {len(columns)} numbers")
-    figure = Still(**axes)
-    shown = [[_colour(v, log) for v in row] for row in table]
-    figure.place(
-        go.Heatmap(
-            x=[str(c) for c in columns],
-            y=[str(r) for r in rows],
-            z=shown,
-            colorscale="Cividis",
-            text=[[f"{v:.{digits}g}" if math.isfinite(v) else "–" for v in row] for row in table],
-            texttemplate="%{text}",
-            textfont={"size": 12},
-            xgap=2,
-            ygap=2,
-            showscale=False,
-            hoverongaps=False,
-            hovertemplate=f"%{{y}}, %{{x}}: %{{text}} {unit}<extra></extra>",
-        )
+    grid = go.Heatmap(
+        x=[str(c) for c in columns],
+        y=[str(r) for r in rows],
+        z=[[_colour(v, log) for v in row] for row in table],
+        colorscale="Cividis",
+        text=[[f"{v:.{digits}g}" if math.isfinite(v) else "–" for v in row] for row in table],
+        texttemplate="%{text}",
+        textfont={"size": 12},
+        xgap=2,
+        ygap=2,
+        showscale=False,
+        hoverongaps=False,
+        hovertemplate=f"%{{y}}, %{{x}}: %{{text}} {unit}<extra></extra>",
     )
     both = {"type": "category", "showgrid": False, "ticks": ""}
-    layout = figure.widget.axes
     longest = max((len(str(row)) for row in rows), default=0)
-    figure.widget.axes = layout | {
-        "xaxis": layout["xaxis"] | both,
-        "yaxis": layout["yaxis"] | both | {"autorange": "reversed"},
-        "margin": layout["margin"] | {"l": 44 + 7.0 * longest},
+    layout = {
+        "xaxis": both,
+        "yaxis": both | {"autorange": "reversed"},
+        "margin": {"l": 44 + 7.0 * longest},
     }
-    return figure.done()
+    axes["layout"] = merged(layout, axes.get("layout", {}))
+    return Figure(still([grid]), **axes)
 
 
 def regions(
@@ -242,24 +217,22 @@ def regions(
 ) -> Figure:
     """Which of several outcomes each point of a plane has: `classes[i][j]`, an index of `names`,
     belongs to (xs[j], ys[i]). Each outcome has a colour and a symbol in the legend."""
-    figure = Still(legend=True, **axes)
     n = len(names)
     if n > len(TINTS):
         raise ValueError(f"expected at most {len(TINTS)} outcomes, got {n}")
     scale = [pair for i in range(n) for pair in ((i / n, TINTS[i]), ((i + 1) / n, TINTS[i]))]
-    figure.place(
-        go.Heatmap(
-            x=_plain(xs),
-            y=_plain(ys),
-            z=[[int(c) for c in row] for row in classes],
-            zmin=-0.5,
-            zmax=n - 0.5,
-            colorscale=scale,
-            showscale=False,
-            text=[[names[int(c)] for c in row] for row in classes],
-            hovertemplate="(%{x:.3g}, %{y:.3g}): %{text}<extra></extra>",
-        )
+    ground = go.Heatmap(
+        x=_plain(xs),
+        y=_plain(ys),
+        z=[[int(c) for c in row] for row in classes],
+        zmin=-0.5,
+        zmax=n - 0.5,
+        colorscale=scale,
+        showscale=False,
+        text=[[names[int(c)] for c in row] for row in classes],
+        hovertemplate="(%{x:.3g}, %{y:.3g}): %{text}<extra></extra>",
     )
+    traces: list[Any] = [ground]
     for i, name in enumerate(names):
         # Of each outcome a few symbols, so that the map can be read without its colours.
         spots = [
@@ -269,7 +242,7 @@ def regions(
             if int(c) == i
         ]
         spots = spots[len(spots) // 20 :: max(len(spots) // 10, 1)]
-        figure.place(
+        traces.append(
             go.Scatter(
                 x=[x for x, _ in spots],
                 y=[y for _, y in spots],
@@ -283,7 +256,7 @@ def regions(
                 },
             )
         )
-    return figure.done()
+    return Figure(still(traces), legend=True, **axes)
 
 
 def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
@@ -302,14 +275,7 @@ def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
 
 def _plain(values: Values) -> list[str | float | None]:
     """Numbers as floats, what is not finite as None; texts as they are."""
-    made: list[str | float | None] = []
-    for value in values:
-        if isinstance(value, str):
-            made.append(value)
-        else:
-            number = float(value)
-            made.append(number if math.isfinite(number) else None)
-    return made
+    return [value if isinstance(value, str) else finite(value) for value in values]
 
 
 def _colour(value: float, log: bool) -> float | None:

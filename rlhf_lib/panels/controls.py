@@ -16,127 +16,14 @@ import anywidget
 import ipywidgets
 import traitlets
 
-_SLIDER_JS = """
-function render({ model, el }) {
-  const stops = model.get("stops"), label = model.get("label");
-  const number = v => String(+v.toPrecision(6));
-  const nearest = v => stops.reduce(
-    (best, s, i) => Math.abs(s - v) < Math.abs(stops[best] - v) ? i : best, 0);
-
-  const caption = document.createElement("label");
-  const range = document.createElement("input");
-  const field = document.createElement("input");
-  caption.append(label, range);
-  Object.assign(range, { type: "range", min: 0, max: stops.length - 1, step: 1 });
-  Object.assign(field, { type: "number", step: "any", min: stops[0], max: stops.at(-1) });
-  field.setAttribute("aria-label", `${label}, exact value`);
-  caption.title = range.title = field.title = model.get("hint");
-
-  const show = v => {
-    range.value = nearest(v);
-    range.setAttribute("aria-valuetext", number(v));
-    field.value = number(v);
-  };
-  // What is set for good. `rest` counts such moments: a hand may come back to where it began.
-  const commit = v => {
-    model.set("value", v);
-    model.set("rest", model.get("rest") + 1);
-    model.save_changes();
-    show(v);
-  };
-
-  // While a hand holds the handle, or a key, each value goes to the kernel if the panel is alive:
-  // one at a time, and the next one, the latest, when the kernel has answered. So nothing queues.
-  const me = Math.random();  // there may be another view of this slider
-  let held = "", moved = false, sent = 0, answered = 0, latest = null;
-  const send = () => {
-    if (latest === null || answered < sent) return;
-    model.send({ drag: latest, by: me, n: ++sent, rest: model.get("rest") });
-    latest = null;
-    el.dataset.sent = sent;  // for tests, as `answered`
-  };
-  const drag = v => {
-    moved = true;
-    show(v);
-    if (model.get("alive")) { latest = v; send(); }
-  };
-  const rest = v => {
-    held = "";
-    moved = false;
-    latest = null;
-    commit(v);
-  };
-  model.on("msg:custom", message => {
-    if (message.by !== me) return;
-    answered = el.dataset.answered = message.n;
-    send();
-  });
-
-  const at = () => stops[range.value];
-  range.addEventListener("input", () => drag(at()));
-  range.addEventListener("change", () => held === "key" || rest(at()));
-  range.addEventListener("pointerdown", () => { held = "pointer"; });
-  const letGo = by => { if (held === by) { held = ""; if (moved) rest(at()); } };
-  // Later than a "change", which the browser leaves out where a hand comes back to where it began.
-  for (const kind of ["pointerup", "pointercancel"])
-    range.addEventListener(kind, () => setTimeout(letGo, 0, "pointer"));
-  const typed = () => {
-    let v = field.valueAsNumber;
-    if (Number.isNaN(v)) return show(model.get("value"));
-    v = Math.min(Math.max(v, stops[0]), stops.at(-1));
-    const low = model.get("low");
-    if (v < low) v = v < low / 2 ? 0 : low;  // an exact zero, and nothing between it and low
-    if (model.get("whole")) v = Math.round(v);
-    if (v === model.get("value") && !moved) show(v);  // the browser says so again when it leaves
-    else rest(v);
-  };
-  // A key that is held down moves the handle again and again: its value is set when it is let go.
-  const MOVES = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight",
-                 "PageUp", "PageDown", "Home", "End"];
-  range.addEventListener("keydown", event => { if (MOVES.includes(event.key)) held = "key"; });
-  // Also when the hand goes from the field to the handle, which has moved by then.
-  field.addEventListener("change", () => held || typed());
-  field.addEventListener("keydown", event => {
-    if (event.key === "Enter") return typed();
-    const move = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-    if (move === undefined) return;
-    event.preventDefault();
-    held = "key";
-    const next = nearest(field.valueAsNumber || 0) + move;
-    drag(stops[Math.min(Math.max(next, 0), stops.length - 1)]);
-  });
-  for (const part of [range, field])
-    for (const kind of ["keyup", "blur"]) part.addEventListener(kind, () => letGo("key"));
-  model.on("change:value", () => held || show(model.get("value")));
-
-  el.classList.add("rlhf-slider");
-  el.append(caption, field);
-  show(model.get("value"));
-}
-export default { render };
-"""
-
-_SLIDER_CSS = """
-.rlhf-slider, .rlhf-slider label { display: flex; align-items: center; gap: 8px; }
-.rlhf-slider { margin: 2px 0; width: 100%; box-sizing: border-box; justify-content: flex-end;
-  font-family: var(--jp-ui-font-family, sans-serif); font-size: 14px;
-  color: var(--jp-ui-font-color1, #222); }
-.rlhf-slider label { flex: 1 1 auto; min-width: 0; justify-content: flex-end; white-space: nowrap; }
-.rlhf-slider input[type=range] { flex: 1 1 150px; min-width: 56px; max-width: 320px;
-  accent-color: #0072B2; }
-.rlhf-slider input[type=number] { width: 64px; font: inherit; padding: 1px 4px;
-  color: inherit; background: var(--jp-layout-color1, #fff); appearance: textfield;
-  border: 1px solid var(--jp-border-color0, #8c8c8c); border-radius: 2px; }
-.rlhf-slider input[type=number]::-webkit-inner-spin-button { display: none; }
-.rlhf-slider input:focus-visible { outline: 2px solid #0072B2; outline-offset: 0; }
-"""
+from rlhf_lib.panels.page import page
 
 
 class NumberSlider(anywidget.AnyWidget):
     """A range input over `stops` and a number field, both showing `value`."""
 
-    _esm = _SLIDER_JS
-    _css = _SLIDER_CSS
+    _esm = page("slider.js")
+    _css = page("slider.css")
     label = traitlets.Unicode().tag(sync=True)
     hint = traitlets.Unicode().tag(sync=True)
     value = traitlets.Float().tag(sync=True)

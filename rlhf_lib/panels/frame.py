@@ -14,71 +14,14 @@ import anywidget
 import ipywidgets
 import traitlets
 
-_CSS = """
-.rlhf-panel { font-family: var(--jp-ui-font-family, sans-serif); padding: 2px 0; }
-.rlhf-head { color: var(--jp-ui-font-color1, #222); }
-.rlhf-figure > * { flex: 1 1 0; min-width: 0; }
-.rlhf-title { font-size: 16px; font-weight: 600; line-height: 1.4; }
-.rlhf-goal { font-size: 14px; line-height: 1.5; }
-.rlhf-reached { font-weight: 600; color: var(--jp-success-color0, #00734f); margin-left: 8px; }
-.rlhf-goal.rlhf-done { border-left: 4px solid #009E73; padding-left: 8px; }
-.rlhf-live { font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); }
-.rlhf-readout { border-left: 4px solid #0072B2; padding: 4px 10px; margin: 4px 0;
-  min-height: 2.8em; font-size: 14px; }
-.rlhf-still .rlhf-readout { min-height: 1.4em; }
-.rlhf-progress { display: flex; align-items: center; gap: 8px; margin-left: 10px;
-  flex: 1 1 260px; }
-.rlhf-progress progress { width: 80px; accent-color: #0072B2; }
-.rlhf-manner { font-size: 13px; font-style: italic; margin: 0 8px; height: auto; line-height: 1.4;
-  color: var(--jp-ui-font-color1, #222); }
-.rlhf-error { color: var(--jp-error-color0, #9a1b1b); font-weight: 600; }
-"""
+from rlhf_lib.panels.page import page
 
 
 class Head(anywidget.AnyWidget):
     """Title and goal, and the care that the panel as a whole needs in a browser."""
 
-    # JupyterLab would take the arrow keys and Enter from a slider or a button for
-    # itself, unless the focused element says that it wants them.
-    _esm = """
-    function render({ model, el }) {
-      const title = document.createElement("div"), goal = document.createElement("div");
-      const said = document.createElement("span");
-      title.textContent = model.get("title");
-      goal.textContent = model.get("goal");
-      title.className = "rlhf-title";
-      goal.className = "rlhf-goal";
-      said.className = "rlhf-reached";
-      said.setAttribute("role", "status");
-      el.classList.add("rlhf-head");
-      el.append(...[title, goal].filter(part => part.textContent));
-      goal.append(said);
-      const show = () => {
-        said.textContent = model.get("reached") ? "✓ reached" : "";
-        goal.classList.toggle("rlhf-done", model.get("reached"));
-      };
-      model.on("change:reached", show);
-      show();
-
-      const root = () => el.closest(".rlhf-panel");
-      const keepKeys = event => {
-        if (root()?.contains(event.target))
-          event.target.setAttribute("data-lm-suppress-shortcuts", "true");
-      };
-      const observer = new ResizeObserver(() => {  // called once it is on the page
-        root()?.setAttribute("role", "group");
-        root()?.setAttribute("aria-label", model.get("title") || "panel");
-      });
-      observer.observe(el);
-      document.addEventListener("focusin", keepKeys);
-      return () => {
-        observer.disconnect();
-        document.removeEventListener("focusin", keepKeys);
-      };
-    }
-    export default { render };
-    """
-    _css = _CSS
+    _esm = page("head.js")
+    _css = page("frame.css")
     title = traitlets.Unicode().tag(sync=True)
     goal = traitlets.Unicode().tag(sync=True)
     reached = traitlets.Bool(False).tag(sync=True)
@@ -87,21 +30,7 @@ class Head(anywidget.AnyWidget):
 class LiveText(anywidget.AnyWidget):
     """The read-out: a sentence in a live region (`role=status`)."""
 
-    # aria-busy: a screen reader announces the sentence once the run has ended, not ten
-    # times a second.
-    _esm = """
-    function render({ model, el }) {
-      el.classList.add("rlhf-live", "rlhf-readout");
-      el.setAttribute("role", "status");
-      const show = () => {
-        el.setAttribute("aria-busy", model.get("busy"));
-        el.textContent = model.get("text");
-      };
-      model.on("change:text change:busy", show);
-      show();
-    }
-    export default { render };
-    """
+    _esm = page("live.js")
     text = traitlets.Unicode().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
 
@@ -113,29 +42,7 @@ class LiveText(anywidget.AnyWidget):
 class Progress(anywidget.AnyWidget):
     """A bar and a sentence: 'record 5 of 14, 3 s left'."""
 
-    _esm = """
-    function render({ model, el }) {
-      const bar = document.createElement("progress"), line = document.createElement("span");
-      el.classList.add("rlhf-live", "rlhf-progress");
-      bar.max = 1;
-      bar.setAttribute("aria-label", "progress of the run");
-      line.setAttribute("role", "status");
-      const show = () => {
-        line.setAttribute("aria-busy", model.get("busy"));
-        line.textContent = model.get("text");
-        line.classList.toggle("rlhf-error", model.get("error"));
-        bar.hidden = model.get("fraction") < 0;
-        // For tests: which run is meant, and with which settings.
-        el.dataset.runs = model.get("runs");
-        el.dataset.values = JSON.stringify(model.get("values"));
-        bar.value = Math.max(model.get("fraction"), 0);
-      };
-      model.on("change", show);
-      show();
-      el.append(bar, line);
-    }
-    export default { render };
-    """
+    _esm = page("progress.js")
     text = traitlets.Unicode().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
     error = traitlets.Bool(False).tag(sync=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
+
+from rlhf_lib.interrupt import Interrupted, interruptible
 
 
 class Run:
     """One pass through a generator, with the values it was started with.
 
-    `gesture` numbers the movement of a hand that it belongs to; with `held` it is a value under
-    the hand, drawn and not announced, and `answer()` is called when it has been drawn.
+    `gesture` numbers the movement of a hand that it belongs to; `held`
+    names the controls that the hand holds: a value under it is drawn and not announced, and
+    `answer()` is called when it has been drawn.
     """
 
     def __init__(
@@ -19,7 +23,7 @@ class Run:
         values: dict[str, Any],
         *,
         gesture: int | None = None,
-        held: bool = False,
+        held: Collection[str] = (),
         preview: bool = False,
         answer: Callable[[], None] = lambda: None,
     ):
@@ -37,6 +41,33 @@ class Run:
     def continues(self, former: Run | None) -> bool:
         """Whether the same hand has asked for both."""
         return former is not None and self.gesture is not None and self.gesture == former.gesture
+
+    def gather(
+        self, made: Iterable[Any], leave: Callable[[], bool], each: Callable[[], None]
+    ) -> None:
+        """Take records until their end or until `leave()`; `each()` after each of them."""
+        records, drawing = iter(made), 0.0
+        since = time.monotonic()
+        try:
+            # A step of a big model takes seconds: the library's own computations look, in
+            # the middle of a step, whether the run was stopped.
+            with interruptible(leave):
+                for record in records:
+                    self.records.append(record)
+                    now = time.monotonic()
+                    each()
+                    drawing += time.monotonic() - now
+                    if leave():
+                        break
+                else:
+                    self.finished = True
+                self.seconds = time.monotonic() - since - drawing
+        except Interrupted:
+            if not leave():
+                raise
+        finally:
+            if hasattr(records, "close"):
+                records.close()
 
     def answer(self) -> None:
         """Tell the page that it may send its next value; once."""

@@ -1,34 +1,48 @@
-"""A trace that changes with each redraw, as plain data.
-
-plotly's own objects check and copy on each change: of a frame under a hand that would be half.
-"""
+"""One trace of a figure: what plotly draws, and what becomes of it when the run is a former one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
 class Trace(dict):
-    """A trace as plotly's JSON, whose entries are attributes as well; what is not there is None.
+    """A trace as plotly's JSON, with what only a figure knows of it as attributes.
 
-    `Trace(go.Scatter(...).to_plotly_json())` has been checked by plotly once.
+    `look` is a plotly object, which plotly has checked, or its JSON. `ghost` is how the trace looks
+    when its run is a former one (None: nothing is left of it). Of a `named` one the name stands at
+    its right end. A `fixed` one never changes: it is sent to the page once. `layout` are entries of
+    the figure's layout that come with it, such as the names of its rows.
     """
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        value = self.get(name, {} if name in ("line", "marker") else None)
-        return Trace(value) if isinstance(value, dict) else value
+    def __init__(
+        self,
+        look: Any,
+        *,
+        ghost: Mapping[str, Any] | None = None,
+        named: bool = False,
+        fixed: bool = False,
+        layout: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(look.to_plotly_json() if hasattr(look, "to_plotly_json") else look)
+        if self.get("type", "scatter") == "scatter":
+            # plotly leaves out axes that no trace with data asks for.
+            self["type"], self["x"], self["y"] = "scatter", self.get("x", []), self.get("y", [])
+        self.ghost, self.named, self.fixed, self.layout = ghost, named, fixed, layout
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
+    def at(self, x: Any, y: Any, **changes: Any) -> Trace:
+        """The same trace in other places, with these changes. It is not checked by plotly again:
+        of a frame under a hand that would be half."""
+        kept = {"ghost": self.ghost, "named": self.named, "fixed": self.fixed}
+        return Trace({**self, "x": x, "y": y, **changes}, **kept, layout=self.layout)
 
-    def update(self, **changes: Any) -> Trace:  # pyrefly: ignore[bad-override] by name alone
-        """Set entries; those that are dicts are merged, and `marker_size=8` sets the one inside."""
-        for name, value in changes.items():
-            outer, _, inner = name.partition("_")
-            if inner and outer in ("line", "marker"):
-                name, value = outer, {inner: value}
-            merged = isinstance(value, dict) and isinstance(self.get(name), dict)
-            self[name] = {**self[name], **value} if merged else value
-        return self
+
+def as_trace(trace: Any) -> Trace:
+    """A trace that a figure's function has returned, whether plotly's own, JSON, or ready."""
+    return trace if isinstance(trace, Trace) else Trace(trace)
+
+
+def fixed(trace: Any) -> Trace:
+    """The same trace, which never changes and so leaves no ghost."""
+    found = as_trace(trace)
+    return Trace(found, named=found.named, fixed=True, layout=found.layout)

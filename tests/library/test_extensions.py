@@ -9,8 +9,7 @@ import torch
 from cases import classification, cross_entropy_closure, mlp
 
 from rlhf_lib import RLHFOptimizer, newton
-from rlhf_lib.panels import Panel, slider
-from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels import Figure, Panel, slider
 from rlhf_lib.record import Record
 from rlhf_lib.regularizers import Regularizer
 from rlhf_lib.solve import DirectResult
@@ -129,24 +128,19 @@ def test_a_task_is_one_class():
     assert last.train_loss < 1e-3 * first.train_loss and last.val_accuracy == 1.0
 
 
-class Falls(Figure):
+def falls(records, values):
     """Figure: by how much the loss fell in each step."""
-
-    def __init__(self):
-        super().__init__(x_title="step", y_title="fall", y_range=(0, 1))
-        self.line = self.follow(go.Scatter())
-
-    def update(self, records, values):
-        falls = [a.loss - b.loss for a, b in pairwise(records)]
-        self.line.update(x=list(range(1, len(records))), y=falls)
+    found = [a.loss - b.loss for a, b in pairwise(records)]
+    return [go.Scatter(x=list(range(1, len(records))), y=found)]
 
 
-def test_a_figure_is_one_class():
+def test_a_figure_is_one_function():
     def run(rate):
         yield from (Record(step=i, loss=rate**i) for i in range(3))
 
-    falls = Falls()
+    figure = Figure(falls, x_title="step", y_title="fall", y_range=(0, 1))
     rate = slider("rate", "rate", low=0.0, high=1.0, step=0.1, value=0.2)
-    panel = Panel(run, title="Falls", controls=[rate], figures=[falls])
+    panel = Panel(run, title="Falls", controls=[rate], figures=[figure])
     panel.run(rate=0.5)
-    assert list(falls.line.y) == [0.5, 0.25]
+    (line,) = figure.widget.data
+    assert (line["x"], line["y"]) == ([1, 2], [0.5, 0.25])

@@ -117,10 +117,9 @@ def the_kkt_residual_is_zero_at_the_minimum_only(ends, kkt, loss):
 def exact_zeros_stand_at_1e_minus_8():
     from rlhf_lib.panels.sizes import Sizes
 
-    sizes = Sizes(lambda record: record)
-    sizes.update([torch.tensor([1.0, 0.0, 1e-30])], {})
-    assert list(sizes._traces_of["exactly zero"].y) == [1e-8]
-    assert all(y > 1e-8 for y in sizes._traces_of["not zero"].y)
+    some, zeros = Sizes(lambda record: record).traces([torch.tensor([1.0, 0.0, 1e-30])], {})
+    assert (some["name"], zeros["name"]) == ("not zero", "exactly zero")
+    assert zeros["y"] == [1e-8] and all(y > 1e-8 for y in some["y"])
 
 
 @claim(

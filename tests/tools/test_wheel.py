@@ -147,5 +147,9 @@ def test_the_wheel_holds_both_packages_and_no_tests(wheel):
         "rlhf_course",
     }
     assert (wheel / "rlhf_lib" / "data" / "course-reviews.csv").is_file()
+    # What runs in the browser.
+    page = Path("rlhf_lib", "panels", "page")
+    scripts = {path.name for path in (ROOT / page).iterdir() if path.suffix in (".js", ".css")}
+    assert "plot.js" in scripts and scripts <= {path.name for path in (wheel / page).iterdir()}
     # By it type checkers know that the annotations of an installed package may be read.
     assert all((wheel / package / "py.typed").is_file() for package in ("rlhf_lib", "rlhf_course"))

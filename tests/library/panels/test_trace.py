@@ -1,18 +1,23 @@
-"""A trace as plain data behaves as plotly's own does where figures use it."""
+"""A trace: plotly's JSON, moved without a second check, and what only a figure knows of it."""
 
 import plotly.graph_objects as go
 
-from rlhf_lib.panels.trace import Trace
+from rlhf_lib.panels.trace import Trace, as_trace
 
 
-def test_it_changes_as_plotly_s_own_trace():
-    own = go.Scatter(name="a", mode="lines", line={"color": "#000000", "width": 2})
-    plain = Trace(own.to_plotly_json())
-    for trace in (own, plain):
-        trace.update(x=[1, 2], y=[3, 4], line={"dash": "dot"}, marker_size=[5, 6])
-        trace.text = ["b", "c"]
-        trace.update(marker={"symbol": "x"})
-    made = own.to_plotly_json()
-    assert plain == {name: list(v) if isinstance(v, tuple) else v for name, v in made.items()}
-    assert plain.line.color == own.line.color and plain.marker.symbol == "x"
-    assert plain.meta is None and Trace().line.color is None
+def test_a_moved_trace_is_what_plotly_would_have_made():
+    look = go.Scatter(name="a", mode="lines", line={"color": "#000000", "width": 2})
+    trace = Trace(look, ghost={"mode": "lines"}, named=True, layout={"bargap": 0.1})
+    moved = trace.at([1, 2], [3, 4], text=["b", "c"])
+    made = go.Scatter(x=[1, 2], y=[3, 4], text=["b", "c"], **look.to_plotly_json())
+    assert moved == made.to_plotly_json()
+    assert trace["x"] == trace["y"] == []  # and the first one stays as it was
+    assert (moved.ghost, moved.named, moved.fixed) == ({"mode": "lines"}, True, False)
+    assert moved.layout == {"bargap": 0.1}
+
+
+def test_a_function_may_return_plotly_s_traces_json_or_traces():
+    trace = Trace({"y": [1]}, named=True)
+    assert as_trace(trace) is trace
+    assert as_trace({"y": [1]}) == as_trace(go.Scatter(x=[], y=[1])) == trace
+    assert "x" not in as_trace(go.Heatmap(z=[[1]]))
