@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,17 @@ from .losses import OutputLoss, make_loss
 from .model import LinearModel
 
 
+class KnowsItsData(Protocol):
+    """What can be linearized by itself, such as a task of `rlhf_lib.text`."""
+
+    def linearize(self, **options) -> LinearModel:
+        """Its module on its data, with the options of :func:`linearize`."""
+        ...
+
+
 @torch.no_grad()
 def linearize(
-    model: Callable,
+    model: Callable | KnowsItsData,
     training: tuple | None = None,
     held_out: tuple | None = None,
     *,
@@ -83,6 +92,8 @@ def linearize(
             double=double,
             load=load,
         )
+    if not callable(model):
+        raise TypeError(f"expected a model as a function of inputs, got {type(model).__name__}")
     named = _named(model, params)
     check_params(p for _, p in named)
     rule = make_loss(loss)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -13,6 +13,7 @@ from ..objective.parameters import assign, flatten, unflatten
 from ..step.globalization import DampingRule
 from .data import Part
 from .files import save_grams
+from .fold_fit import FoldFit
 from .gram import Cell, Grams, Rows, fingerprint_of
 from .lift import lift
 from .losses import OutputLoss
@@ -171,23 +172,19 @@ class LinearModel:
             fits.append(last)
         return LambdaCurve(tuple(fits))
 
-    def fold_fit(self, **options) -> Callable:
-        """The ``fit`` of :func:`~rlhf_lib.select_lambda`: minima without a fold, judged on it.
+    @property
+    def samples(self) -> int:
+        """How many training samples there are."""
+        return len(self.training)
 
-        Scores are loss, accuracy (if there is one) and train_loss. ``options`` are those of
-        :meth:`minimum` but samples.
+    def fold_fit(self, **options) -> FoldFit:
+        """The ``fit`` of :func:`~rlhf_lib.select_lambda`, whose ``by`` may be any.
 
-            select_lambda(linear.fold_fit(), len(linear.training), lambdas)
+        ``options`` are those of :meth:`minimum` but samples.
+
+            select_lambda(linear.fold_fit(regularizer="l2"), linear.samples, lambdas, by="loo")
         """
-
-        def fit(train, validation, lambdas, seed):
-            last = None
-            for value in lambdas:
-                last = self.minimum(value, start=last, samples=train, **options)
-                scores = self.judge(last, validation, options.get("labels"))
-                yield {**scores, "train_loss": last.train_loss}
-
-        return fit
+        return FoldFit(self, options)
 
     @torch.no_grad()
     def judge(self, fit: Fit, samples: Sequence[int] | Tensor, labels=None) -> dict[str, float]:

@@ -3,15 +3,17 @@
 from .choose import nested_select_lambda, select_lambda
 from .folds import stratified_folds
 from .journal import Journal
-from .result import LambdaPath, LambdaSelection, NestedSelection
+from .result import CriterionSelection, LambdaPath, LambdaSelection, NestedSelection, Selection
 from .search import LambdaSearch
 
 __all__ = [
+    "CriterionSelection",
     "Journal",
     "LambdaPath",
     "LambdaSearch",
     "LambdaSelection",
     "NestedSelection",
+    "Selection",
     "nested_select_lambda",
     "select_lambda",
     "stratified_folds",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
-from .result import LambdaSelection, NestedSelection
+from .closed_form import CRITERIA, HasPath, by_criterion
+from .folds import class_labels
+from .result import LambdaSelection, NestedSelection, Selection
 from .search import Fit, LambdaSearch
 
 Found = TypeVar("Found", LambdaSelection, NestedSelection)
@@ -28,14 +30,15 @@ def _shows_its_options(function: Function) -> Function:
 
 @_shows_its_options
 def select_lambda(
-    fit: Fit,
+    fit: Fit | HasPath,
     labels_or_n: Sequence[int] | Tensor | int,
     lambdas: Iterable[float],
     *,
+    by: Literal["cv", "loo", "evidence"] = "cv",
     progress: Callable[[LambdaSelection], Any] | None = None,
     **options: Any,
-) -> LambdaSelection:
-    """Cross-validate all lambdas and choose one.
+) -> Selection:
+    """Judge all lambdas, by cross-validation if not told otherwise, and choose one.
 
     Args:
         fit: ``fit(train, validation, lambdas, seed)``: two tensors of indices, lambdas in falling
@@ -43,8 +46,12 @@ def select_lambda(
             number, or a dict of numbers (``{"loss": ..., "accuracy": ...}``). As a generator it
             keeps the model between lambdas, which makes the path warm-started. Whatever learns
             from data (scaling, feature selection, early stopping) belongs inside, on ``train``.
+            Or a linearized model (:func:`~rlhf_lib.linearize`), or its ``fold_fit(...)``.
         labels_or_n: a class for each sample, for stratified folds; or the number of samples.
         lambdas: different numbers >= 0, in any order.
+        by: "cv", or with a linearized model "loo" for leave-one-out in closed form (Rad and
+            Maleki, 2020) and "evidence" for Laplace's (MacKay, 1992; Immer et al., 2021). These
+            two fit each lambda once, to all samples; of the options they take ``rule``.
         progress: called with the selection so far after each finished path. To loop over these
             instead, iterate over a :class:`~rlhf_lib.select.LambdaSearch` of the other arguments.
         folds: parts that the samples are dealt into, K.
@@ -60,9 +67,14 @@ def select_lambda(
         settings: JSON values that name what ``fit`` does (data, optimizer, steps): part of what
             must agree with the file, because the code of ``fit`` itself is not compared.
 
+    Returns:
+        A :class:`~rlhf_lib.select.LambdaSelection`, or a CriterionSelection for by="loo" and
+        "evidence": both with rows, bands, ``best`` and ``chosen``.
+
     Raises:
         ValueError: lambdas that are negative or double, too few samples of a class, a journal of
-            other settings, an unknown rule.
+            other settings, an unknown rule or judge, options of folds where there are none.
+        TypeError: by="loo" or "evidence" for what has no closed form.
 
     In an :func:`~rlhf_lib.interrupt.interruptible` block it stops between two fits; with workers,
     between two paths.
@@ -73,7 +85,13 @@ def select_lambda(
     >>> select_lambda(fit, 10, [0.01, 0.1, 1.0]).chosen
     0.1
     """
-    return _last(LambdaSearch(fit, labels_or_n, lambdas, **options), progress)
+    if by in CRITERIA:
+        samples = len(class_labels(labels_or_n))
+        options |= {"progress": progress} if progress is not None else {}
+        return by_criterion(fit, samples, lambdas, by, **options)
+    if by != "cv":
+        raise ValueError(f"expected by 'cv', {' or '.join(map(repr, CRITERIA))}, got {by!r}")
+    return _last(LambdaSearch(_function(fit), labels_or_n, lambdas, **options), progress)
 
 
 @_shows_its_options
@@ -97,8 +115,13 @@ def nested_select_lambda(
     ``outer_folds * (folds + 1)`` paths for each seed. Workers and the file take whole outer folds;
     ``progress`` is called after each. All else is as for :func:`select_lambda`, errors included.
     """
-    search = LambdaSearch(fit, labels_or_n, lambdas, **options)
+    search = LambdaSearch(_function(fit), labels_or_n, lambdas, **options)
     return _last(search.nested(outer_folds), progress)
+
+
+def _function(fit: Any) -> Fit:
+    """What is called for a fold: a linearized model hands out its own."""
+    return fit.fold_fit() if hasattr(fit, "fold_fit") else fit
 
 
 def _last(selections: Iterable[Found], progress: Callable[[Found], Any] | None) -> Found:

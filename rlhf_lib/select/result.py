@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 RULES = ("1se", "min")
 
@@ -70,46 +71,34 @@ def one_standard_error(
     return max(lambdas[i] for i in finite if means[i] <= limit)
 
 
-@dataclass(frozen=True)
-class LambdaSelection:
-    """What the finished paths say; of all of them, or of those so far.
+class Selection:
+    """A score and its standard error for each lambda, and the rule that chooses among them.
 
     Attributes:
-        lambdas: from the largest to the smallest. paths: the finished ones.
-        folds: K. total: paths there will be, folds times seeds.
-        rule, metric, maximize: how `chosen` is chosen.
+        lambdas: from the largest to the smallest. rule: "1se" or "min". maximize: the largest
+            score is the best. metric: what the scores are.
     """
 
-    lambdas: tuple[float, ...]
-    paths: tuple[LambdaPath, ...]
-    folds: int
-    total: int
-    rule: str = "1se"
-    metric: str = "loss"
-    maximize: bool = False
+    if TYPE_CHECKING:  # fields of the frozen classes below, which a checker takes as read-only
 
-    @property
-    def finished(self) -> int:
-        """How many paths are finished."""
-        return len(self.paths)
+        @property
+        def lambdas(self) -> tuple[float, ...]: ...
+
+        @property
+        def rule(self) -> str: ...
+
+        @property
+        def metric(self) -> str: ...
+
+        @property
+        def maximize(self) -> bool: ...
 
     def table(self, metric: str | None = None) -> tuple[LambdaRow, ...]:
         """A row for each lambda, from the largest on, of this metric (default: the one chosen by).
 
-        A score that is not finite, of a fit that diverged, makes the mean NaN: that lambda cannot
-        be chosen. Raises ValueError for a metric that the fits did not score.
+        Raises ValueError for a metric that there is not.
         """
-        name, seeds = metric or self.metric, [p.seed for p in self.paths]
-        unknown = next((p for p in self.paths if name not in p.scores[0]), None)
-        if unknown is not None:
-            there = ", ".join(unknown.scores[0])
-            raise ValueError(f"expected a metric out of {there}, got {name!r}")
-        rows = []
-        for i, value in enumerate(self.lambdas):
-            scores = tuple(p.scores[i][name] for p in self.paths)
-            mean = statistics.fmean(scores) if all(map(math.isfinite, scores)) else math.nan
-            rows.append(LambdaRow(value, mean, standard_error(seeds, scores), scores))
-        return tuple(rows)
+        raise NotImplementedError
 
     @cached_property
     def rows(self) -> tuple[LambdaRow, ...]:
@@ -160,6 +149,10 @@ class LambdaSelection:
         errors = [row.standard_error if rule == "1se" else 0.0 for row in self.rows]
         return one_standard_error(self.lambdas, means, errors)
 
+    def _made_of(self) -> str:
+        """The last line of the table: what the scores come from."""
+        raise NotImplementedError
+
     def __str__(self) -> str:
         lines = [f"{'lambda':>10}  {self.metric:>10}  {'std error':>10}"]
         for row in self.rows:
@@ -167,10 +160,83 @@ class LambdaSelection:
             marks += [f"chosen ({self.rule})"] * (row.lambda_reg == self.chosen)
             line = f"{row.lambda_reg:>10.4g}  {row.mean:>10.4f}  {row.standard_error:>10.4f}"
             lines.append(f"{line}  {', '.join(marks)}".rstrip())
-        lines.append(f"{self.finished} of {self.total} paths, {self.folds} folds")
+        lines.append(self._made_of())
         if self.at_edge:
             lines.append("The best lambda is at the edge of the grid: extend it.")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class LambdaSelection(Selection):
+    """What the finished paths say; of all of them, or of those so far.
+
+    Attributes:
+        lambdas: from the largest to the smallest. paths: the finished ones.
+        folds: K. total: paths there will be, folds times seeds.
+        rule, metric, maximize: how `chosen` is chosen.
+    """
+
+    lambdas: tuple[float, ...]
+    paths: tuple[LambdaPath, ...]
+    folds: int
+    total: int
+    rule: str = "1se"
+    metric: str = "loss"
+    maximize: bool = False
+
+    @property
+    def finished(self) -> int:
+        """How many paths are finished."""
+        return len(self.paths)
+
+    def table(self, metric: str | None = None) -> tuple[LambdaRow, ...]:
+        """A row for each lambda, from the largest on, of this metric (default: the one chosen by).
+
+        A score that is not finite, of a fit that diverged, makes the mean NaN: that lambda cannot
+        be chosen. Raises ValueError for a metric that the fits did not score.
+        """
+        name, seeds = metric or self.metric, [p.seed for p in self.paths]
+        unknown = next((p for p in self.paths if name not in p.scores[0]), None)
+        if unknown is not None:
+            there = ", ".join(unknown.scores[0])
+            raise ValueError(f"expected a metric out of {there}, got {name!r}")
+        rows = []
+        for i, value in enumerate(self.lambdas):
+            scores = tuple(p.scores[i][name] for p in self.paths)
+            mean = statistics.fmean(scores) if all(map(math.isfinite, scores)) else math.nan
+            rows.append(LambdaRow(value, mean, standard_error(seeds, scores), scores))
+        return tuple(rows)
+
+    def _made_of(self) -> str:
+        return f"{self.finished} of {self.total} paths, {self.folds} folds"
+
+
+@dataclass(frozen=True)
+class CriterionSelection(Selection):
+    """What a criterion says of each lambda by one fit to all samples, with none set aside.
+
+    Attributes:
+        lambdas: from the largest to the smallest.
+        scores: (score, its standard error) for each, the least the best.
+        metric: "loo", the leave-one-out loss, or "evidence", minus the log evidence per term.
+        rule: how `chosen` is chosen.
+    """
+
+    lambdas: tuple[float, ...]
+    scores: tuple[tuple[float, float], ...]
+    metric: str
+    rule: str = "1se"
+    maximize: bool = field(default=False, init=False)
+
+    def table(self, metric: str | None = None) -> tuple[LambdaRow, ...]:
+        """A row for each lambda, from the largest on. Raises ValueError for another metric."""
+        if metric not in (None, self.metric):
+            raise ValueError(f"expected the metric {self.metric}, got {metric!r}")
+        pairs = zip(self.lambdas, self.scores, strict=True)
+        return tuple(LambdaRow(value, *score, score[:1]) for value, score in pairs)
+
+    def _made_of(self) -> str:
+        return "by one fit to all samples"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class LambdaSearch:
         settings: Mapping[str, Any] | None = None,
     ):
         self.fit, self.labels = fit, class_labels(labels_or_n)
-        self.lambdas, self.seeds = _falling(lambdas), _different(seeds)
+        self.lambdas, self.seeds = falling(lambdas), _different(seeds)
         if rule not in RULES:
             raise ValueError(f"expected a rule out of {', '.join(RULES)}, got {rule!r}")
         if workers is not None and index(workers) == 0:
@@ -167,7 +167,8 @@ class LambdaSearch:
         return {name: float(value) for name, value in score.items()}
 
 
-def _falling(lambdas: Iterable[float]) -> tuple[float, ...]:
+def falling(lambdas: Iterable[float]) -> tuple[float, ...]:
+    """Checked, and from the largest to the smallest."""
     values = [float(value) for value in lambdas]
     if not values:
         raise ValueError("expected at least one lambda, got none")

@@ -342,7 +342,7 @@ def test_its_signature_and_help_show_every_setting_and_the_call_takes_no_other(f
     own, shown = inspect.signature(LambdaSearch).parameters, inspect.signature(function).parameters
     for name, parameter in own.items():
         assert (shown[name].kind, shown[name].default) == (parameter.kind, parameter.default)
-    assert shown.keys() - own.keys() <= {"progress", "outer_folds"}
+    assert shown.keys() - own.keys() <= {"by", "progress", "outer_folds"}
     assert not [p for p in shown.values() if p.kind is p.VAR_KEYWORD]
     assert all(f"        {name}: " in select_lambda.__doc__ for name in own if name != "maximize")
     with pytest.raises(TypeError, match="unexpected keyword argument 'fold'"):
