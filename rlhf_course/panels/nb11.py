@@ -12,7 +12,7 @@ from rlhf_lib.panels import choice as choose
 from rlhf_lib.panels.bands import Bands
 from rlhf_lib.panels.figure import Figure
 from rlhf_lib.record import Record
-from rlhf_lib.select import LambdaPath, LambdaSelection
+from rlhf_lib.select import LambdaPath, LambdaSelection, Selection
 
 from ..checking.goals import reached
 from ..checking.predictions import choice
@@ -232,6 +232,30 @@ def curve(
         for trace in figure.widget.fixed
     ]
     return figure
+
+
+def three_judges(judges: Mapping[str, Selection], unseen: Sequence[float]) -> Figure:
+    """What each judge says of each λ, above its own least, and what the unseen reviews say.
+
+    judges: by name; unseen: the unseen reviews' loss for each λ of the judges, from the largest.
+    """
+    lambdas = next(iter(judges.values())).lambdas
+    columns = {name: [row.mean for row in found.rows] for name, found in judges.items()}
+    columns["unseen reviews"] = list(unseen)
+    said = "; ".join(
+        f"{name} {lambdas[column.index(min(column))]:.2g}" for name, column in columns.items()
+    )
+    return charts.chart(
+        {
+            name: (lambdas, [value - min(column) for value in column])
+            for name, column in columns.items()
+        },
+        kind="lines+markers",
+        title="Judges of λ, each above its own least",
+        y_title="nats a review",
+        readout=f"Least at: {said}.",
+        **TICKS,
+    )
 
 
 def votes(found: LambdaSelection, best: float, **axes: Any) -> Figure:

@@ -305,3 +305,32 @@ def both_solvers_arrive_at_the_same_step(
             assert space.rows == n * (len(classes) - 1)
             assert cg.converged and exact.converged
             assert norm(cg.x - exact.x) < 0.01 * norm(exact.x)
+
+
+@claim(
+    "$G$ at $\\theta_0$ is the Hessian of the loss of *this* model, exactly",
+    "So a Gauss-Newton step is a Newton step of the linearized model, and the first steps of both "
+    "are the same step",
+)
+def the_first_step_is_the_same(network, cross_entropy, x, y, linearize, RLHFOptimizer):
+    from rlhf_lib.objective import flatten
+
+    model = network(16)
+    tangent = linearize(model, (x, y))
+    run = tangent.run(0.0, damping=0.3, steps=1)
+    there = tangent.theta(run)
+    optimizer = RLHFOptimizer(model.parameters(), damping=0.3, damping_rule="fixed", solver="dual")
+    optimizer.step(lambda: (cross_entropy(z := model(x), y), z))
+    now = flatten(p.detach() for p in model.parameters())
+    assert (now - there).norm() < 1e-8 * (there - tangent.theta0).norm()
+
+
+@claim(
+    "After one step the two have nearly the same loss",
+    "Then they part, and here the bends help",
+    "all of its steps, its minimum for any λ and any labels, are small solves in the space of the "
+    "samples, and take milliseconds even for a BERT",
+)
+def network_and_tangent_part(true_run, linear_run):
+    near(true_run[1].loss, linear_run[1].train_loss, relative=0.03)
+    assert true_run[10].loss < 0.5 * linear_run[10].train_loss

@@ -5,6 +5,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import torch
+
 from tools.claims import between, claim, near
 
 
@@ -335,3 +337,43 @@ def the_predictions_have_the_right_answers(dealt_anew, nb11, LAMBDAS):
     found, losses = dealt_anew[3]
     near(found.best / nb11.best_for(losses, LAMBDAS), 5, relative=0.1)
     assert find("11.seeds").truth.startswith("not always")
+
+
+@claim(
+    "All three see the valley, within a step or two of the grid from where the unseen reviews "
+    "have it",
+    "*Leave-one-out* needed one fit for each λ; it leans to the left",
+)
+def three_judges_see_the_valley(judges, fit, grid):
+    unseen = fit.path(grid).column("val_loss")
+    best = grid[unseen.index(min(unseen))]
+    for found in judges.values():
+        assert best / 10.1 <= found.best <= best * 10.1 and not found.at_edge
+    assert judges["leave-one-out"].best <= judges["cross-validation"].best
+
+
+@claim("*Cross-validation* trained 15 times on 48 reviews")
+def paths_of_cross_validation(judges, task):
+    assert judges["cross-validation"].finished == 15 and task.samples - task.samples // 5 == 48
+
+
+@claim(
+    "cross-validation and leave-one-out promise too much",
+    "a head that was fitted to all of them has seen every review that is left out",
+)
+def a_head_that_knows_the_labels_leaks(text, task, fit, judges, grid, linearize, select_lambda):
+    before = [p.detach().clone() for p in task.module.parameters()]
+    text.start_head(task, "probe", 0.1)
+    knows = linearize(task, groups={"head": ["classifier"]}, include_all=True)
+    leaking = knows.fold_fit(regularizer={"head": "l2", "rest": "l2sp"})
+    with torch.no_grad():
+        for p, value in zip(task.module.parameters(), before, strict=True):
+            p.copy_(value)
+    unseen = leaking.path(grid).column("val_loss")
+    for by, name in (("cv", "cross-validation"), ("loo", "leave-one-out")):
+        who = task.training["labels"] if by == "cv" else knows.samples
+        options = {"seeds": range(3)} if by == "cv" else {}
+        found = select_lambda(leaking, who, grid, by=by, **options)
+        honest = judges[name]
+        assert found.best_row.mean < honest.best_row.mean - 0.01
+        assert found.best_row.mean < min(unseen)
