@@ -84,14 +84,7 @@ SERIES = (
         30,
         20,
     ),
-    Notebook(
-        "10",
-        "bert",
-        "BERT",
-        "fine-tune a real BERT with Hessian-free steps, watch it overfit, and hold it",
-        50,
-        42,
-    ),
+    Notebook("10", "bert", "BERT", "drag λ on a real BERT, watch it overfit, and hold it", 60, 50),
     Notebook("11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 22),
     Notebook(
         "12",

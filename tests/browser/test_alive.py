@@ -48,10 +48,15 @@ PANELS = {
     "09_rlhf_optimizer": [
         ("nb09.budget(", "RLHF on handwritten digits, 60 gradient-equivalents", "λ")
     ],
+    "10_bert": [("nb10_finger.finger(", "BERT under the finger", "λ")],
     "11_choosing_lambda": [("nb11.dealing(", "Cross-validation on few reviews", "reviews n")],
 }
-# Where the slider does nothing as the panel is at first: (title: a choice, and which option of it)
-CHOICES = {"Twenty steps under guard": ("guarded by", 1)}
+# Where the slider does nothing as the panel is at first, or the run on release takes a minute:
+# (title: a choice, and which option of it)
+CHOICES = {
+    "Twenty steps under guard": ("guarded by", 1),
+    "BERT under the finger": ("on release", 1),
+}
 FEW = ("00_start_here", "03_saddles_and_damping", "04_l1_corners")
 MANNERS = ("follows your hand", "previews while you drag, runs on release", "runs on release")
 

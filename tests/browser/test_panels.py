@@ -5,10 +5,12 @@ from functools import partial
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
-BERT = "Fine-tuning BERT's top layer with RLHF"
+BERT = "BERT under the finger"
+FRAMES = 12  # of a drag, kept as pictures
 
 
 def grave_violations(page, context=".rlhf-panel"):
@@ -23,7 +25,7 @@ def grave_violations(page, context=".rlhf-panel"):
 
 def ghosts(panel):
     """Names of the kept curves in the left figure of 10_bert."""
-    fixed = {"AdamW, validation loss", "validation loss", "training loss", "least validation loss"}
+    fixed = {"the probe", "validation loss", "training loss", "least validation loss"}
     return {name for name, _ in panel.traces()} - fixed
 
 
@@ -31,61 +33,70 @@ def points(panel):
     return len(panel.curve("validation loss"))
 
 
+def moving_picture(folder, name):
+    """The numbered pictures of this name, to and fro, as an animated one."""
+    frames = [
+        Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
+        for path in sorted(folder.glob(f"{name}-*.png"))
+    ]
+    frames += frames[-2:0:-1]
+    frames[0].save(
+        folder / f"{name}.gif", save_all=True, append_images=frames[1:], duration=200, loop=0
+    )
+
+
 def test_bert(open_notebook, artefacts):
     # What comes below the panel is executed with the claims, and takes most of the time.
     notebook = open_notebook("10_bert.ipynb")
-    notebook.run_to("nb10.fine_tuning(")
+    notebook.run_to("nb10_finger.finger(")
     assert notebook.errors() == []
     panel, page = notebook.panel(BERT), notebook.page
 
     # The cell has drawn a first state, which is no run of the reader's.
     first = panel.curve("validation loss")
-    assert len(first) > 3 and panel.status == "Move a control or press Run."
-    assert panel.readout.startswith(f"Step {len(first) - 1}: training loss")
-    assert len(panel.curve("AdamW, validation loss")) > 5
+    assert len(first) == 25 and panel.status == "Move a control or press Run."
+    assert panel.readout.startswith("Step 24 (linearized): training loss")
+    assert len(panel.curve("training loss", figure=1)) > 5
     assert panel.shown("λ") == 0 and not ghosts(panel) and reached(panel) == ""
     panel.root.screenshot(path=artefacts / "10_bert-1-run-all.png")
 
-    # By mouse, from λ = 0 to the right. Nothing happens before the release.
-    runs, text = panel.runs, panel.readout
-    box = panel.slider("λ").bounding_box()
-    middle = box["y"] + box["height"] / 2
+    # Under the hand the linearized BERT follows, a whole run at each place.
+    runs, box = panel.runs, panel.slider("λ").bounding_box()
+    middle, seen = box["y"] + box["height"] / 2, []
     page.mouse.move(box["x"] + 8, middle)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2, middle, steps=4)
-    assert panel.shown("λ") > 0 and panel.runs == runs
+    for i in range(FRAMES):
+        page.mouse.move(box["x"] + 8 + (0.7 * i / FRAMES) * box["width"], middle)
+        page.wait_for_timeout(150)
+        seen.append(panel.curve("validation loss")[-1])
+        panel.root.screenshot(path=artefacts / f"10_bert-drag-{i:02}.png")
+    moving_picture(artefacts, "10_bert-drag")
+    assert len(set(seen)) > FRAMES / 2 and min(seen) < 0.6 < max(seen)
     page.mouse.up()
-    panel.until(lambda: panel.runs > runs and ghosts(panel) == {"λ = 0"})
-    assert panel.curve("λ = 0") == first
 
-    # By a number, while that run goes on: it makes way for the new one.
-    panel.type("λ", 0.5)
-    panel.until(lambda: panel.values["lambda_reg"] == 0.5 and panel.status.startswith("Finished"))
-    held = panel.curve("validation loss")
-    whole = len(held)  # points of a run that comes to its end
-    assert panel.status.startswith(f"Finished: {whole} records in") and whole > 5
-    assert panel.curve("validation loss", figure=1) == held
-    assert held[0] == first[0] and held[1:4] != first[1:4] and panel.readout != text
-    assert reached(panel) == "✓ reached"
-    panel.root.screenshot(path=artefacts / "10_bert-2-held.png")
-
-    # By keyboard, one step to the right; and Stop, in the middle of that run.
-    panel.key("λ", "ArrowRight")
-    panel.until(lambda: panel.values["lambda_reg"] == 0.7 and 1 <= points(panel) < whole)
-    assert reached(panel) == "" and "λ = 0.5" in ghosts(panel)
+    # Let go, the true one runs over it; the linearized curve stays beside.
+    panel.until(lambda: panel.runs > runs and re.match(r"record [2-9] of", panel.status))
+    assert "(true BERT)" in panel.readout and "linearized" in ghosts(panel)
+    panel.root.screenshot(path=artefacts / "10_bert-2-true.png")
     panel.press("Stop")
     panel.until(lambda: panel.status.startswith("Stopped after"))
     count, text = points(panel), panel.readout
-    assert re.fullmatch(rf"Stopped after {count} records?\.", panel.status) and count < whole
+    assert re.fullmatch(rf"Stopped after {count} records?\.", panel.status) and 1 < count < 25
     page.wait_for_timeout(2500)
     assert points(panel) == count and panel.readout == text
-    panel.root.screenshot(path=artefacts / "10_bert-3-stopped.png")
+
+    # The linearized one alone: by choice and number, and by keys.
+    panel.after(lambda: panel.root.get_by_label("on release").select_option(index=1))
+    panel.after(lambda: panel.type("λ", 1))
+    panel.until(lambda: panel.values["lambda_reg"] == 1 and panel.status.startswith("Finished"))
+    held = panel.curve("validation loss")
+    assert held[0] == first[0] and max(held) < 0.53 and reached(panel) == "✓ reached"
+    panel.root.screenshot(path=artefacts / "10_bert-3-held.png")
+    panel.key("share of wrong labels", "ArrowRight")
+    panel.until(lambda: panel.values["noise"] == 0.25 and panel.status.startswith("Finished"))
+    assert panel.curve("validation loss") != held and reached(panel) == ""
 
     # And once more by its buttons; Reset shows the panel as it was at first.
-    panel.press("Run")
-    panel.until(lambda: re.match(r"record \d+ of", panel.status))
-    panel.press("Stop")
-    panel.until(lambda: panel.status.startswith("Stopped after"))
     panel.press("Clear")
     panel.until(lambda: not ghosts(panel))
     panel.press("Reset")
