@@ -51,6 +51,8 @@ def take_steps(
 ) -> Trace:
     """Steps from a point until the gradient's 2-norm is at most tol times the mean loss's there.
 
+    With ``slack`` also until the model promises less than the rounding of the objective.
+
     Args:
         slack: accept an increase of so many roundings of the objective, as near a minimum, where
             the decrease is smaller than they are.
@@ -70,7 +72,7 @@ def take_steps(
         if d is None:
             reason = SINGULAR
             break
-        (point, after), length, rho = _search(local, d, loss, penalty, line_search, slack)
+        (point, after), length, rho, promised = _search(local, d, loss, penalty, line_search, slack)
         used = rule.value
         records.append(
             Record(
@@ -92,7 +94,9 @@ def take_steps(
             loss, penalty = after
             local = Local(problem, point)
             norm = local.gradient_norm()
-        if rule.update(rho) == used and not length:
+        if not length and promised <= slack * _EPS * abs(loss + penalty):
+            reason = CONVERGED  # what there is to win is less than the objective's rounding
+        elif rule.update(rho) == used and not length:
             reason = LINE_SEARCH_FAILED
     records[-1] = records[-1].with_(reason=reason)
     return Trace(records, points, reason)
@@ -107,7 +111,8 @@ def _ended(value: float, norm: float, least: float, all_steps: bool) -> str:
 
 
 def _search(local: Local, d: Point, loss: float, penalty: float, line_search: bool, slack: float):
-    """The point that a step goes to with its loss and penalty, the length, and rho of length 1."""
+    """The point that a step goes to with its loss and penalty, the length, rho of length 1, and
+    the decrease that the model promises of it."""
     problem, start, value = local.problem, local.point, loss + penalty
     (slope, quadratic), tried = local.along(d), {0.0: (start, (loss, penalty))}
 
@@ -126,5 +131,6 @@ def _search(local: Local, d: Point, loss: float, penalty: float, line_search: bo
         c=1e-4 if line_search else 0.0,
         most=(40 if slack else 12) if line_search else 0,
     )
-    rho = reduction_ratio(value - full, -slope - 0.5 * quadratic, 10 * _EPS * abs(value))
-    return tried[length], length, rho
+    promised = -slope - 0.5 * quadratic
+    rho = reduction_ratio(value - full, promised, 10 * _EPS * abs(value))
+    return tried[length], length, rho, promised

@@ -167,12 +167,14 @@ def test_biases_that_fit_every_label_are_refused_by_name(dtype):
 
 
 def test_without_any_penalty_few_parameters_have_their_minimum():
-    net, y = nn.Linear(3, 2).double(), labels(12, 2, seed=3)
-    linear = linearize(net, (X, y))
-    fit = linear.minimum(0.0)
-    dense = Dense(net, X, cross_entropy(y), 0.0)
-    assert fit.converged
-    assert float(dense.gradient(linear.theta(fit)).norm()) < 1e-10
+    for seed in range(30):  # from some starts the last step is below the objective's rounding
+        torch.manual_seed(seed)
+        net, y = nn.Linear(3, 2).double(), labels(12, 2, seed=3)
+        linear = linearize(net, (X, y))
+        fit = linear.minimum(0.0)
+        dense = Dense(net, X, cross_entropy(y), 0.0)
+        assert fit.converged, (seed, fit.reason)
+        assert float(dense.gradient(linear.theta(fit)).norm()) < 1e-8
 
 
 def test_groups_have_lambdas_and_centers_of_their_own():
