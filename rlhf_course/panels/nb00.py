@@ -114,12 +114,12 @@ def ridge(descend: Callable[..., Iterable[Record]], steps: int) -> Panel:
         total=steps + 1,
         title="Ridge regression by Newton steps",
         goal="two runs with equal first steps, one with λ alone, one with μ alone",
-        reached=_two_alike(),
+        reached=two_alike(),
         follow=True,
     )
 
 
-def _two_alike() -> Callable[[Sequence[Record], dict[str, Any]], bool]:
+def two_alike() -> Callable[[Sequence[Record], dict[str, Any]], bool]:
     """Whether a run with λ alone and one with μ alone have had first steps of one length."""
     first: dict[str, float] = {}
 

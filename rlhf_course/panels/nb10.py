@@ -19,7 +19,7 @@ from ..checking.predictions import choice, curve
 STEPS, EPOCHS = 8, 10  # of RLHF; AdamW's
 COIN = 0.693
 GRADIENT = 200  # samples: the training set, whose gradient is the unit of cost
-LOSSES = {"y_title": "cross-entropy in nats", "y_range": [0, 1.3]}
+LOSSES = {"y_title": "cross-entropy in nats", "y_range": [0, 1.5]}
 
 curve(
     "10.second",

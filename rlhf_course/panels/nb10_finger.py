@@ -115,7 +115,7 @@ class Grid:
     def to_zero(self) -> Figure:
         """The runs pulled to zero, and one pulled to its start."""
         runs = {f"to zero, λ = {value:g}": run for value, run in sorted(self.zero.items())}
-        runs["to the start, λ = 1"] = self.run(1.0, 0.3, 0.2)[:7]
+        runs["to start, λ = 1"] = self.run(1.0, 0.3, 0.2)[:7]
         said = "; ".join(f"{name}: {run[-1].val_loss:.3f}" for name, run in runs.items())
         return charts.chart(
             {n: ([r.step for r in run], [r.val_loss for r in run]) for n, run in runs.items()},
@@ -155,7 +155,7 @@ class Grid:
         return Panel(
             generate,
             controls=[
-                choice("lambda_reg", "λ", names[0], "1"),
+                choice("lambda_reg", "λ", names[0]),
                 choice("damping", "damping μ", names[1]),
                 choice("noise", "share of wrong labels", names[2], "0.2"),
             ],

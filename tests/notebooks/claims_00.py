@@ -169,7 +169,7 @@ def the_predictions_have_the_right_answers(ridge):
 
 @claim("make two runs whose first steps have the same length")
 def the_panels_goal_is_reached_by_two_runs_and_by_no_other(nb00, ridge):
-    reached = nb00.ridge(ridge, 100)._reached
+    reached = nb00.two_alike()
 
     def run(lam, mu):
         return reached(list(ridge(lam, mu)), {"lambda_reg": lam, "damping": mu})
