@@ -1,7 +1,7 @@
 """Panels follow the hand: a slider is dragged, and the curves move before it is let go.
 
 How long a move takes to the repaint is written to tests/artefacts/alive.txt; nothing is asserted of
-seconds. `make test` drags in one notebook, `make test-full` in all.
+seconds. `make test` drags the start on the map of 03, `make test-full` a slider in every notebook.
 """
 
 import statistics
@@ -57,7 +57,6 @@ CHOICES = {
     "Twenty steps under guard": ("guarded by", 1),
     "BERT under the finger": ("on release", 1),
 }
-FEW = ("03_saddles_and_damping",)
 MANNERS = ("follows your hand", "previews while you drag, runs on release", "runs on release")
 
 WATCH = """
@@ -137,9 +136,8 @@ def shapes(panel):
     )
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in PANELS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PANELS)
 def test_a_panel_follows_the_hand(name, open_notebook, artefacts):
     notebook = open_notebook(f"{name}.ipynb")
     notebook.run_to(PANELS[name][-1][0])
