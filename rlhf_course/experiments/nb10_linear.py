@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from rlhf_lib import linearize, text
+from rlhf_lib.linearized import LinearModel
 from rlhf_lib.record import Record
 from rlhf_lib.regularizers import L2, L2SP
 
@@ -33,8 +34,8 @@ class LinearReviews:
 
     linear: False leaves the linearized model out, for true runs alone.
 
-    Attributes: linear, the linearized model; task; start, the Record of the probe; place, where
-    runs begin.
+    Attributes: linear, the linearized model; at_probe, the one that it was first; task; start, the
+    Record of the probe; place, where runs begin.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class LinearReviews:
         self.task.start_here()
         if linear:
             self._here()
-            self._probe = self.linear
+            self.at_probe = self.linear
 
     def begin_at(self, place: str) -> None:
         """Linearize at PROBE or at END, where the last true run ended; nothing if it is there.
@@ -61,7 +62,7 @@ class LinearReviews:
             self.task.start_here()
             self._here()
         elif place == PROBE:
-            self.linear = self._probe
+            self.linear = self.at_probe
             self.linear.back()
             self.task.start_here()
             self._profiles.clear()
@@ -88,10 +89,11 @@ class LinearReviews:
         steps: int = 24,
         noise: float = 0.2,
         sentences: int | None = None,
+        linear: LinearModel | None = None,
     ) -> list[Record]:
-        """Damped Gauss-Newton steps of the linearized model, milliseconds in all."""
+        """Damped Gauss-Newton steps of the linearized model, or of another, milliseconds in all."""
         return list(
-            self.linear.run(
+            (linear or self.linear).run(
                 lambda_reg,
                 damping=damping,
                 steps=steps,

@@ -82,6 +82,24 @@ def rise(records: Sequence[Record]) -> float:
     return records[-1].val_loss - least(records).val_loss
 
 
+def records_of(rows: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Recorded rows as the Records that they were."""
+    return [Record(loss=row["train_loss"], **row) for row in rows]
+
+
+def ends(runs: Mapping[str, Sequence[Record]]) -> str:
+    """Where each run's validation loss ends, in words."""
+    return "; ".join(f"{name}: {run[-1].val_loss:.3f}" for name, run in runs.items())
+
+
+def over_steps(runs: Mapping[str, Sequence[Record]], **axes: Any) -> Figure:
+    """The validation losses of several runs over their steps."""
+    return charts.chart(
+        {name: ([r.step for r in run], [r.val_loss for r in run]) for name, run in runs.items()},
+        **{"x_title": "step", "y_title": "validation loss in nats"} | axes,
+    )
+
+
 def knobs(rlhf: Run, first: Sequence[Record]) -> Panel:
     """The true BERT as `RLHFOptimizer` runs any model.
 
@@ -180,9 +198,7 @@ def whole_model(rlhf: Run, past: Mapping[str, Any]) -> Panel:
         total=STEPS + 1,
         title="Fine-tuning all of BERT with RLHF",
         on_release=False,
-        first=lambda values: [
-            Record(loss=row["train_loss"], **row) for row in past["result"]["records"]
-        ],
+        first=lambda values: records_of(past["result"]["records"]),
     )
 
 

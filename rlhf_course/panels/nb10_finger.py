@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlhf_lib.panels import Panel, charts, choice, figures, log_slider, slider
+from rlhf_lib.panels import Panel, choice, figures, log_slider, slider
 from rlhf_lib.panels.figure import Figure
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..experiments.nb10_linear import END, LAMBDAS, PROBE, LinearReviews
-from .nb10 import COIN, LOSSES
+from .nb10 import COIN, LOSSES, ends, over_steps, records_of
 
 TRUE, LINEAR = "the true BERT", "the linearized one"
 
@@ -74,16 +74,14 @@ def finger(reviews: LinearReviews) -> Panel:
 
 def beside(runs: Mapping[str, Sequence[Record]], probe: Record) -> Figure:
     """The validation losses of several runs over their steps."""
-    said = "; ".join(f"{name}: {run[-1].val_loss:.3f}" for name, run in runs.items())
-    return charts.chart(
-        {name: ([r.step for r in run], [r.val_loss for r in run]) for name, run in runs.items()},
+    return over_steps(
+        runs,
         lines={"the probe": probe.val_loss},
         title="Validation loss of the linearized BERT",
-        x_title="step",
         x_range=[0, 24],
         y_title="cross-entropy in nats",
         y_range=[0.45, 0.9],
-        readout=f"It ends at: {said}; the probe has {probe.val_loss:.3f}.",
+        readout=f"It ends at: {ends(runs)}; the probe has {probe.val_loss:.3f}.",
     )
 
 
@@ -97,13 +95,14 @@ class Grid:
 
     def __init__(self, document: Mapping[str, Any], reviews: LinearReviews):
         self.document, self._reviews = document, reviews
+        self._linearized: dict[tuple[float, float, float], list[Record]] = {}
         self._runs = {
-            _key(run["settings"]): _records(run)
+            _key(run["settings"]): records_of(run["result"]["steps"])
             for run in document["runs"]
             if "regularizer" not in run["settings"]
         }
         self.zero = {
-            run["settings"]["lambda_reg"]: _records(run)
+            run["settings"]["lambda_reg"]: records_of(run["result"]["steps"])
             for run in document["runs"]
             if "regularizer" in run["settings"]
         }
@@ -112,21 +111,27 @@ class Grid:
         """The recorded true run of these settings."""
         return self._runs[lambda_reg, damping, noise]
 
+    def linearized(self, lambda_reg: float, damping: float, noise: float) -> list[Record]:
+        """The linearized run of these settings, at the probe, where the recorded ones begin."""
+        key = lambda_reg, damping, noise
+        if key not in self._linearized:
+            self._linearized[key] = self._reviews.run(
+                lambda_reg, damping, noise=noise, linear=self._reviews.at_probe
+            )
+        return self._linearized[key]
+
     def to_zero(self) -> Figure:
         """The runs pulled to zero, and one pulled to its start."""
         runs = {f"to zero, λ = {value:g}": run for value, run in sorted(self.zero.items())}
         runs["to start, λ = 1"] = self.run(1.0, 0.3, 0.2)[:7]
-        said = "; ".join(f"{name}: {run[-1].val_loss:.3f}" for name, run in runs.items())
-        return charts.chart(
-            {n: ([r.step for r in run], [r.val_loss for r in run]) for n, run in runs.items()},
+        return over_steps(
+            runs,
             kind="lines+markers",
             lines={"a coin": COIN},
             title="Where the penalty pulls to (recorded)",
-            x_title="step",
             x_range=[0, 6],
-            y_title="validation loss in nats",
             y_range=[0.45, 0.9],
-            readout=f"After six steps: {said}.",
+            readout=f"After six steps: {ends(runs)}.",
         )
 
     def panel(self) -> Panel:
@@ -137,13 +142,9 @@ class Grid:
         def at(values: Mapping[str, Any]) -> tuple[float, float, float]:
             return tuple(float(values[name]) for name in ("lambda_reg", "damping", "noise"))
 
-        def linear(values: Mapping[str, Any]) -> list[Record]:
-            value, damping, noise = at(values)
-            return self._reviews.run(value, damping=damping, noise=noise)
-
         def beside(what: str):
             def points(values):
-                run = linear(values)
+                run = self.linearized(*at(values))
                 return [r.step for r in run], [getattr(r, what) for r in run]
 
             return points
@@ -176,7 +177,7 @@ class Grid:
                     **step,
                 ),
             ],
-            readout=lambda records, values: _apart(records, linear(values)),
+            readout=lambda records, values: _apart(records, self.linearized(*at(values))),
             title="The true BERT and the linearized one",
             keep=1,
         )
@@ -184,10 +185,6 @@ class Grid:
 
 def _key(settings: Mapping[str, Any]) -> tuple[float, float, float]:
     return settings["lambda_reg"], settings["damping"], settings["noise"]
-
-
-def _records(run: Mapping[str, Any]) -> list[Record]:
-    return [Record(loss=row["train_loss"], **row) for row in run["result"]["steps"]]
 
 
 def _apart(true: Sequence[Record], linear: Sequence[Record]) -> str:

@@ -13,7 +13,7 @@ from rlhf_lib.panels.figure import Figure
 from ..recorded import runs_with
 from ..studies import nb10_sst2 as study
 from ..table import Table
-from .nb10 import COIN, GRADIENT
+from .nb10 import COIN, GRADIENT, ends, over_steps, records_of
 
 
 def _rows(past: Mapping[str, Any], method: str) -> dict[float | None, list[dict[str, Any]]]:
@@ -66,18 +66,16 @@ def whole_true(past: Mapping[str, Any]) -> Figure:
 
 def whole_linearized(past: Mapping[str, Any]) -> Figure:
     """The whole model linearized at the probe, step by step for each λ."""
-    runs = {f"λ = {value:g}": rows for value, rows in _rows(past, "linearized").items()}
+    rows = _rows(past, "linearized")
+    runs = {f"λ = {value:g}": records_of(run) for value, run in rows.items()}
     probe = _rows(past, "probe")[None][0]["val_loss"]
-    said = "; ".join(f"{name}: {rows[-1]['val_loss']:.3f}" for name, rows in runs.items())
-    return charts.chart(
-        {n: ([r["step"] for r in rows], [r["val_loss"] for r in rows]) for n, rows in runs.items()},
+    return over_steps(
+        runs,
         lines={"the probe": probe},
         title="All 22.6 million weights, linearized (recorded)",
-        x_title="step",
         x_range=[0, 24],
-        y_title="validation loss in nats",
         y_range=[0.3, 1.1],
-        readout=f"It ends at: {said}; the probe has {probe:.3f}.",
+        readout=f"It ends at: {ends(runs)}; the probe has {probe:.3f}.",
     )
 
 
