@@ -59,7 +59,7 @@ test-browser: setup  ## the panels in a real Chromium
 test-full: test-portable  ## 'make test' with the tests that take minutes
 	$(MAKE) test ARGS="--full $(ARGS)"
 
-test-portable: setup  ## the notebooks under other instruction sets: NB=..., ARGS="--paths default"
+test-portable: setup  ## the notebooks under other instruction sets: NB=..., ARGS="--paths 'ATen default'"
 	$(PY) tools/portable.py --jobs $(WORKERS) $(NB) $(ARGS)
 
 docs: setup  ## the API site from the docstrings, in build/api

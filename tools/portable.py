@@ -1,6 +1,6 @@
 """The notebooks under several numeric paths of one machine: which cells leave their tolerance.
 
-    python tools/portable.py [NOTEBOOK ...] [--paths default,avx2] [--jobs 2]
+    python tools/portable.py [NOTEBOOK ...] [--paths "ATen default,ATen AVX2"] [--jobs 2]
 
 A path is a set of environment variables that make PyTorch and its libraries choose other
 instructions or another number of threads, as another processor would. A path that this processor
