@@ -38,7 +38,7 @@ PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", 
 # The rooms of the library, a floor a line, the lowest first: what a file may import of the library
 # lies below its own floor or in its own room.
 FLOORS = (
-    ("interrupt", "quiet", "timing", "work"),
+    ("disk", "interrupt", "quiet", "timing", "work"),
     ("objective", "record"),
     ("regularizers", "per_sample"),
     ("curvature",),
@@ -55,6 +55,7 @@ OUTSIDE = {"text": TEXT, "compress": COMPRESS, "panels": PANELS}
 COURSE_OUTSIDE = TEXT | COMPRESS | PANELS
 # Imported inside a function, when workers or scikit-learn's data are asked for.
 WHEN_CALLED = {
+    "disk.py": {"filelock"},
     "files.py": {"safetensors"},
     "paths.py": {"joblib"},
     "nb09_grid.py": {"sklearn"},
