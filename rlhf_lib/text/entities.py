@@ -29,7 +29,8 @@ class EntityTask(Task):
     A sentence of more than `max_length` pieces goes in windows of whole words that overlap; each
     of its words is scored in exactly one of them, where it has more context, so that none is
     lost. A word for which the tokenizer has no piece at all (a lone zero-width space) stands as
-    the unknown token.
+    the unknown token. The tokenizer reads the words joined by spaces, so that bytes, too, come as
+    in the texts that the model was trained on.
 
     A Record's accuracy is the share of words tagged correctly, most of them O; precision, recall
     and F1 of entities (see `entity_scores`) are in its `extra` as val_f1, train_f1, and so on.
@@ -102,22 +103,28 @@ class EntityTask(Task):
             for window in self._windows([sizes[token] for token in tokens])
         ]
         encoded = self.tokenizer(
-            [sentences[number][start:stop] for number, start, stop, _, _ in cut],
-            is_split_into_words=True,
+            # A space in front: the words inside a sentence are those that follow one.
+            [
+                " " * (start > 0) + " ".join(sentences[number][start:stop])
+                for number, start, stop, _, _ in cut
+            ],
             truncation=True,
             max_length=self.max_length,
             padding="longest",
+            return_offsets_mapping=True,
             return_tensors="pt",
         )
+        spans = encoded.pop("offset_mapping").tolist()
         words = torch.full_like(encoded["input_ids"], -1)
         labels = torch.full_like(words, IGNORED)
-        for i, (number, start, _, first, last) in enumerate(cut):
-            before = None
-            for place, word in enumerate(encoded.word_ids(i)):
-                if word is not None and word != before and first <= start + word < last:
+        for i, (number, start, stop, first, last) in enumerate(cut):
+            shown = sentences[number][start:stop]
+            pieces = zip(spans[i], encoded.sequence_ids(i), strict=True)
+            texts = [span if part == 0 else None for span, part in pieces]
+            for word, place in _first_pieces(shown, texts, start > 0).items():
+                if first <= start + word < last:
                     words[i, place] = start + word
                     labels[i, place] = self.label_names.index(data.tags[number][start + word])
-                before = word
         scored = int((words >= 0).sum())
         if scored != sum(map(len, sentences)):
             raise ValueError(
@@ -143,10 +150,12 @@ class EntityTask(Task):
                     f"{data.name}: expected words, got sentence {i} without any. Do: leave it out."
                 )
         unique = sorted({token for tokens in data.tokens for token in tokens})
-        ids = self.tokenizer(
-            [[token] for token in unique], is_split_into_words=True, add_special_tokens=False
-        )["input_ids"]
-        sizes = {token: len(pieces) for token, pieces in zip(unique, ids, strict=True)}
+        # As the first word of a text and after a space: bytes differ, and windows begin with either.
+        found = [
+            self.tokenizer([space + token for token in unique], add_special_tokens=False).input_ids
+            for space in ("", " ")
+        ]
+        sizes = {token: max(map(len, ids)) for token, *ids in zip(unique, *found, strict=True)}
         unknown = self.tokenizer.unk_token
         empty = [token for token, size in sizes.items() if not size]
         if empty and unknown is None:
@@ -224,3 +233,31 @@ class EntityTask(Task):
             ):
                 tags.setdefault(sentence, {})[word] = self.label_names[number]
         return [[found[word] for word in sorted(found)] for _, found in sorted(tags.items())]
+
+
+def _first_pieces(
+    words: list[str], spans: list[tuple[int, int] | None], space: bool
+) -> dict[int, int]:
+    """Word -> the place of its first piece; words that were cut off are not there.
+
+    spans: of each piece the characters in the words joined by spaces, with one more in front where
+        `space`; None for [CLS] and the like. A space belongs to the word behind it.
+
+    Raises ValueError for a piece of two words.
+    """
+    owner = [k for k, word in enumerate(words) for _ in range(len(word) + (space or k > 0))]
+    text = " " * space + " ".join(words)
+    firsts: dict[int, int] = {}
+    for place, span in enumerate(spans):
+        if span is None:
+            continue
+        begin, end = span
+        last = begin + len(text[begin:end].rstrip(" ")) - 1
+        word = owner[begin]
+        if last > begin and owner[last] != word:
+            raise ValueError(
+                f"tokenizer: expected pieces of one word each, got one of {text[begin:end]!r}, so "
+                "that its words cannot have a tag each. Do: take another model."
+            )
+        firsts.setdefault(word, place)
+    return firsts

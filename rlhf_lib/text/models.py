@@ -108,7 +108,8 @@ def load_model(
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                 )
-            tokenizer = _tokenizer(folder, task)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        assert tokenizer is not None  # a folder without one has raised
         _refuse_random_body(model, info, name)
         if kind is not None and any(key.startswith("classifier.") for key in _new_keys(info)):
             # Logistic regression needs no random start, and the features are as they were trained.
@@ -144,17 +145,6 @@ def _pooled_kind(
 
 def _new_keys(info: dict[str, Any]) -> list[str]:
     return [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
-
-
-def _tokenizer(folder: Path, task: str) -> PreTrainedTokenizerBase:
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if task == "ner" and getattr(tokenizer, "add_prefix_space", None) is False:
-        # Bytes of a word inside a sentence begin with its space; words given one by one have none.
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, add_prefix_space=True
-        )
-    assert tokenizer is not None  # a folder without one has raised
-    return tokenizer
 
 
 def _refuse_random_body(model: PreTrainedModel, info: dict[str, Any], name: str | Path) -> None:

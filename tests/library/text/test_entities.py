@@ -6,14 +6,16 @@ from cases import at, close, dense_gauss_newton, few_cases, flat
 from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from torch.func import functional_call
+from transformers import PreTrainedTokenizerFast
 
 from rlhf_lib import GaussNewtonOperator
 from rlhf_lib.objective import TaskLoss
 from rlhf_lib.text import finetune, load_model
 from rlhf_lib.text.conll import EntityDataset
-from rlhf_lib.text.entities import EntityTask
+from rlhf_lib.text.entities import EntityTask, _first_pieces
 from rlhf_lib.text.metrics import entity_scores, entity_scores_by_type
 
 NAMES = ("O", "B-X", "I-X", "B-Y", "I-Y")
@@ -256,3 +258,59 @@ def test_a_loss_over_no_words_is_no_part_of_any_other():
 def test_a_negative_overlap_is_refused():
     with pytest.raises(ValueError, match="overlap: expected at least 0"):
         make(overlap=-5)
+
+
+def byte_level(prefix=False):
+    """As ModernBERT's: bytes with merges over the space, the generic fast class, no prefix."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *letters, "Ġa", "Ġb"]
+    inner = Tokenizer(
+        models.BPE(
+            vocab={piece: i for i, piece in enumerate(vocabulary)}, merges=[("Ġ", "a"), ("Ġ", "b")]
+        )
+    )
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix, trim_offsets=prefix)
+    inner.decoder = decoders.ByteLevel()
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="[UNK]", model_max_length=32, **names
+    )
+
+
+FAMILIES = ["bert", "distilbert", "roberta", "modernbert", "bytes", "bytes with a prefix"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_words_are_read_as_in_the_text_that_they_make(family):
+    """A tokenizer of bytes has other pieces for a word behind a space."""
+    kind = family if "bytes" not in family else "modernbert"
+    model, tokenizer = load_model("ner", f"tiny-random-{kind}", num_labels=5)
+    if "bytes" in family:
+        tokenizer = byte_level(prefix="prefix" in family)
+    words = ("a", "b", "ab,", "é", "(a", "b", "a", "b", "b", "a")
+    sentence = data((words, ("O",) * 10))
+    task = EntityTask(model, tokenizer, sentence, sentence, max_length=32)
+    (ids,), (places,) = task.training["input_ids"].tolist(), task.training["words"].tolist()
+    assert ids == tokenizer(" ".join(words))["input_ids"]
+    firsts = [places.index(k) for k in range(10)]
+    if kind != family or family == "roberta":  # the others have no é
+        for word, begin, end in zip(words, firsts, [*firsts[1:], len(ids) - 1], strict=True):
+            assert tokenizer.decode(ids[begin:end]).strip() == word
+    task.max_length, task.overlap = 10, 2
+    windows = task.encode(sentence)  # whose words come with the pieces of the whole sentence
+    scored = windows["words"] >= 0
+    assert sorted(windows["words"][scored].tolist()) == list(range(10))
+    assert {
+        k: i
+        for k, i in zip(
+            windows["words"][scored].tolist(), windows["input_ids"][scored].tolist(), strict=True
+        )
+    } == {k: ids[p] for k, p in enumerate(firsts)}
+
+
+def test_a_piece_of_two_words_is_refused():
+    with pytest.raises(ValueError, match="one of 'b c'"):
+        _first_pieces(["a", "b", "c"], [None, (0, 1), (2, 5), None], False)
