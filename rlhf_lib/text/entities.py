@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
-from .conll import EntityDataset
+from .conll import TAG, EntityDataset
 from .metrics import entity_scores
 from .task import IGNORED, Task
 
@@ -67,6 +67,12 @@ class EntityTask(Task):
         micro_batch: int = 64,
     ):
         self.label_names, self.tokenizer = training.label_names, tokenizer
+        other = [name for name in self.label_names if not TAG.fullmatch(name)]
+        if other:
+            raise ValueError(
+                f"{training.name}: expected tags O, B-TYPE and I-TYPE, the scheme BIO, got "
+                f"{other[0]!r}. Do: convert BIOES or BILOU to BIO, as `load_dataset` does."
+            )
         if validation.label_names != self.label_names:
             raise ValueError(
                 f"{validation.name}: expected the label_names of {training.name}, got other "
@@ -149,8 +155,13 @@ class EntityTask(Task):
                 raise ValueError(
                     f"{data.name}: expected words, got sentence {i} without any. Do: leave it out."
                 )
+        for tag in sorted({tag for tags in data.tags for tag in tags} - {*self.label_names}):
+            raise ValueError(
+                f"{data.name}: expected tags out of {self.label_names}, got {tag!r}. Do: load it "
+                "with label_names=training.label_names"
+            )
         unique = sorted({token for tokens in data.tokens for token in tokens})
-        # As the first word of a text and after a space: bytes differ, and windows begin with either.
+        # As the first word of a text, and behind a space: they may differ in bytes.
         found = [
             self.tokenizer([space + token for token in unique], add_special_tokens=False).input_ids
             for space in ("", " ")
