@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from .cached import CachedTop
 from .datasets import TextDataset, encode
 from .freezing import freeze
+from .predictions import ClassPrediction, checked_texts
 from .task import Task
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
@@ -69,20 +70,49 @@ class ClassificationTask(Task):
                     f"expected a model with the {len(data.label_names)} classes of {data.name}, "
                     f"got one with {classes}: load it with num_labels={len(data.label_names)}"
                 )
-        module = model if top_layers is None else CachedTop(model, top_layers)
+        self.module = model if top_layers is None else CachedTop(model, top_layers)
         if frozen is not None:
-            freeze(module, frozen)
-        device = next(model.parameters()).device
-
-        def tensors(data: TextDataset) -> dict[str, Tensor]:
-            encoded = {**encode(tokenizer, data.texts, max_length=max_length)}
-            encoded["labels"] = torch.tensor(data.labels)
-            encoded = {key: value.to(device) for key, value in encoded.items()}
-            return module.cache(encoded) if isinstance(module, CachedTop) else encoded
-
+            freeze(self.module, frozen)
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.label_names = training.label_names
+        self.device = next(model.parameters()).device
         super().__init__(
-            model, module, tensors(training), tensors(validation), micro_batch=micro_batch
+            model,
+            self.module,
+            self.encode(training),
+            self.encode(validation),
+            micro_batch=micro_batch,
         )
+
+    def encode(self, data: TextDataset) -> dict[str, Tensor]:
+        """A data set as this task takes it, for `assess`."""
+        return self._inputs(data.texts) | {"labels": torch.tensor(data.labels, device=self.device)}
+
+    def _inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        encoded = encode(self.tokenizer, texts, max_length=self.max_length)
+        encoded = {key: value.to(self.device) for key, value in encoded.items()}
+        return self.module.cache(encoded) if isinstance(self.module, CachedTop) else encoded
+
+    def predict(
+        self, texts: Iterable[str], *, batch_size: int | None = None
+    ) -> list[ClassPrediction]:
+        """The likeliest class of each text, with the probabilities of all, in their order.
+
+        texts: any number, each cut to `max_length` tokens as in training. batch_size: texts at a
+        time; default twice micro_batch.
+
+        Raises TypeError or ValueError, with its place, for what is no text or has nothing to read.
+        """
+
+        def predict(texts: Sequence[str]) -> list[ClassPrediction]:
+            found = []
+            for row in self._logits(self._inputs(texts)).double().softmax(1).tolist():
+                scores = dict(zip(self.label_names, row, strict=False))
+                label = max(scores, key=scores.__getitem__)
+                found.append(ClassPrediction(label, scores[label], scores))
+            return found
+
+        return self._predicted(checked_texts(texts), batch_size, predict)
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy, logits of shape (n, C)) of a batch."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from .cached import CachedTop
 from .conll import TAG, EntityDataset
 from .metrics import entity_scores
+from .predictions import Entity, checked_texts, read_entities, split_words
 from .task import IGNORED, Task
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
@@ -227,23 +228,67 @@ class EntityTask(Task):
         scores = entity_scores(truth, self._sentences(seen))
         return {"loss": loss / total, "accuracy": correct / total, **scores}
 
-    def predict(self, data: dict[str, Tensor]) -> list[list[str]]:
-        """The likeliest tag of each word, sentence by sentence, of data from `encode`."""
-        return self._sentences((b, outputs.argmax(2)) for b, _, outputs in self.outputs(data))
+    @overload
+    def predict(
+        self, inputs: dict[str, Tensor], *, batch_size: int | None = None
+    ) -> list[list[str]]: ...
+    @overload
+    def predict(
+        self, inputs: Iterable[str | Sequence[str]], *, batch_size: int | None = None
+    ) -> list[list[Entity]]: ...
+    def predict(self, inputs: Any, *, batch_size: int | None = None) -> list[list[Any]]:
+        """The entities of each text, in their order; or, of data from `encode`, each word's tag.
+
+        inputs: any number of texts, strings or lists of words. A string is split into words (with
+            the hyphens, apostrophes and full stops inside them) and other marks, each for itself:
+            give lists where the training data are split otherwise.
+        batch_size: texts at a time; default twice micro_batch.
+
+        As in `entity_scores` an I- that continues nothing is no entity.
+
+        Raises TypeError or ValueError, with its place, for what is no text or has nothing to read.
+        """
+        if isinstance(inputs, dict):
+            return self._sentences((b, o.argmax(2)) for b, _, o in self.outputs(inputs))
+        if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+            checked_texts(inputs)  # raises
+        sentences = []
+        for i, text in enumerate(inputs):
+            words, spans = split_words(text) if isinstance(text, str) else (text, None)
+            words = tuple(checked_texts(words, f"texts[{i}]"))
+            checked_texts([" ".join(words)], f"texts[{i}]: words")
+            sentences.append((words, spans or [(k, k + 1) for k in range(len(words))]))
+        return self._predicted(sentences, batch_size, self._entities)
+
+    def _entities(
+        self, sentences: Sequence[tuple[tuple[str, ...], list[tuple[int, int]]]]
+    ) -> list[list[Entity]]:
+        words = tuple(words for words, _ in sentences)
+        unknown = tuple((self.label_names[0],) * len(sentence) for sentence in words)
+        data = self.encode(EntityDataset(words, unknown, self.label_names, "texts"))
+        outputs = ((batch, logits.double().softmax(2)) for batch, _, logits in self.outputs(data))
+        return [
+            read_entities(tokens, spans, self.label_names, rows)
+            for (tokens, spans), rows in zip(sentences, self._words(outputs), strict=True)
+        ]
 
     def _sentences(self, batches: Iterable[tuple[dict[str, Tensor], Tensor]]) -> list[list[str]]:
-        """Tags of sentences from (batch, tag numbers (n, T)); windows are put together again."""
-        tags: dict[int, dict[int, str]] = {}
-        for batch, numbers in batches:
+        """Tags of sentences from (batch, tag numbers (n, T))."""
+        return [[self.label_names[number] for number in found] for found in self._words(batches)]
+
+    def _words(self, batches: Iterable[tuple[dict[str, Tensor], Tensor]]) -> list[list[Any]]:
+        """Each sentence's words from (batch, (n, T, ...)); windows are put together again."""
+        words: dict[int, dict[int, Any]] = {}
+        for batch, values in batches:
             rows, places = (batch["words"] >= 0).nonzero(as_tuple=True)
-            for sentence, word, number in zip(
+            for sentence, word, value in zip(
                 batch["sentence"][rows].tolist(),
                 batch["words"][rows, places].tolist(),
-                numbers[rows, places].tolist(),
+                values[rows, places].tolist(),
                 strict=True,
             ):
-                tags.setdefault(sentence, {})[word] = self.label_names[number]
-        return [[found[word] for word in sorted(found)] for _, found in sorted(tags.items())]
+                words.setdefault(sentence, {})[word] = value
+        return [[found[word] for word in sorted(found)] for _, found in sorted(words.items())]
 
 
 def _first_pieces(

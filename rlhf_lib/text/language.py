@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from .predictions import TextScore, checked_texts
 from .task import IGNORED, Task
 from .texts import TextDataset
 
@@ -55,15 +57,22 @@ class LanguageModelTask(Task):
         """A data set as this task takes it: `input_ids`, `attention_mask`, `labels`, (n, T)."""
         if not len(data):
             raise ValueError(f"{data.name}: expected at least one text, got none.")
-        blocks = []
-        for i, ids in enumerate(self.tokenizer(list(data.texts), verbose=False)["input_ids"]):
+        return self._padded([b for blocks in self._blocks(data.texts, data.name) for b in blocks])
+
+    def _blocks(self, texts: Sequence[str], name: str) -> list[list[list[int]]]:
+        """The blocks of tokens of each text."""
+        found = []
+        for i, ids in enumerate(self.tokenizer(list(texts), verbose=False)["input_ids"]):
             if len(ids) < 2:
                 raise ValueError(
-                    f"{data.name}: text {i}, {data.texts[i]!r}, has {len(ids)} tokens, and none to "
+                    f"{name}: text {i}, {texts[i]!r}, has {len(ids)} tokens, and none to "
                     "predict. Do: leave it out."
                 )
             step = self.max_length - 1
-            blocks += [ids[k : k + step + 1] for k in range(0, len(ids) - 1, step)]
+            found.append([ids[k : k + step + 1] for k in range(0, len(ids) - 1, step)])
+        return found
+
+    def _padded(self, blocks: list[list[int]]) -> dict[str, Tensor]:
         longest = max(map(len, blocks))
         padding = self.tokenizer.pad_token_id
         if padding is None:  # any id would do: padding is neither seen nor scored
@@ -79,6 +88,36 @@ class LanguageModelTask(Task):
             "labels": ids.masked_fill(mask == 0, IGNORED),
         }
         return {key: value.to(self.device) for key, value in tensors.items()}
+
+    def predict(self, texts: Iterable[str], *, batch_size: int | None = None) -> list[TextScore]:
+        """How well the model foresees each text, in their order.
+
+        batch_size: blocks at a time; default twice micro_batch.
+
+        Raises TypeError or ValueError, with its place, for what is no text, or too short a one.
+        """
+        texts = checked_texts(texts)
+        found = self._blocks(texts, "texts")
+        blocks = [block for of_text in found for block in of_text]
+        sums = iter(self._predicted(blocks, batch_size, self._sums))
+        scores = []
+        for of_text in found:
+            tokens = sum(len(block) - 1 for block in of_text)
+            loss = sum(next(sums) for _ in of_text) / tokens
+            scores.append(TextScore(loss, _exp(loss), tokens))
+        return scores
+
+    def _sums(self, blocks: Sequence[list[int]]) -> list[float]:
+        """The summed cross-entropy of each block's predicted tokens."""
+        batch = self._padded([*blocks])
+        _, logits = self.loss_fn(batch)
+        losses = nn.functional.cross_entropy(
+            logits[:, :-1].transpose(1, 2).double(),
+            batch["labels"][:, 1:],
+            ignore_index=IGNORED,
+            reduction="none",
+        )
+        return losses.sum(1).tolist()
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy of the next token, logits of shape (n, T, V)) of a batch."""
@@ -101,7 +140,11 @@ class LanguageModelTask(Task):
     def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
         """`loss` and `accuracy` of the next token, and `perplexity`."""
         found = super().assess(data)
-        try:
-            return {**found, "perplexity": math.exp(found["loss"])}
-        except OverflowError:
-            return {**found, "perplexity": math.inf}
+        return {**found, "perplexity": _exp(found["loss"])}
+
+
+def _exp(loss: float) -> float:
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +12,13 @@ from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
 from .metrics import answer_scores
-from .squad import Question, QuestionDataset
+from .predictions import AnswerPrediction, checked_texts
+from .squad import Answer, Question, QuestionDataset
 from .task import Task
 
 _numbers = itertools.count()
-Best = dict[int, tuple[float, str]]  # by question: the sum of two logits, and the text
+# By question: the sum of two logits, the product of their probabilities, and the characters.
+Best = dict[int, tuple[float, float, int, int]]
 
 
 class QuestionTask(Task):
@@ -172,24 +176,73 @@ class QuestionTask(Task):
             n = self.count(batch)
             total, loss = total + n, loss + n * mean
             self._keep_best(best, batch, outputs)
-        scores = [
-            answer_scores(text, [a.text for a in self._asked[number].answers])
-            for number, (_, text) in best.items()
-        ]
+        scores = []
+        for number, (_, _, begin, stop) in best.items():
+            asked = self._asked[number]
+            scores.append(answer_scores(asked.context[begin:stop], [a.text for a in asked.answers]))
         exact, f1 = (sum(column) / len(scores) for column in zip(*scores, strict=True))
         return {"loss": loss / total, "accuracy": exact, "f1": f1}
 
-    def predict(self, data: dict[str, Tensor]) -> list[str]:
-        """The answer to each question, in their order, of data from `encode`."""
+    @overload
+    def predict(self, questions: dict[str, Tensor]) -> list[str]: ...
+    @overload
+    def predict(
+        self, questions: Iterable[str], contexts: Iterable[str], *, batch_size: int | None = None
+    ) -> list[AnswerPrediction]: ...
+    def predict(
+        self,
+        questions: Any,
+        contexts: Iterable[str] | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> list[Any]:
+        """The answer to each question in its context; or, of data from `encode`, its text.
+
+        questions, contexts: as many of one as of the other.
+        batch_size: questions at a time; default twice micro_batch.
+
+        Raises TypeError or ValueError, with its place, for what is no text or has nothing to read.
+        """
+        if isinstance(questions, dict):
+            best = self._best(questions)
+            return [self._asked[number].context[slice(*span)] for number, _, _, *span in best]
+        asked = checked_texts(questions, "questions")
+        given = checked_texts([] if contexts is None else contexts, "contexts")
+        if len(asked) != len(given):
+            raise ValueError(
+                f"predict: expected a context for each of the {len(asked)} questions, got "
+                f"{len(given)} contexts"
+            )
+        pairs = [*zip(asked, given, strict=True)]
+        return self._predicted(pairs, batch_size, self._answers)
+
+    def _answers(self, pairs: Sequence[tuple[str, str]]) -> list[AnswerPrediction]:
+        nowhere = (Answer("", 0),)
+        asked = [Question(str(i), q, context, nowhere) for i, (q, context) in enumerate(pairs)]
+        data = self.encode(QuestionDataset(tuple(asked), "questions"))
+        try:
+            return [
+                AnswerPrediction(context[begin:stop], share, begin, stop)
+                for (_, context), (_, _, share, begin, stop) in zip(
+                    pairs, self._best(data), strict=True
+                )
+            ]
+        finally:
+            for number in data["question"].unique().tolist():
+                del self._asked[number]
+
+    def _best(self, data: dict[str, Tensor]) -> list[tuple[int, float, float, int, int]]:
+        """By question: its number, then what `Best` holds."""
         best: Best = {}
         for batch, _, outputs in self.outputs(data):
             self._keep_best(best, batch, outputs)
-        return [text for _, (_, text) in sorted(best.items())]
+        return [(number, *found) for number, found in sorted(best.items())]
 
     def _keep_best(self, best: Best, batch: dict[str, Tensor], outputs: Tensor) -> None:
         """Put each window's best span into `best` where it beats the question's others."""
         spans = batch["spans"]
         inside = spans[:, :, 0] >= 0
+        shares = outputs.masked_fill(batch["padding"][:, :, None], -torch.inf).log_softmax(1)
         start, end = outputs.masked_fill(~inside[:, :, None], -torch.inf).unbind(2)
         scores = start[:, :, None] + end[:, None, :]  # (n, first token, last token)
         allowed = torch.ones_like(scores[0]).triu().tril(self.max_answer - 1).bool()
@@ -199,12 +252,13 @@ class QuestionTask(Task):
         found = zip(
             batch["question"].tolist(),
             value.tolist(),
+            (shares[rows, first, 0] + shares[rows, last, 1]).exp().tolist(),
             spans[rows, first, 0].tolist(),
             spans[rows, last, 1].tolist(),
             strict=True,
         )
-        for number, score, begin, stop in found:
+        for number, score, *answer in found:
             if number not in self._asked:
                 raise ValueError("these data were encoded by another task: use this one's encode")
             if number not in best or score > best[number][0]:
-                best[number] = (score, self._asked[number].context[begin:stop])
+                best[number] = (score, *answer)

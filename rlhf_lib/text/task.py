@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,9 +27,10 @@ class Task:
 
     Attributes: model, module, training, validation, micro_batch, device, samples (of the training
     set), measures (what the last `evaluate` found beside losses and accuracies). A kind of task
-    defines `loss_fn` and `correct`, `count` where its loss is no mean over samples, `assess` where
-    it has more measures, and `cross_entropy`: whether its loss is the cross-entropy over the last
-    dimension of the module's outputs with `labels`, as `probe` and `linearize` need it.
+    defines `loss_fn` and `correct`, `predict` for new texts, `count` where its loss is no mean over
+    samples, `assess` where it has more measures, and `cross_entropy`: whether its loss is the
+    cross-entropy over the last dimension of the module's outputs with `labels`, as `probe` and
+    `linearize` need it.
     """
 
     cross_entropy = False
@@ -107,18 +109,45 @@ class Task:
         moved = (p - self._start[name] for name, p in self.module.named_parameters())
         return sum(float(d.pow(2).sum()) for d in moved) ** 0.5
 
-    @torch.no_grad()
+    @contextmanager
+    def evaluating(self) -> Generator[None]:
+        """Without dropout and gradients; afterwards each module is in the mode it was in."""
+        modes = [(m, m.training) for m in (*self.model.modules(), *self.module.modules())]
+        self.module.eval()
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
     def outputs(self, data: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], float, Tensor]]:
         """(batch, mean loss, outputs) batch by batch, without dropout; none with no term to it."""
-        was_training = self.module.training
-        self.module.eval()
-        try:
-            for batch in batches(data, 2 * self.micro_batch):
-                if self.count(batch):  # else the mean is NaN
+        for batch in batches(data, 2 * self.micro_batch):
+            if self.count(batch):  # else the mean is NaN
+                with self.evaluating():
                     loss, outputs = self.loss_fn(batch)
-                    yield batch, float(loss), outputs
-        finally:
-            self.module.train(was_training)
+                yield batch, float(loss), outputs
+
+    def _predicted(
+        self,
+        items: Sequence[Any],
+        batch_size: int | None,
+        predict: Callable[[Sequence[Any]], list[Any]],
+    ) -> list[Any]:
+        """`predict` of so many items at a time, without dropout."""
+        size = 2 * self.micro_batch if batch_size is None else batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(
+                f"batch_size: expected an integer of at least 1 or None, got {batch_size!r}"
+            )
+        with self.evaluating():
+            return [
+                found
+                for start in range(0, len(items), size)
+                for found in predict(items[start : start + size])
+            ]
 
     def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
         """`loss`, the mean over all terms, and `accuracy`, the share answered correctly."""
