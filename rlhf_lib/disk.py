@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ LOCK_SECONDS = 60.0
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike) -> Generator[Path]:
     """A name beside `path` to write a file to, which takes the place of `path` at the block's end.
 
     After an error, a kill or a full disk, what stood at `path` stands there as before. Where `path`
@@ -34,7 +34,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | os.PathLike, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(path: str | os.PathLike, seconds: float = LOCK_SECONDS) -> Generator[None]:
     """Keep other processes and threads out of blocks that name the same `path`.
 
     The lock is a file `.NAME.lock` beside it, which stays; a process that ends, or is killed, lets

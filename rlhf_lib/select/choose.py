@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
-from torch import Tensor
-
 from .closed_form import CRITERIA, HasPath, by_criterion
-from .folds import class_labels
+from .folds import Labels, class_labels
 from .result import LambdaSelection, NestedSelection, Selection
 from .search import Fit, LambdaSearch
 
@@ -31,7 +29,7 @@ def _shows_its_options(function: Function) -> Function:
 @_shows_its_options
 def select_lambda(
     fit: Fit | HasPath,
-    labels_or_n: Sequence[int] | Tensor | int,
+    labels_or_n: Labels,
     lambdas: Iterable[float],
     *,
     by: Literal["cv", "loo", "evidence"] = "cv",
@@ -47,7 +45,8 @@ def select_lambda(
             keeps the model between lambdas, which makes the path warm-started. Whatever learns
             from data (scaling, feature selection, early stopping) belongs inside, on ``train``.
             Or a linearized model (:func:`~rlhf_lib.linearize`), or its ``fold_fit(...)``.
-        labels_or_n: a class for each sample, for stratified folds; or the number of samples.
+        labels_or_n: a class for each sample, a number or a text, for stratified folds; or the
+            number of samples.
         lambdas: different numbers >= 0, in any order.
         by: "cv", or with a linearized model "loo" for leave-one-out in closed form (Rad and
             Maleki, 2020) and "evidence" for Laplace's (MacKay, 1992; Immer et al., 2021). These
@@ -55,6 +54,8 @@ def select_lambda(
         progress: called with the selection so far after each finished path. To loop over these
             instead, iterate over a :class:`~rlhf_lib.select.LambdaSearch` of the other arguments.
         folds: parts that the samples are dealt into, K.
+        groups: one number or text for each sample; those of one group (windows of one text, visits
+            of one patient) are never on both sides of a fold. See ``stratified_folds``.
         seeds: each one draws other folds, and is handed to ``fit``.
         rule: "1se", the largest lambda within one standard error of the best; or "min".
         metric: which of the scores to choose by; the smallest is best unless ``maximize``.
@@ -63,7 +64,8 @@ def select_lambda(
             leaves it to ``joblib.parallel_config``, also with its Dask back end. ``fit`` and its
             data are then sent to other processes.
         resume: a file that finished paths are kept in. The same call reads them from it instead
-            of computing them; seeds may have been added. With files of other settings it refuses.
+            of computing them; seeds may have been added. With files of other settings it refuses;
+            lines that are damaged are set aside with a warning, and computed again.
         settings: JSON values that name what ``fit`` does (data, optimizer, steps): part of what
             must agree with the file, because the code of ``fit`` itself is not compared.
 
@@ -74,7 +76,8 @@ def select_lambda(
     Raises:
         ValueError: lambdas that are negative or double, too few samples of a class, a journal of
             other settings, an unknown rule or judge, options of folds where there are none.
-        TypeError: by="loo" or "evidence" for what has no closed form.
+        TypeError: an argument of another kind; by="loo" or "evidence" for what has no closed form.
+        OSError: a ``resume`` that cannot be written to, before anything is computed.
 
     In an :func:`~rlhf_lib.interrupt.interruptible` block it stops between two fits; with workers,
     between two paths.
@@ -97,7 +100,7 @@ def select_lambda(
 @_shows_its_options
 def nested_select_lambda(
     fit: Fit,
-    labels_or_n: Sequence[int] | Tensor | int,
+    labels_or_n: Labels,
     lambdas: Iterable[float],
     *,
     outer_folds: int = 5,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from .result import RULES, CriterionSelection
-from .search import falling
+from .result import CriterionSelection
+from .search import check_rule, falling
 
 CRITERIA = ("loo", "evidence")
 
@@ -51,8 +51,7 @@ def by_criterion(
         raise ValueError(
             f"by={by!r} sets no samples aside: expected only rule beside it, got {', '.join(no)}"
         )
-    if rule not in RULES:
-        raise ValueError(f"expected a rule out of {', '.join(RULES)}, got {rule!r}")
+    check_rule(rule)
     known = getattr(fit, "samples", None)
     if known not in (None, samples):
         raise ValueError(f"expected the model's {known} training samples, got {samples}")

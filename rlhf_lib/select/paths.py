@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,20 @@ from .journal import Journal
 from .result import LambdaPath
 
 Split = tuple[int, int, Tensor, Tensor]  # seed, fold, training and validation indices
+
+
+def is_path(row: Mapping[str, Any], folds: int, scores: int) -> bool:
+    """Whether a row of a file can be a path of so many folds, with so many scores."""
+    found = row.get("scores")
+    numbers = [row.get("seed"), row.get("fold")]
+    return (
+        not any(isinstance(n, bool) or not isinstance(n, int) for n in numbers)
+        and 0 <= row["fold"] < folds
+        and isinstance(found, list)
+        and len(found) == scores
+        and all(isinstance(one, dict) and one for one in found)
+        and all(type(v) in (int, float) for one in found for v in one.values())
+    )
 
 
 def finished(
@@ -25,7 +40,8 @@ def finished(
     done = {}
     for row in journal.rows:
         path = LambdaPath(row["seed"], row["fold"], tuple(row["scores"]))
-        done[path.seed, path.fold] = path
+        # Two processes may have computed the same: what was reported first stays.
+        done.setdefault((path.seed, path.fold), path)
     todo = [split for split in splits if split[:2] not in done]
 
     def paths():
@@ -33,6 +49,8 @@ def finished(
 
     if len(todo) < len(splits):
         yield paths()
+    if todo:
+        journal.check_writable()
     for path in _computed(do, todo, workers):
         journal.write({"seed": path.seed, "fold": path.fold, "scores": list(path.scores)})
         done[path.seed, path.fold] = path

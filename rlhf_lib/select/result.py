@@ -46,11 +46,29 @@ def standard_error(seeds: Sequence[int], scores: Sequence[float]) -> float:
     for all data (Bengio and Grandvalet, 2004).
     """
     squares = []
+    scaled, power = _scaled(scores)
     for seed in dict.fromkeys(seeds):
-        mine = [v for s, v in zip(seeds, scores, strict=True) if s == seed]
+        mine = [v for s, v in zip(seeds, scaled, strict=True) if s == seed]
         if len(mine) > 1 and all(map(math.isfinite, mine)):
             squares.append(statistics.variance(mine) / len(mine))
-    return math.sqrt(statistics.fmean(squares)) if squares else math.nan
+    if not squares:
+        return math.nan
+    return math.ldexp(math.sqrt(statistics.fmean(squares)) / 2, power) * 2
+
+
+def mean(scores: Sequence[float]) -> float:
+    """Their mean; NaN where one is not finite."""
+    if not all(map(math.isfinite, scores)):
+        return math.nan
+    scaled, power = _scaled(scores)
+    return math.ldexp(statistics.fmean(scaled), power)
+
+
+def _scaled(scores: Sequence[float]) -> tuple[list[float], int]:
+    """The scores over 2^p, at most 1, and p: squares of a loss over 1e154 are none that floats
+    hold. A power of two changes no digit."""
+    power = max((math.frexp(v)[1] for v in scores if math.isfinite(v)), default=0)
+    return [math.ldexp(v, -power) for v in scores], power
 
 
 def one_standard_error(
@@ -203,8 +221,7 @@ class LambdaSelection(Selection):
         rows = []
         for i, value in enumerate(self.lambdas):
             scores = tuple(p.scores[i][name] for p in self.paths)
-            mean = statistics.fmean(scores) if all(map(math.isfinite, scores)) else math.nan
-            rows.append(LambdaRow(value, mean, standard_error(seeds, scores), scores))
+            rows.append(LambdaRow(value, mean(scores), standard_error(seeds, scores), scores))
         return tuple(rows)
 
     def _made_of(self) -> str:
@@ -272,7 +289,7 @@ class NestedSelection:
     @property
     def mean(self) -> float:
         """The honest score of the procedure."""
-        return statistics.fmean(self.scores)
+        return mean(self.scores)
 
     @property
     def standard_error(self) -> float:
@@ -282,4 +299,4 @@ class NestedSelection:
     @property
     def inner(self) -> float:
         """What the inner cross-validations promised, on average."""
-        return statistics.fmean(p.scores[0]["inner"] for p in self.paths)
+        return mean([p.scores[0]["inner"] for p in self.paths])

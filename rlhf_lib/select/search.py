@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
-from operator import index
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..arguments import flag, real, whole
 from ..interrupt import checkpoint
 from ..regularizers import check_lambda
-from .folds import class_labels, stratified_folds
+from .folds import Labels, class_labels, group_codes, stratified_folds
 from .journal import Journal
-from .paths import Split, finished
+from .paths import Split, finished, is_path
 from .result import RULES, LambdaPath, LambdaSelection, NestedSelection
 
 Fit = Callable[[Tensor, Tensor, list[float], int], Iterable[float | Mapping[str, float]]]
@@ -43,10 +45,11 @@ class LambdaSearch:
     def __init__(
         self,
         fit: Fit,
-        labels_or_n: Sequence[int] | Tensor | int,
+        labels_or_n: Labels,
         lambdas: Iterable[float],
         *,
         folds: int = 5,
+        groups: Sequence | Tensor | None = None,
         seeds: Iterable[int] = (0,),
         rule: str = "1se",
         metric: str = "loss",
@@ -56,20 +59,29 @@ class LambdaSearch:
         resume: str | os.PathLike | None = None,
         settings: Mapping[str, Any] | None = None,
     ):
+        if not callable(fit):
+            raise TypeError(f"fit: expected a function, got {type(fit).__name__}")
         self.fit, self.labels = fit, class_labels(labels_or_n)
+        self.groups = None if groups is None else group_codes(groups, len(self.labels))
         self.lambdas, self.seeds = falling(lambdas), _different(seeds)
-        if rule not in RULES:
-            raise ValueError(f"expected a rule out of {', '.join(RULES)}, got {rule!r}")
-        if workers is not None and index(workers) == 0:
+        check_rule(rule)
+        if workers is not None and whole("workers", workers) == 0:
             raise ValueError("expected a number of workers other than 0, or None, got 0")
-        stratified_folds(self.labels, folds)  # too few samples are found before any fit
-        self.folds, self.rule, self.metric, self.maximize = folds, rule, metric, maximize
-        self.warm_start, self.workers = warm_start, workers
+        # Too few samples are found before any fit.
+        stratified_folds(labels_or_n, folds, groups=self.groups)
+        self.folds, self.rule, self.metric = int(folds), rule, metric
+        self.maximize = flag("maximize", maximize)
+        self.warm_start, self.workers = flag("warm_start", warm_start), workers
+        if not isinstance(metric, str):
+            raise TypeError(f"metric: expected the name of a score, got {metric!r}")
+        if not isinstance(settings, Mapping | None):
+            raise TypeError(f"settings: expected JSON values by name, got {settings!r}")
         self.resume, self.settings = resume, dict(settings or {})
 
     def __iter__(self) -> Iterator[LambdaSelection]:
-        splits = self._splits(self.labels, self.folds, self.seeds)
-        journal = Journal(self.resume, self._asked() | {"folds": self.folds})
+        splits = self._splits(self._all, self.folds, self.seeds)
+        valid = partial(is_path, folds=self.folds, scores=len(self.lambdas))
+        journal = Journal(self.resume, self._asked() | {"folds": self.folds}, valid)
         for paths in finished(self._path, splits, self.workers, journal):
             yield self._selection(paths, len(splits))
 
@@ -78,9 +90,9 @@ class LambdaSearch:
 
         Raises ValueError where the samples outside an outer fold are too few for the folds within.
         """
-        splits = self._splits(self.labels, outer_folds, self.seeds)
+        splits = self._splits(self._all, outer_folds, self.seeds)
         for _, _, train, _ in splits:
-            stratified_folds(self.labels[train], self.folds)
+            self._splits(train, self.folds, self.seeds[:1])
         choosing = {
             "outer_folds": outer_folds,
             "folds": self.folds,
@@ -88,7 +100,8 @@ class LambdaSearch:
             "metric": self.metric,
             "maximize": self.maximize,
         }
-        journal = Journal(self.resume, self._asked() | choosing)
+        valid = partial(is_path, folds=outer_folds, scores=1)
+        journal = Journal(self.resume, self._asked() | choosing, valid)
         return (
             NestedSelection(tuple(paths), outer_folds, len(splits), self.metric)
             for paths in finished(self._outer_fold, splits, self.workers, journal)
@@ -96,9 +109,11 @@ class LambdaSearch:
 
     def _asked(self) -> dict[str, Any]:
         """What must agree for scores on disk to be scores of this search, as JSON values."""
+        grouped = {} if self.groups is None else {"groups": _digest(self.groups)}
         return {
             "samples": len(self.labels),
-            "labels": sha256(self.labels.numpy().tobytes()).hexdigest()[:16],
+            "labels": _digest(self.labels),
+            **grouped,
             "lambdas": list(self.lambdas),
             "warm_start": self.warm_start,
             "settings": self.settings,
@@ -109,12 +124,19 @@ class LambdaSearch:
             self.lambdas, tuple(paths), self.folds, total, self.rule, self.metric, self.maximize
         )
 
-    @staticmethod
-    def _splits(labels: Tensor, folds: int, seeds: Iterable[int]) -> list[Split]:
+    @property
+    def _all(self) -> Tensor:
+        return torch.arange(len(self.labels))
+
+    def _splits(self, samples: Tensor, folds: int, seeds: Iterable[int]) -> list[Split]:
+        """The folds of these samples, (n,), by each seed."""
+        groups = None if self.groups is None else self.groups[samples]
         return [
-            (seed, k, *parts)
+            (seed, k, samples[kept], samples[left_out])
             for seed in seeds
-            for k, parts in enumerate(stratified_folds(labels, folds, seed))
+            for k, (kept, left_out) in enumerate(
+                stratified_folds(self.labels[samples], folds, seed, groups)
+            )
         ]
 
     def _path(self, split: Split) -> LambdaPath:
@@ -123,10 +145,7 @@ class LambdaSearch:
 
     def _outer_fold(self, split: Split) -> LambdaPath:
         seed, fold, train, validation = split
-        inner = [
-            self._path((seed, part, train[kept], train[left_out]))
-            for _, part, kept, left_out in self._splits(self.labels[train], self.folds, [seed])
-        ]
+        inner = [self._path(part) for part in self._splits(train, self.folds, [seed])]
         found = self._selection(inner, self.folds)
         lambdas = self.lambdas[: self.lambdas.index(found.chosen) + 1]
         if not self.warm_start:
@@ -158,18 +177,20 @@ class LambdaSearch:
 
     def _numbers(self, score) -> dict[str, float]:
         if not isinstance(score, Mapping):
-            return {self.metric: float(score)}
+            return {self.metric: real("a score of fit", score, finite=False)}
         if self.metric not in score:
             raise ValueError(
                 f"fit gave scores named {', '.join(score)}, and metric={self.metric!r} is to be "
                 "chosen by"
             )
-        return {name: float(value) for name, value in score.items()}
+        return {k: real(f"the score {k!r} of fit", v, finite=False) for k, v in score.items()}
 
 
 def falling(lambdas: Iterable[float]) -> tuple[float, ...]:
     """Checked, and from the largest to the smallest."""
-    values = [float(value) for value in lambdas]
+    if isinstance(lambdas, str) or not isinstance(lambdas, Iterable):
+        raise TypeError(f"lambdas: expected a list of numbers, got {lambdas!r}")
+    values = [real("lambdas", value, finite=False) for value in lambdas]
     if not values:
         raise ValueError("expected at least one lambda, got none")
     for value in values:
@@ -180,8 +201,20 @@ def falling(lambdas: Iterable[float]) -> tuple[float, ...]:
     return tuple(sorted(values, reverse=True))
 
 
+def check_rule(rule: str) -> None:
+    """Raises ValueError for another than the rules there are."""
+    if rule not in RULES:
+        raise ValueError(f"expected a rule out of {', '.join(RULES)}, got {rule!r}")
+
+
+def _digest(codes: Tensor) -> str:
+    return sha256(codes.numpy().tobytes()).hexdigest()[:16]
+
+
 def _different(seeds: Iterable[int]) -> tuple[int, ...]:
-    numbers = tuple(index(seed) for seed in seeds)
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds: expected a list of whole numbers, got {seeds!r}")
+    numbers = tuple(whole("seeds", seed) for seed in seeds)
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f"expected one seed or more, all different, got {list(numbers)}")
     return numbers

@@ -1,12 +1,13 @@
 """k-fold cross-validation: every index once, classes spread evenly, as scikit-learn promises."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cases import few_cases, seeds
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from rlhf_lib.select import stratified_folds
 
@@ -65,5 +66,60 @@ def test_it_leaves_the_global_generator_alone():
     ],
 )
 def test_what_cannot_be_folded_is_refused(labels, folds, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         stratified_folds(labels, folds)
+
+
+@few_cases
+@given(seed=seeds, folds=st.integers(2, 5), classes=st.integers(1, 3), groups=st.integers(5, 12))
+def test_groups_stay_whole_and_every_training_set_has_every_class(seed, folds, classes, groups):
+    generator = torch.Generator().manual_seed(seed)
+    owner = torch.randint(groups, (80,), generator=generator)
+    owner[: groups * classes] = torch.arange(groups).repeat(classes)  # every group has all classes
+    labels = torch.randint(classes, (80,), generator=generator)
+    labels[: groups * classes] = torch.arange(classes).repeat_interleave(groups)
+    found = stratified_folds(labels, folds, seed, [f"patient {g}" for g in owner.tolist()])
+    assert torch.equal(torch.cat([v for _, v in found]).sort().values, torch.arange(80))
+    for train, validation in found:
+        assert not set(owner[train].tolist()) & set(owner[validation].tolist())
+        assert len(validation) and labels[train].unique().numel() == labels.unique().numel()
+
+
+def test_equal_groups_are_dealt_as_evenly_as_by_scikit_learn():
+    labels, groups = torch.arange(96) % 3, torch.arange(96) // 6
+    counts = [labels[v].bincount().tolist() for _, v in stratified_folds(labels, 4, 1, groups)]
+    theirs = StratifiedGroupKFold(4).split(labels, labels, groups)
+    assert counts == [labels[v].bincount().tolist() for _, v in theirs] == [[8, 8, 8]] * 4
+
+
+@pytest.mark.parametrize(
+    "labels, groups, message",
+    [
+        (6, [0, 0, 1, 1, 2], "one for each of the 6 samples, got 5"),
+        (6, [0, 0, 0, 1, 1, 1], "at least 3 groups for 3 folds, got 2"),
+        (6, [0.5, 0, 1, 1, 2, 2], "as groups, got others"),
+        (["a", "a", "b", "b", "b", "b"], [0, 0, 1, 2, 3, 4], "class a has all of its samples"),
+        (6, 3, "one for each of the 6 samples"),
+    ],
+)
+def test_groups_that_cannot_be_dealt_are_refused(labels, groups, message):
+    with pytest.raises(ValueError, match=message):
+        stratified_folds(labels, 3, groups=groups)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["b", "a"] * 6,
+        np.array(["b", "a"] * 6),
+        pd.Series(["b", "a"] * 12)[12:],  # after a split: its index begins at 12
+        pd.Series(["b", "a"] * 6, dtype="category"),
+        pd.Series([1, 0] * 12)[12:],
+        np.array([1, 0] * 6, dtype=np.uint8),
+        torch.tensor([True, False] * 6),
+    ],
+)
+def test_labels_of_every_library_give_the_same_folds(labels):
+    expected = stratified_folds([1, 0] * 6, 3)
+    for (_, a), (_, b) in zip(stratified_folds(labels, 3), expected, strict=True):
+        assert torch.equal(a, b)

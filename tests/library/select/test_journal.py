@@ -55,11 +55,57 @@ def test_somebody_elses_file_is_not_overwritten(tmp_path, content):
     assert path.read_text() == content
 
 
-def test_a_broken_line_in_the_middle_is_refused(tmp_path):
-    path = written(tmp_path / "a.jsonl", {"n": 1}, {"n": 2})
-    path.write_text(path.read_text().replace('{"n": 1}', '{"n": '))
-    with pytest.raises(ValueError, match="not a journal"):
-        Journal(path, SETTINGS)
+DAMAGE = {
+    "cut": b'{"n": ',
+    "nul": b"\0\0\0\0",
+    "nul_in_text": b'{"n": 1\0}',
+    "bytes": b'\xff\xfe{"n": 2}',
+    "list": b"[1]",
+    "null": b"null",
+    "text": b'"n"',
+    "two_in_one": b'{"n": 1}{"n": 2}',
+    "deep": b"[" * 100_000,
+    "empty": b"",
+    "refused": b'{"n": "one"}',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_line_is_numbered_and_set_aside_and_the_rest_is_used(tmp_path, damage):
+    path = written(tmp_path / "a.jsonl", {"n": 1}, {"n": 2}, {"n": 3})
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = damage
+    path.write_bytes(b"\n".join(lines))
+    asked = (path, SETTINGS, lambda row: isinstance(row["n"], int))
+    with pytest.warns(UserWarning, match=r"line 3 is damaged.*a.jsonl.damaged"):
+        assert Journal(*asked).rows == [{"n": 1}, {"n": 3}]
+    assert (tmp_path / "a.jsonl.damaged").read_bytes() == damage + b"\n"
+    journal = Journal(*asked)
+    journal.write({"n": 4})
+    assert Journal(*asked).rows == [{"n": 1}, {"n": 3}, {"n": 4}]
+
+
+def test_writing_goes_on_after_another_process_was_killed_in_its_line(tmp_path):
+    path = written(tmp_path / "a.jsonl", {"n": 1})
+    journal = Journal(path, SETTINGS)
+    with path.open("ab") as file:
+        file.write(b'{"n": 2')
+    journal.write({"n": 3})
+    with pytest.warns(UserWarning, match="line 3"):
+        assert Journal(path, SETTINGS).rows == [{"n": 1}, {"n": 3}]
+
+
+def test_what_cannot_be_a_journal_is_refused_before_any_result(tmp_path):
+    with pytest.raises(OSError, match="got the folder"):
+        Journal(tmp_path, SETTINGS)
+    with pytest.raises(ValueError, match="settings: expected JSON values"):
+        Journal(tmp_path / "a", {"x": object()})
+    (tmp_path / "b").write_text('{"format": "rlhf_lib journal 2"}\n')
+    with pytest.raises(ValueError, match=r"got 'rlhf_lib journal 2' in .*another version"):
+        Journal(tmp_path / "b", SETTINGS)
+    settings = {"x": float("nan")}
+    Journal(tmp_path / "c", settings).write({"n": 1})
+    assert Journal(tmp_path / "c", settings).rows == [{"n": 1}]
 
 
 def test_none_keeps_nothing():

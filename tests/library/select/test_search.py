@@ -106,6 +106,46 @@ def test_a_fit_that_diverged_cannot_win():
     assert found.best == 0.1 and math.isnan(found.rows[2].mean)
 
 
+@pytest.mark.parametrize("large", [1e160, 1.7e308, -1e200])
+def test_a_huge_loss_overflows_nothing(large, tmp_path):
+    def fit(train, validation, lambdas, seed):
+        return [large * (1 - 0.5 * int(validation[0] > 0)), 1.0]
+
+    for _ in range(2):  # computed, and from the file
+        found = select_lambda(fit, 10, [1.0, 0.1], folds=2, resume=tmp_path / "a")
+    assert found.rows[0].mean == pytest.approx(0.75 * large)
+    assert found.rows[0].standard_error == pytest.approx(0.25 * abs(large))
+    assert found.best == (0.1 if large > 0 else 1.0) and str(found)
+
+
+def test_a_row_that_is_no_path_of_the_search_is_computed_again(tmp_path):
+    path, calls = tmp_path / "a", []
+    whole = select_lambda(ridge, 60, LAMBDAS, folds=4, resume=path)
+    header, first, second, third, fourth = path.read_text().splitlines(keepends=True)
+    first = first.replace("0", "true", 1)
+    second = second.replace('"fold": 1', '"fold": 4')
+    third = third.replace(": [{", ": [[], {", 1)
+    path.write_text(header + first + second + third + fourth * 2)
+    with pytest.warns(UserWarning, match="line 2, 3, 4 is damaged"):
+        same(select_lambda(partial(ridge, calls=calls), 60, LAMBDAS, folds=4, resume=path), whole)
+    assert len(calls) == 3 * len(LAMBDAS)
+
+
+def test_groups_are_never_on_both_sides_also_within_outer_folds(tmp_path):
+    groups, seen = torch.arange(24) // 3, []
+
+    def fit(train, validation, lambdas, seed):
+        seen.append(set(groups[train].tolist()) & set(groups[validation].tolist()))
+        return [1.0] * len(lambdas)
+
+    asked = (fit, [0, 1] * 12, [1.0, 0.1])
+    select_lambda(*asked, folds=4, groups=groups, resume=tmp_path / "a")
+    nested_select_lambda(*asked, folds=2, outer_folds=4, groups=groups.numpy())
+    assert len(seen) == 4 + 4 * 3 and not any(seen)
+    with pytest.raises(ValueError, match="groups is"):
+        select_lambda(*asked, folds=4, resume=tmp_path / "a")
+
+
 def test_paths_go_from_large_to_small_or_start_afresh():
     seen = []
 
@@ -311,11 +351,27 @@ def test_nested_resumes_and_works_in_parallel(tmp_path, threads):
         ({"workers": 0}, "workers other than 0, or None, got 0"),
         ({"fit": lambda *a: [1.0]}, "1 scores for 2 lambdas"),
         ({"fit": lambda *a: [{"f1": 1.0}] * 2}, "named f1, and metric='loss'"),
+        ({"fit": lambda *a: [None, 1.0]}, "score of fit: expected a number, got None"),
+        ({"fit": "ridge"}, "fit: expected a function, got str"),
+        ({"lambdas": 0.1}, "lambdas: expected a list of numbers, got 0.1"),
+        ({"lambdas": ["0.1"]}, "lambdas: expected a number, got '0.1'"),
+        ({"lambdas": [math.nan]}, "finite"),
+        ({"maximize": "no"}, "maximize: expected True or False, got 'no'"),
+        ({"warm_start": 2}, "warm_start: expected True or False"),
+        ({"seeds": 3}, "seeds: expected a list"),
+        ({"seeds": [0.5]}, "seeds: expected a whole number, got 0.5"),
+        ({"folds": math.nan}, "folds: expected a whole number"),
+        ({"workers": "all"}, "workers: expected a whole number"),
+        ({"metric": 3}, "metric: expected the name"),
+        ({"settings": "bert"}, "settings: expected JSON values"),
+        ({"labels_or_n": [0.5, 1.5] * 30}, "as labels, got others"),
+        ({"labels_or_n": [math.nan] * 60}, "NaN"),
+        ({"labels_or_n": None}, "labels: expected one for each sample"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(change, message):
     asked = {"fit": ridge, "labels_or_n": 60, "lambdas": [1.0, 0.1]} | change
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         select_lambda(**asked)
 
 
