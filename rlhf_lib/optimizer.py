@@ -59,7 +59,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
         lr: step length that the line search starts from: 1 is the full Newton step. Schedulers
             scale it, which shortens the steps; it is not a gradient step size. A group's lr
             scales its part of the direction.
-        lambda_reg: weight of the penalty. Biases and normalization weights are left out.
+        lambda_reg: weight of the penalty. Biases and normalization weights are left out, as
+            :func:`~rlhf_lib.regularizers.penalized` tells them.
         regularizer: "l1", "l2", "elastic-net", "group-lasso", "pseudo-huber", "l2sp", "l1sp", None
             or a Regularizer, whose own ``weight`` multiplies lambda_reg. The SP kinds pull to the
             parameters' values at construction; these are part of the state.

@@ -2,7 +2,7 @@
 
 A separable penalty is R(theta) = sum_i w_i r(theta_i - c_i): r is the formula, c the centre (zero,
 or the pre-trained weights for the "SP" kinds of Xuhong Li et al., 2018) and w_i the weight of
-coordinate i: lambda, or 0 for a coordinate that is left out (biases and LayerNorm, by default).
+coordinate i: lambda, or 0 for a coordinate that is left out (:func:`penalized` tells which).
 """
 
 # Annotations are objects here, not strings: dataclasses in other modules take them over.
@@ -16,22 +16,48 @@ from torch import Tensor
 
 from ..objective.parameters import flatten
 
-_NORM_NAMES = ("norm", "ln_")
-
 
 def penalized(params: Iterable) -> list[bool]:
     """Which parameters a penalty acts on by default: weights, not biases nor normalizations.
 
+    Shapes decide, and the last part of a name where it says "bias" or "weight"; a layer's own name
+    says nothing. In are
+
+    - tensors of two dimensions or more, unless they are biases or have a bias of their own shape,
+      as a LayerNorm over several dimensions has;
+    - a vector "weight" whose "bias" has another shape: a layer with one output.
+
+    Where that is nothing, all that are no biases are in if it is one tensor or all are called
+    "weight", and biases if there is nothing else. Groups with ``lambda_reg`` 0 and
+    ``include_all=True`` say anything else.
+
     Args:
-        params: tensors or (name, tensor) pairs. Tensors with fewer than two dimensions are biases
-            or normalization weights and are left out, and so is anything whose name says norm. If
-            that would leave out everything (a toy with one weight vector), everything is in.
+        params: tensors or (name, tensor) pairs, as ``model.named_parameters()`` gives.
+
+    Raises:
+        ValueError: several vectors or numbers of which nothing tells the weights from the biases.
     """
-    flags = [
-        p.ndim >= 2 and not any(word in name.lower() for word in _NORM_NAMES)
-        for name, p in pairs(params)
-    ]
-    return flags if any(flags) else [True] * len(flags)
+    named = pairs(params)
+    shapes = {name: p.shape for name, p in named}
+    last = [name.rpartition(".")[2] for name, _ in named]
+    biases = ["bias" in word.lower().split("_") for word in last]
+    flags = []
+    for (name, p), word, bias in zip(named, last, biases, strict=True):
+        beside = shapes.get(name.removesuffix("weight") + "bias") if word == "weight" else None
+        matrix = p.ndim >= 2 if beside is None else p.shape != beside
+        flags.append(matrix and not bias)
+    if any(flags) or not named:
+        return flags
+    rest = [not bias for bias in biases]
+    called = {word for word, bias in zip(last, biases, strict=True) if not bias}
+    if sum(rest) > 1 and called != {"weight"}:
+        raise ValueError(
+            f"expected parameters that tell weights from biases, got {sum(rest)} without a matrix "
+            "among them: pass model.named_parameters(), whose names say which is a bias; or "
+            "put those that are not penalized into a group with lambda_reg=0 and pass the "
+            "regularizer with include_all=True, as L2(include_all=True), which penalizes the others"
+        )
+    return rest if any(rest) else [True] * len(named)
 
 
 def pairs(params: Iterable) -> list[tuple[str, Tensor]]:
@@ -61,7 +87,8 @@ class Regularizer:
             to with lambda 1.
         weight: the penalty's own weight, which multiplies the lambda_reg of whoever uses it: one
             number, or a vector of shape (n,) with one for each entry of theta (0 for an intercept).
-        include_all: penalize biases and normalization weights, too.
+        include_all: penalize biases and normalization weights, too; what is left out by default
+            tells :func:`penalized`.
         center: flat vector of shape (n,) that the penalty pulls to; default zero, or for the SP
             kinds the values of the parameters when they are bound.
 

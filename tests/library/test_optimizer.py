@@ -798,20 +798,18 @@ def test_a_group_that_is_refused_is_not_added(net, group, message):
     optimizer.step(cross_entropy_closure(net, X, Y))
 
 
-def test_names_tell_normalizations_from_weights():
+def test_names_tell_the_bias_of_a_vector_of_weights():
     net = nn.Module()
-    net.dense, net.table_norm = nn.Linear(3, 2), nn.Linear(2, 2)
-    net.double()
+    net.weight, net.bias = (nn.Parameter(torch.ones(k).double()) for k in (3, 1))
     optimizer = RLHFOptimizer(net.named_parameters(), lambda_reg=1.0, regularizer="l1")
 
     def closure():
-        z = net.table_norm(net.dense(X))
+        z = X @ net.weight + net.bias
         return z.pow(2).mean(), z
 
-    expected = float(net.dense.weight.detach().abs().sum())
     optimizer.step(closure)
-    assert optimizer.record.penalty == pytest.approx(expected)
-    assert optimizer.state_dict()["param_groups"][0]["param_names"][0] == "dense.weight"
+    assert optimizer.record.penalty == 3.0
+    assert optimizer.state_dict()["param_groups"][0]["param_names"][0] == "weight"
 
 
 def test_one_regularizer_object_serves_two_optimizers():

@@ -167,28 +167,53 @@ def test_projection_puts_entries_that_changed_sides_at_the_kink_exactly(kind):
     assert torch.equal(projected[~crossed], (center + offset)[~crossed])
 
 
-class Block(nn.Module):
-    def __init__(self):
+class OneOutput(nn.Module):
+    def __init__(self, size):
         super().__init__()
-        self.dense = nn.Linear(2, 3)
-        self.LayerNorm = nn.LayerNorm(3)
-        self.table = nn.Embedding(4, 2)
-        self.ln_f = nn.Module()
-        self.ln_f.weight = nn.Parameter(torch.ones(2, 2))
+        self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.ones(1))
+
+
+BLOCK = nn.ModuleDict(
+    {
+        "normal_head": nn.Linear(2, 3),
+        "norm": nn.Linear(4, 4),  # a layer's name says nothing
+        "LayerNorm": nn.LayerNorm(3),
+        "n2": nn.LayerNorm((2, 3)),
+        "scale": nn.RMSNorm(3),
+        "table": nn.Embedding(4, 2),
+        "lstm": nn.LSTM(2, 2),
+        "attention": nn.MultiheadAttention(2, 1, add_bias_kv=True),
+        "one": OneOutput(3),
+    }
+)
 
 
 def test_biases_and_normalizations_are_left_out_by_default():
-    named = list(Block().named_parameters())
+    named = list(BLOCK.named_parameters())
     flags = dict(zip([name for name, _ in named], penalized(named), strict=True))
-    assert {name for name, flag in flags.items() if flag} == {"dense.weight", "table.weight"}
+    assert {name for name, flag in flags.items() if flag} == {
+        *("normal_head.weight", "norm.weight", "table.weight", "one.weight"),
+        *("lstm.weight_ih_l0", "lstm.weight_hh_l0"),
+        *("attention.in_proj_weight", "attention.out_proj.weight"),
+    }
 
 
 def test_without_names_only_the_dimensions_decide():
-    assert penalized(Block().parameters()) == [True, False, False, False, True, True]
+    bare = penalized(BLOCK.parameters())
+    assert bare == [p.ndim >= 2 for p in BLOCK.parameters()]
 
 
-def test_a_toy_with_one_weight_vector_is_penalized():
-    assert penalized([torch.zeros(3), torch.zeros(())]) == [True, True]
+def test_where_there_is_no_matrix_the_names_decide_or_are_asked_for():
+    assert penalized([torch.zeros(3)]) == penalized([("theta", torch.zeros(3))]) == [True]
+    for size in (1, 3):
+        assert penalized(OneOutput(size).named_parameters()) == [True, False]
+    assert penalized(nn.Sequential(nn.LayerNorm(3), nn.LayerNorm(2)).named_parameters()) == (
+        [True, False] * 2
+    )
+    assert penalized([("a.bias", torch.zeros(3)), ("b.bias", torch.zeros(2))]) == [True, True]
+    for unknown in (OneOutput(3).parameters(), [("w", torch.zeros(3)), ("b", torch.zeros(()))]):
+        with pytest.raises(ValueError, match=r"got 2 .* model.named_parameters.*lambda_reg=0"):
+            penalized(unknown)
 
 
 def test_include_all_penalizes_biases_too():
