@@ -148,8 +148,7 @@ class Shown:
         return widget
 
     def _keep(self, change: Any) -> None:
-        kept = keep_prediction(self.prediction.name, change["new"])
-        self.widget.status = "Kept." if kept else "It could not be kept, but you have said it."
+        self.widget.status = keep_prediction(self.prediction.name, change["new"]) or "Kept."
         for shown in _LOOKS.get(self.prediction.name, []):
             shown.renew(change["new"])
 

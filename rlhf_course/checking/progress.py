@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,11 @@ from typing import Any
 
 import platformdirs
 
+from rlhf_lib.disk import locked, replacing
+
 from ..series import SERIES
+
+LOCK_SECONDS = 5.0
 
 
 def data_file() -> Path:
@@ -26,35 +30,26 @@ def data_file() -> Path:
     return Path(folder) / "progress.json"
 
 
-def note(name: str) -> None:
+def note(name: str) -> str:
     """Keep that this exercise is solved, and since when; the first time counts.
 
-    What cannot be kept is not an error here: the answer is right all the same.
+    What cannot be kept is not an error here, for the answer is right all the same: the text
+    returned says so. It is empty where all went well.
     """
-    try:
-        solved, _ = load()
-        if name not in solved:
-            _save(solved | {name: datetime.now(UTC).isoformat(timespec="seconds")}, predictions())
-    except OSError:
-        pass
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return _change(lambda solved, predicted: ({name: now} | solved, predicted))
 
 
-def keep_prediction(name: str, value: Any) -> bool:
-    """Keep what the user predicts, a number, a text or a list of points; whether it was kept."""
-    try:
-        solved, _ = load()
-        _save(solved, predictions() | {name: value})
-    except OSError:
-        return False
-    return True
+def keep_prediction(name: str, value: Any) -> str:
+    """Keep what the user predicts, a number, a text or a list of points; what went wrong, or ""."""
+    return _change(lambda solved, predicted: (solved, predicted | {name: value}))
 
 
 def predictions() -> dict[str, Any]:
     """Name of each prediction -> what the user entered last; empty where nothing can be read."""
     try:
-        found = json.loads(data_file().read_text(encoding="utf-8")).get("predictions", {})
-        return dict(found)
-    except (OSError, ValueError, TypeError, AttributeError):
+        return _content()[1]
+    except (OSError, ValueError):
         return {}
 
 
@@ -63,18 +58,12 @@ def load() -> tuple[dict[str, str], str]:
 
     A damaged file is set aside as progress.json.bak, and the note says so.
     """
-    path = data_file()
     try:
-        solved = json.loads(path.read_text(encoding="utf-8"))["solved"]
-        for when in solved.values():
-            datetime.fromisoformat(when)
-        return dict(solved), ""
-    except FileNotFoundError:
-        return {}, ""
+        return _content()[0], ""
     except OSError as error:
-        return {}, f"{path} could not be read ({error.strerror}), so nothing counts as solved."
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}, _set_aside(path)
+        return {}, f"{data_file()} could not be read ({error}), so nothing counts as solved."
+    except ValueError:
+        return {}, _change(lambda *kept: kept)
 
 
 def progress(number: str | None = None) -> Progress:
@@ -151,24 +140,51 @@ class Progress:
         return f"<table><caption>{html.escape(self.summary)}</caption><tbody>{rows}</tbody></table>"
 
 
-def _save(solved: dict[str, str], predicted: dict[str, Any]) -> None:
-    path = data_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Never half a file: written beside it, then put in its place in one go.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+Kept = tuple[dict[str, str], dict[str, Any]]
+
+
+def _content() -> Kept:
+    """What is solved and predicted. Raises OSError for a file that cannot be read, or is of
+    another version, ValueError for a damaged one."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"version": 1, "solved": solved, "predictions": predicted}, file, indent=1)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        found = json.loads(data_file().read_bytes())
+    except FileNotFoundError:
+        return {}, {}
+    except RecursionError:
+        raise ValueError("damaged") from None
+    try:
+        if found.get("version", 1) != 1:
+            raise OSError(f"of another version, {found['version']!r}")
+        for when in found["solved"].values():
+            datetime.fromisoformat(when)
+        return dict(found["solved"]), dict(found.get("predictions", {}))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("damaged") from error
+
+
+def _change(change: Callable[[dict[str, str], dict[str, Any]], Kept]) -> str:
+    """Write what `change` makes of what is kept; other processes wait meanwhile. Says what went
+    wrong: a damaged file is set aside, one that cannot be read is left alone."""
+    path, said = data_file(), ""
+    try:
+        with locked(path, LOCK_SECONDS):
+            try:
+                kept = _content()
+            except ValueError:
+                kept, said = ({}, {}), _set_aside(path)
+            solved, predicted = change(*kept)
+            if (solved, predicted) != kept:
+                document = {"version": 1, "solved": solved, "predictions": predicted}
+                with replacing(path) as part:
+                    part.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    except OSError as error:
+        return f"{said} This could not be kept in {path} ({error}).".strip()
+    return said
 
 
 def _set_aside(path: Path) -> str:
-    kept = path.with_name(path.name + ".bak")
-    try:
-        os.replace(path, kept)
-    except OSError as error:
-        return f"{path} is damaged and could not be set aside ({error.strerror})."
+    kept, number = path.with_name(path.name + ".bak"), 1
+    while kept.exists():
+        kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
+    os.replace(path, kept)
     return f"The record of progress was damaged; it is kept as {kept.name}, and a new one begun."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -85,8 +85,8 @@ def check(name: str, answer) -> Feedback:
         if "ellipsis" in str(error):  # a stub such as `theta - ...`
             return Feedback("not attempted yet", NOT_ATTEMPTED)
         return almost(f"Your answer raised {type(error).__name__}: {error}")
-    if feedback:
-        note(name)
+    if feedback and (said := note(name)):
+        return replace(feedback, message=f"{feedback.message} {said}")
     return feedback
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_solved_exercise_is_kept_with_its_first_time(folder):
     check("00.same_rest", "AC")
     assert (folder / "progress.json").read_text() == text
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", first["00.same_rest"])
-    assert os.listdir(folder) == ["progress.json"]  # no part of a file stays
+    assert set(os.listdir(folder)) == {"progress.json", ".progress.json.lock"}  # no part stays
 
 
 def test_the_table_as_text_and_as_accessible_html(folder):
@@ -84,6 +85,9 @@ def test_a_planned_notebook_has_no_exercises_and_an_unknown_one_is_an_error(fold
         b"\xff\xfe\x00",
         b'{"solved": {"00.same_rest": "yesterday"}}',
         b'{"version": 1}',
+        b'{"solved": {}, "predictions": [1]}',
+        b"[" * 100_000,
+        b"\0" * 40,
     ],
 )
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(folder, damage):
@@ -93,7 +97,9 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(folder, damage):
     assert "damaged" in table.summary and "progress.json.bak" in table._repr_html_()
     assert (folder / "progress.json.bak").read_bytes() == damage
     assert "damaged" not in progress().summary
-    assert check("00.same_rest", "AB")
+    (folder / "progress.json").write_bytes(damage)
+    assert "bak1" in check("00.same_rest", "AB").message  # neither is lost
+    assert (folder / "progress.json.bak1").read_bytes() == damage
     assert states()["00.same_rest"]
 
 
@@ -106,9 +112,29 @@ def test_a_lost_file_means_nothing_solved(folder):
 def test_where_nothing_can_be_kept_a_check_works_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("RLHF_DATA_DIR", str(tmp_path / "file"))
-    assert check("00.same_rest", "AB")
+    feedback = check("00.same_rest", "AB")
+    assert feedback and "could not be kept" in feedback.message
     table = progress()
     assert not any(when for *_, when in table.rows) and "could not be read" in table.summary
+
+
+@pytest.mark.parametrize("kind", ["a folder", "another version"])
+def test_what_cannot_be_read_is_left_alone(folder, kind):
+    folder.mkdir()
+    path = folder / "progress.json"
+    if kind == "a folder":
+        path.mkdir()
+    else:
+        path.write_text('{"version": 2, "solved": {}}')
+    assert "could not be kept" in note("00.same_rest")
+    assert "could not be read" in progress().summary
+    assert path.is_dir() or path.read_text() == '{"version": 2, "solved": {}}'
+
+
+def test_notes_of_several_at_once_are_all_kept(folder):
+    with ThreadPoolExecutor(8) as pool:
+        assert not any(pool.map(note, [f"00.{i}" for i in range(60)]))
+    assert len(load()[0]) == 60
 
 
 def test_an_exercise_that_is_gone_is_kept_but_not_shown(folder):
