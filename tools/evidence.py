@@ -1,10 +1,10 @@
 """Run the course's studies and record them: python tools/evidence.py nb10_sst2 --data FOLDER
 
 Runs what `rlhf_course/recorded/NAME.json` does not hold yet, and writes it after each run, so an
-interrupted study goes on where it was. A study that tunes has its values tried first; what judges
-them is run when all of these are recorded, at what its rule chose. `--list` says what there is and
-what is missing; `--again` starts from nothing. Without names it takes all studies whose files are
-there.
+interrupted study goes on where it was; a run that raises is named and the others go on. A study
+that tunes has its values tried first; what judges them is run when all of these are recorded, at
+what its rule chose. `--list` says what there is and what is missing; `--again` starts from nothing.
+Without names it takes all studies whose files are there.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
+import threading
 from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 from rlhf_course.recorded import FOLDER, NotRecorded, key
+from rlhf_lib.disk import locked, replacing
 
 RECORDED = FOLDER
 
@@ -33,14 +37,18 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="say what is recorded, and run nothing")
     parser.add_argument("--again", action="store_true", help="forget what is recorded")
     options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs: expected at least 1, got {options.jobs}")
 
     from rlhf_course import studies
 
+    failed = 0
     if options.data:
         os.environ[studies.DATA_VARIABLE] = options.data
     for name in options.names or studies.names():
         study = studies.study(name)
         print(f"{name}: {study.about}", flush=True)
+        again = options.again and not options.list
         done = {} if options.again else finished(name)
         for phase, settings in phases(study, done):
             todo = [s for s in settings if key(s) not in done]
@@ -56,7 +64,16 @@ def main() -> None:
                     raise SystemExit(str(error)) from None
                 print(f"  skipped: {error}")
                 break
-            record(name, study, done, todo, options.jobs)
+            if again:
+                (RECORDED / f"{name}.json").unlink(missing_ok=True)
+                again = False
+            try:
+                failed += record(name, study, done, todo, options.jobs)
+            except KeyboardInterrupt:
+                print("  interrupted: what is listed here is recorded", flush=True)
+                raise SystemExit(130) from None
+    if failed:
+        raise SystemExit(f"{failed} failed, all others are recorded; run it again for these alone")
 
 
 def phases(study, done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -73,27 +90,83 @@ def phases(study, done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
 
 
 def finished(name: str) -> dict[str, dict]:
-    """The recorded runs by their settings."""
+    """The recorded runs by their settings. Raises SystemExit for a file that is damaged."""
     path = RECORDED / f"{name}.json"
-    runs = json.loads(path.read_text())["runs"] if path.is_file() else []
-    return {key(run["settings"]): run for run in runs}
+    try:
+        runs = json.loads(path.read_bytes())["runs"] if path.is_file() else []
+        return {key(run["settings"]): run for run in runs}
+    except (ValueError, KeyError, TypeError) as error:
+        raise SystemExit(
+            f"{path} is damaged ({error}): put it back with git, or begin anew with --again"
+        ) from None
 
 
-def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> None:
-    """Run these and write after each, so that what is done is kept."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting = {pool.submit(one, name, settings): settings for settings in todo}
-        for future in concurrent.futures.as_completed(waiting):
-            done[key(waiting[future])] = future.result()
-            document = header(name, study) | {"runs": in_order(study, done)}
-            text = json.dumps(document, indent=None, separators=(",", ":"))
-            path = RECORDED / f"{name}.json"
-            temporary = path.with_suffix(".part")
+def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> int:
+    """Run these and write after each, so that what is done is kept; how many have failed."""
+    failed = 0
+    for settings, found in outcomes(name, todo, jobs):
+        if isinstance(found, BaseException):
+            failed += 1
+            print(f"    FAILED {key(settings)}: {type(found).__name__}: {found}", flush=True)
+            continue
+        done[key(settings)] = found
+        try:
+            keep(name, study, done)
+        except KeyboardInterrupt:  # what is finished is kept first
+            keep(name, study, done)
+            raise
+        print(f"    {key(settings)}", flush=True)
+    return failed
+
+
+def outcomes(name: str, todo: list[dict], jobs: int) -> Iterator[tuple[dict, Any]]:
+    """The settings of each run with what came of it, or its error, as they come.
+
+    One job runs here. More are processes of their own, which end when this is interrupted.
+    """
+    if jobs == 1:
+        for settings in todo:
+            try:
+                found = one(name, settings)
+            except (Exception, SystemExit) as error:
+                found = error
+            yield settings, found
+        return
+    stop = threading.Event()
+    former = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    pool = concurrent.futures.ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        left = {pool.submit(one, name, settings): settings for settings in todo}
+        while left:
+            ended, _ = concurrent.futures.wait(
+                left, 0 if stop.is_set() else 0.5, concurrent.futures.FIRST_COMPLETED
+            )
+            for future in ended:
+                yield left.pop(future), future.exception() or future.result()
+            if stop.is_set() and not ended:
+                raise KeyboardInterrupt
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        signal.signal(signal.SIGINT, former)
+
+
+def keep(name: str, study, done: dict[str, dict]) -> None:
+    """Write what is done, with what another process has recorded meanwhile."""
+    path = RECORDED / f"{name}.json"
+    with locked(path):
+        done |= {k: run for k, run in finished(name).items() if k not in done}
+        document = header(name, study) | {"runs": in_order(study, done)}
+        text = json.dumps(document, indent=None, separators=(",", ":"))
+        with replacing(path) as part:
             # One run a line, for a diff that can be read.
-            temporary.write_text(text.replace('{"settings"', '\n{"settings"') + "\n")
-            temporary.replace(path)
-            print(f"    {key(waiting[future])}", flush=True)
+            part.write_text(text.replace('{"settings"', '\n{"settings"') + "\n")
 
 
 def in_order(study, done: dict[str, dict]) -> list[dict]:
@@ -119,6 +192,7 @@ def one(name: str, settings: dict) -> dict:
     torch.set_num_threads(1)
     seconds, result = timed(lambda: studies.study(name).run(settings))
     today = datetime.date.today().isoformat()
+    json.dumps(result)  # here, where an error is that of this run
     return {
         "settings": settings,
         "result": result,

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -82,34 +85,14 @@ def test_the_comparison_sees_another_number_a_missing_one_and_another_word():
 def recorder(monkeypatch, tmp_path):
     """Records a study into a folder, one run after the other: recorder(study)."""
 
-    class Workers:
-        """In place of a pool: runs in this process, one after the other."""
-
-        def __init__(self, jobs, mp_context):
-            self.jobs = jobs
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
-        def submit(self, function, *arguments):
-            future = evidence.concurrent.futures.Future()
-            try:
-                future.set_result(function(*arguments))
-            except ArithmeticError as error:
-                future.set_exception(error)
-            return future
-
     def take(study):
         monkeypatch.setattr(studies, "names", lambda: ["nb99_squares"])
         monkeypatch.setattr(studies, "study", lambda name: study)
 
     monkeypatch.setattr(evidence, "RECORDED", tmp_path)
-    monkeypatch.setattr(evidence.concurrent.futures, "ProcessPoolExecutor", Workers)
-    monkeypatch.setattr(evidence.concurrent.futures, "as_completed", lambda waiting: list(waiting))
-    return take
+    threads = torch.get_num_threads()
+    yield take
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -120,7 +103,7 @@ def squares(recorder):
     def run(settings):
         asked.append(settings["n"])
         if settings["n"] == state["fails"]:
-            raise ArithmeticError("interrupted")
+            raise state["error"]("interrupted")
         return {"square": settings["n"] ** 2}
 
     state = {"fails": None, "asked": asked}
@@ -153,22 +136,85 @@ def call(monkeypatch, *arguments):
     evidence.main()
 
 
-def test_an_interrupted_study_goes_on_where_it_was(squares, monkeypatch, tmp_path, capsys):
-    squares["fails"] = 2
-    with pytest.raises(ArithmeticError):
+@pytest.mark.parametrize(
+    "error, code, kept", [(ArithmeticError, "1 failed", [3, 2]), (KeyboardInterrupt, 130, [3])]
+)
+def test_a_study_that_fails_or_is_interrupted_goes_on_where_it_was(
+    squares, monkeypatch, tmp_path, capsys, error, code, kept
+):
+    squares |= {"fails": 1, "error": error}
+    with pytest.raises(SystemExit) as ended:
         call(monkeypatch, "nb99_squares")
+    assert str(code) in str(ended.value)
+    said = capsys.readouterr().out
+    assert ('FAILED {"n": 1}: ArithmeticError' in said) == (error is ArithmeticError)
     path = tmp_path / "nb99_squares.json"
-    kept = json.loads(path.read_text())["runs"]
-    assert [run["settings"]["n"] for run in kept] == [3, 1]
+    runs = json.loads(path.read_text())["runs"]
+    assert [run["settings"]["n"] for run in runs] == kept
     squares["fails"] = None
     squares["asked"].clear()
     call(monkeypatch, "nb99_squares")
-    assert squares["asked"] == [2]
+    assert squares["asked"] == [n for n in (3, 1, 2) if n not in kept]
     document = json.loads(path.read_text())
     assert [run["result"]["square"] for run in document["runs"]] == [9, 1, 4]
     assert {"command", "device", "date", "version", "study"} <= document.keys()
-    assert not list(tmp_path.glob("*.part"))
-    assert "  2 recorded, 1 to run\n" in capsys.readouterr().out
+    assert not list(tmp_path.glob(".*.part"))
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(SystemExit, match=r"is damaged .*--again"):
+        call(monkeypatch, "nb99_squares")
+
+
+POOL = """
+import os, signal, sys, time
+from pathlib import Path
+from rlhf_course import studies
+from tools import evidence
+
+folder = Path(__file__).parent
+studies.__path__.append(str(folder))
+evidence.RECORDED = folder
+if __name__ == "__main__":
+    evidence.main()
+"""
+STUDY = """
+import time
+from rlhf_course.studies import Study
+
+def run(settings):
+    if settings["n"] == 1:
+        raise ArithmeticError("one")
+    if settings["n"] == 9:
+        time.sleep(600)
+    return {"square": settings["n"] ** 2}
+
+STUDY = Study(about="Squares.", runs=lambda: [{"n": n} for n in range(10)], run=run)
+"""
+
+
+def test_two_commands_with_real_workers_lose_nothing_and_end_when_interrupted(tmp_path):
+    (tmp_path / "study.py").write_text(POOL)
+    (tmp_path / "nb98_squares.py").write_text(STUDY)
+    commands = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "study.py"), "nb98_squares", "--jobs", jobs],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for jobs in ("1", "2")
+    ]
+    path = tmp_path / "nb98_squares.json"
+    said = ["", ""]
+    for i, command in enumerate(commands):
+        while '{"n": 8}' not in said[i]:  # all but the one that takes ten minutes
+            said[i] += command.stdout.readline()
+        command.send_signal(signal.SIGINT)
+    for i, command in enumerate(commands):
+        said[i] += command.communicate(timeout=60)[0]
+        assert command.returncode == 130
+        assert 'FAILED {"n": 1}: ArithmeticError: one' in said[i] and "interrupted" in said[i]
+    runs = json.loads(path.read_text())["runs"]
+    assert [run["settings"]["n"] for run in runs] == [0, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_list_runs_nothing_and_again_runs_all(squares, monkeypatch, tmp_path, capsys):
