@@ -28,7 +28,8 @@ def distillation_loss(
     T to infinity it becomes |z - v|^2 / (2 C), z and v the two models' logits less their means.
 
     Args:
-        student, teacher: logits, shape (n, C). labels: classes, shape (n,); None needs alpha = 1.
+        student, teacher: logits, shape (n, C); a teacher's -inf is a class that is left out, about
+            which the student is not asked. labels: classes, shape (n,); None needs alpha = 1.
         temperature: T > 0. alpha: 0 listens to the labels alone, 1 to the teacher alone.
 
     Returns a scalar, the mean over the samples.
@@ -48,8 +49,9 @@ def distillation_loss(
     if alpha > 0:
         log_p = (student / temperature).log_softmax(1)
         log_q = (teacher / temperature).log_softmax(1)
-        soft = nn.functional.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
-        loss = loss + alpha * temperature**2 * soft
+        out = log_q == -torch.inf  # 0 log 0 = 0
+        apart = log_q.masked_fill(out, 0.0) - log_p.masked_fill(out, 0.0)
+        loss = loss + alpha * temperature**2 * (log_q.exp() * apart).sum() / len(student)
     if alpha < 1 and labels is not None:
         loss = loss + (1 - alpha) * nn.functional.cross_entropy(student, labels)
     return loss

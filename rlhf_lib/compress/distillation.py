@@ -49,6 +49,11 @@ class Distillation(Task):
             raise ValueError(
                 f"expected the teacher's logits of {self.samples} samples, got {len(teacher)}"
             )
+        if not bool(teacher.logsumexp(1).isfinite().all()):
+            raise ValueError(
+                "expected teacher's logits that are finite, or -inf for classes that are left out, "
+                "got NaN, +inf or a sample with no class left"
+            )
         self.training = {**training, "teacher": teacher.detach().to(self.device)}
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..interrupt import checkpoint
+from ..scaling import norm
 from .damped import Symmetric, matvec
 
 STEPS = "steps"
@@ -73,17 +74,17 @@ def lanczos(
         start = torch.randn(n, generator=generator, **_like(A, generator)).to(_device(A))
     if start.shape != (n,):
         raise ValueError(f"expected start of shape ({n},), got {tuple(start.shape)}")
-    norm = float(start.norm())
-    if not 0 < norm < float("inf"):
-        raise ValueError(f"expected a start other than zero and finite, got norm {norm}")
+    size = norm(start)
+    if not 0 < size < float("inf"):
+        raise ValueError(f"expected a start other than zero and finite, got norm {size}")
     basis = start.new_empty(k, n)
-    basis[0] = start / norm
+    basis[0] = start / size
     diagonal, off_diagonal = [], []
     scale, remainder, reason = 0.0, 0.0, STEPS
     for j in range(k):
         checkpoint()
         w = matvec(A, basis[j])
-        size = float(w.norm())
+        size = norm(w)
         if not size < float("inf"):
             raise FloatingPointError(f"product {j + 1} with A has NaN or infinite entries")
         scale = max(scale, size)
@@ -91,7 +92,7 @@ def lanczos(
         former = basis[: j + 1]
         for _ in range(2):  # once leaves errors of the size of the rounding over what remains
             w = w - former.T @ (former @ w)
-        remainder = float(w.norm())
+        remainder = norm(w)
         if remainder <= 100 * torch.finfo(w.dtype).eps * scale:
             reason, remainder = INVARIANT_SUBSPACE, 0.0
             break

@@ -116,7 +116,7 @@ class Regularizer:
     from_start = False
 
     def __post_init__(self):
-        weight = torch.as_tensor(self.weight)
+        weight = torch.as_tensor(self.weight, dtype=torch.float64)
         if not bool(((weight >= 0) & weight.isfinite()).all()):
             raise ValueError(f"expected a finite weight >= 0, got {self.weight}")
         if self.params is not None:
@@ -184,6 +184,11 @@ class Regularizer:
     def value(self, theta: Tensor | None = None) -> Tensor:
         """R(theta), a scalar."""
         d = self._offset(theta)
+        total = self._sum(d)
+        # A square may leave the range of the type where the sum of all, weighted, does not.
+        return total if bool(total.isfinite()) else self._sum(d.double())
+
+    def _sum(self, d: Tensor) -> Tensor:
         w, values = self._w(d), self._value(d)
         return w @ values if w.ndim else w * values.sum()
 
@@ -225,7 +230,7 @@ class Regularizer:
     def crossed(self, start: Tensor, end: Tensor) -> Tensor:
         """Mask of the entries, shape (n,), that pass their kink on the way from start to end."""
         a, b = self._offset(start), self._offset(end)
-        return (a * b < 0) & (self._w(a) * self._jump(torch.zeros_like(a)) > 0)
+        return (a.sign() * b < 0) & (self._w(a) * self._jump(torch.zeros_like(a)) > 0)
 
     def orthant(self, theta: Tensor, descent: Tensor) -> tuple[Tensor, Tensor]:
         """Signs (+1, -1, or 0 for no restriction) of theta - center in which R stays smooth.

@@ -94,13 +94,14 @@ class PseudoHuber(Regularizer):
         return torch.hypot(d, torch.full_like(d, self.delta))
 
     def _value(self, d):
-        return d * d / (self._root(d) + self.delta)  # the difference itself cancels near 0
+        return d * (d / (self._root(d) + self.delta))  # the difference itself cancels near 0
 
     def _derivative(self, d):
         return d / self._root(d)
 
     def _second_derivative(self, d):
-        return self.delta**2 / self._root(d) ** 3
+        root = self._root(d)
+        return (self.delta / root) ** 2 / root
 
     def _prox(self, d, t):
         # z + t z / root(z) = |d| has no closed form; its left side is concave for z > 0, so that

@@ -102,7 +102,7 @@ class GroupLasso(Regularizer):
     def gradient(self, theta: Tensor | None = None) -> Tensor:
         d = self._offset(theta)
         ids, norms, w = self._norms_and_weights(d)
-        return _quotient(w, norms)[ids] * d
+        return w[ids] * _quotient(d, norms[ids])
 
     def subgradient(self, task_gradient: Tensor, theta: Tensor | None = None) -> Tensor:
         """Minimum-norm subgradient of task + R, shape (n,).
@@ -116,7 +116,9 @@ class GroupLasso(Regularizer):
         shortened = (1 - _quotient(w, task_norms)).clamp(min=0)
         zero = (norms == 0) & (w > 0)
         return torch.where(
-            zero[ids], shortened[ids] * task_gradient, task_gradient + _quotient(w, norms)[ids] * d
+            zero[ids],
+            shortened[ids] * task_gradient,
+            task_gradient + w[ids] * _quotient(d, norms[ids]),
         )
 
     def curvature(self, theta: Tensor | None = None) -> Tensor:
@@ -131,11 +133,12 @@ class GroupLasso(Regularizer):
         """w_g (v_g / |d_g| - d_g (d_g'v_g) / |d_g|^3) of v of shape (n,) or (n, k)."""
         d = self._offset(theta)
         ids, norms, w = self._norms_and_weights(d)
-        unit = _quotient(torch.ones_like(norms), norms)[ids] * d
+        unit = _quotient(d, norms[ids])
         columns = v[:, None] if v.ndim == 1 else v
         along = columns.new_zeros(len(norms), columns.shape[1])
         along.index_add_(0, ids, unit[:, None] * columns)
-        product = _quotient(w, norms)[ids, None] * (columns - unit[:, None] * along[ids])
+        bend = _quotient(w, norms).clamp(max=torch.finfo(d.dtype).max)
+        product = bend[ids, None] * (columns - unit[:, None] * along[ids])
         return product[:, 0] if v.ndim == 1 else product
 
     def prox(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
@@ -154,8 +157,9 @@ class GroupLasso(Regularizer):
     def crossed(self, start: Tensor, end: Tensor) -> Tensor:
         """Mask of the groups that point backwards at the end, which is to pass by zero."""
         a, b = self._offset(start), self._offset(end)
-        ids, _, w = self._norms_and_weights(a)
-        return ((torch.zeros_like(w).index_add_(0, ids, a * b) < 0) & (w > 0))[ids]
+        ids, norms, w = self._norms_and_weights(a)
+        along = torch.zeros_like(w).index_add_(0, ids, _quotient(a, norms[ids]) * b)
+        return ((along < 0) & (w > 0))[ids]
 
     def orthant(self, theta: Tensor, descent: Tensor) -> tuple[Tensor, Tensor]:
         """Refused: a group's kink is a point, not a plane, so there are no orthants."""
@@ -177,7 +181,11 @@ def _quotient(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _group_norms(d: Tensor, ids: Tensor, count: int) -> Tensor:
-    return d.new_zeros(count).index_add_(0, ids, d * d).sqrt()
+    # In units of a power of two near the group's largest entry, so that no square is lost.
+    largest = d.new_zeros(count).scatter_reduce_(0, ids, d.abs(), "amax")
+    unit = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
+    part = d / unit[ids]
+    return unit * d.new_zeros(count).index_add_(0, ids, part * part).sqrt()
 
 
 def _constant_in_groups(value: Tensor, ids: Tensor, count: int, what: str) -> Tensor:

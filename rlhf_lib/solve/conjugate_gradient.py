@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..curvature.damped import Products, matvec
+from ..scaling import exponent, ldexp, norm, shifted
 from .stops import Ball, Rounding, Stagnation, slow_progress
 
 CONVERGED = "converged"
@@ -105,20 +106,43 @@ def conjugate_gradient(
     (tensor([0.5000, 0.2500]), 'converged', 2)
     """
     limit = b.numel() if max_iter is None else max_iter
-    tolerance = max(rtol * _checked(A, b, x0, preconditioner, rtol, atol, limit, radius), atol)
+    _check(A, b, x0, preconditioner, rtol, atol, limit, radius)
+    # The recurrences square everything, so they run in units in which r, z and A are of order one:
+    # r = 2^k r', M = 2^m M', A = 2^a A' and x = 2^(k - a) x'. All three are 0 in the usual range.
+    r = b.clone() if x0 is None else b - A @ x0
+    k, m, a = exponent(r), 0, 0
+    b, r = shifted(b, -k), shifted(r, -k)
+    x = torch.zeros_like(b) if x0 is None else shifted(x0.detach().clone(), -k)
+    tolerance = max(rtol * norm(b), ldexp(atol, -k))
     apply_m = _as_function(preconditioner)
-    x = torch.zeros_like(b) if x0 is None else x0.detach().clone()
-    r = b.clone() if x0 is None else b - A @ x
     z = apply_m(r)
+    if preconditioner is not None:
+        m = exponent(z) // 2 * 2  # even, for the norm of M^-1 has its root
+        z = shifted(z, -m)
     p = z.clone()
     rz = float(r @ z)
-    ball = None if radius is None else Ball(radius, preconditioner is not None, rz)
+    ball = None
+    if radius is not None:
+        ball = Ball(ldexp(radius, m // 2 - k), preconditioner is not None, rz)
     norms, values = [float(r.norm())], [-0.5 * float(x @ r + x @ b)]
     rounding, stagnates = Rounding(b.dtype), Stagnation(b.numel(), norms[0])
     ap, direction = torch.empty_like(b), None
 
+    def times(v: Tensor) -> Tensor:
+        """A' v, in the place of ap."""
+        product = matvec(A, v, ap)
+        return shifted(product, -a, out=product) if a else product
+
     def result(reason: str, iterations: int) -> CGResult:
-        return CGResult(x, reason, iterations, norms, r, values, direction)
+        return CGResult(
+            shifted(x, k - a),
+            reason,
+            iterations,
+            [ldexp(size, k) for size in norms],
+            shifted(r, k),
+            [ldexp(value, 2 * k - a) for value in values],
+            direction,
+        )
 
     def move(step: float) -> None:
         # In place, here and below: at millions of entries a fresh vector costs more than the sum.
@@ -132,11 +156,17 @@ def conjugate_gradient(
     if _too_small(rz, r):
         return result(STAGNATION, 0)
     for i in range(1, limit + 1):
-        ap = matvec(A, p, ap)
+        ap = times(p)
+        if i == 1 and (a := exponent(ap)):
+            ap, x, values = shifted(ap, -a), shifted(x, a), [ldexp(values[0], a)]
+            if ball is not None:
+                ball.radius = ldexp(ball.radius, a)
         curvature = float(p @ ap)
         if not math.isfinite(curvature):
             return result(NOT_FINITE, i)
         flat = rounding.of_curvature(p, ap)
+        if rounding.pp == 0:
+            return result(STAGNATION, i)
         if ball is not None:
             ball.look(x, p, rounding.pp)
         if curvature <= flat:
@@ -149,20 +179,20 @@ def conjugate_gradient(
             move(ball.reach())
             return result(BOUNDARY, i)
         move(alpha)
-        if callback is not None and callback(i, x):
+        if callback is not None and callback(i, shifted(x, k - a)):
             return result(STOPPED, i)
         if norms[-1] <= tolerance:
             # The recurrence says so; where rounding blurs it, only the product itself can tell.
             if rounding.of_residual(i, x) < 0.1 * tolerance:
                 return result(CONVERGED, i)
-            torch.sub(b, matvec(A, x, ap), out=r)
+            torch.sub(b, times(x), out=r)
             norms[-1] = float(r.norm())
             return result(CONVERGED if norms[-1] <= tolerance else STAGNATION, i)
         if progress_tol is not None and slow_progress(values, progress_tol):
             return result(PROGRESS, i)
         if stagnates(norms[-1]):
             return result(STAGNATION, i)
-        z = apply_m(r)
+        z = shifted(apply_m(r), -m)
         new_rz = float(r @ z)
         if _too_small(new_rz, r):
             return result(STAGNATION, i)
@@ -174,7 +204,7 @@ def conjugate_gradient(
     return result(MAX_ITER, limit)
 
 
-def _checked(
+def _check(
     A: Products,
     b: Tensor,
     x0: Tensor | None,
@@ -183,12 +213,11 @@ def _checked(
     atol: float,
     max_iter: int,
     radius: float | None,
-) -> float:
-    """|b|, or a ValueError for what cannot be solved, before a product is spent."""
+) -> None:
+    """A ValueError for what cannot be solved, before a product is spent."""
     if b.ndim != 1:
         raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
-    b_norm = float(b.norm())
-    if not math.isfinite(b_norm) and not bool(b.isfinite().all()):
+    if not math.isfinite(float(b.norm())) and not bool(b.isfinite().all()):
         raise ValueError(
             "expected a finite b, got NaN or infinite entries: look at the gradient it comes from"
         )
@@ -211,9 +240,8 @@ def _checked(
     if x0 is not None and radius is not None:
         if preconditioner is not None:
             raise ValueError("expected x0 or a preconditioner with a radius, got both: drop x0")
-        if not float(x0.norm()) <= radius:
-            raise ValueError(f"expected |x0| <= radius = {radius}, got {float(x0.norm()):.3g}")
-    return b_norm
+        if not norm(x0) <= radius:
+            raise ValueError(f"expected |x0| <= radius = {radius}, got {norm(x0):.3g}")
 
 
 def _as_function(preconditioner: Preconditioner) -> Callable[[Tensor], Tensor]:

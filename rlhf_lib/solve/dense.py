@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..scaling import norm
 from .conjugate_gradient import CONVERGED, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
 
 NOT_POSITIVE_DEFINITE = "not_positive_definite"
@@ -67,7 +68,7 @@ def cholesky_solve(H: Tensor, b: Tensor, *, beta: float = 1e-3) -> DirectResult:
         return DirectResult(torch.full_like(b, math.nan), NOT_FINITE)
     H = (H + H.T) / 2
     n, lowest = len(H), float(H.diagonal().min())
-    size = float(H.norm()) / math.sqrt(n)
+    size = norm(H) / math.sqrt(n)
     least = beta * size if size > 0 else beta
     rounding = n * torch.finfo(H.dtype).eps
     tau = 0.0 if lowest > 0 else least - lowest

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..curvature.damped import Products
 from ..regularizers import Regularizer
+from ..scaling import exponent, ldexp, norm, shifted
 from .conjugate_gradient import (
     CONVERGED,
     MAX_ITER,
@@ -109,25 +110,27 @@ def proximal_solve(
         raise ValueError(
             f"expected rtol, atol >= 0 and max_iter >= 2, got {rtol}, {atol} and {limit}"
         )
-    model = _Model(A, gradient, penalty, theta, limit, lipschitz)
+    model = _Model(A, gradient, penalty, theta, limit, lipschitz or 0.0)
     norms: list[float] = []
     first_step, identify = None, True
     try:
         while True:
-            residual = penalty.subgradient(model.gradient, model.point)
-            norms.append(float(residual.norm()))
+            residual = model.penalty.subgradient(model.gradient, model.point)
+            norms.append(ldexp(norm(residual), model.slope_unit))
             tolerance, rounding = max(rtol * norms[0], atol), model.rounding()
             if norms[-1] <= max(tolerance, rounding):
                 raise _Stop(CONVERGED if tolerance >= rounding else STAGNATION)
-            outside = residual[penalty.at_kink(model.point)].norm()
-            if identify or float(outside) > _RELEASE * norms[-1]:
-                indefinite = _prox_step(model, residual)
+            outside = norm(residual[model.penalty.at_kink(model.point)])
+            if identify or outside > _RELEASE * norm(residual):
+                if len(norms) == 1:
+                    model.measure(residual)
+                indefinite = _prox_step(model)
                 first_step = first_step or (model.point, model.product)
                 if indefinite:
                     raise _Stop(NEGATIVE_CURVATURE)
                 identify = False
             else:
-                identify = _subspace_step(model, 0.5 * tolerance)
+                identify = _subspace_step(model, 0.5 * ldexp(tolerance, -model.slope_unit))
     except _Stop as stop:
         reason = stop.reason
     decrement, bend = model.decrement(), model.bend()
@@ -139,15 +142,15 @@ def proximal_solve(
         model.point, model.product = first_step
         decrement, bend = model.decrement(), model.bend()
     return ProximalResult(
-        model.point - theta,
+        shifted(model.point - model.start, model.unit),
         reason,
         model.products,
         norms,
-        -(decrement + 0.5 * bend),
-        decrement,
-        model.point,
-        model.product,
-        model.lipschitz,
+        ldexp(-(decrement + 0.5 * bend), model.value_unit),
+        ldexp(decrement, model.value_unit),
+        shifted(model.point, model.unit),
+        shifted(model.product, model.slope_unit),
+        ldexp(model.lipschitz, model.curvature_unit),
     )
 
 
@@ -166,8 +169,44 @@ class _Stop(Exception):
         self.reason = reason
 
 
+class _InUnits:
+    """R(2^u theta) / 2^v, asked like R."""
+
+    def __init__(self, penalty: Regularizer, u: int, v: int):
+        self.penalty, self.u, self.v = penalty, u, v
+        self.center = None if penalty.center is None else shifted(penalty.center, -u)
+
+    def value(self, theta):
+        return shifted(self.penalty.value(shifted(theta, self.u).double()), -self.v)
+
+    def subgradient(self, task_gradient, theta):
+        slope = self.v - self.u
+        true = self.penalty.subgradient(shifted(task_gradient, slope), shifted(theta, self.u))
+        return shifted(true, -slope)
+
+    def curvature_product(self, p, theta):
+        true = self.penalty.curvature_product(p, shifted(theta, self.u))
+        return shifted(true, 2 * self.u - self.v)
+
+    def prox(self, x, step):
+        true = self.penalty.prox(shifted(x, self.u), ldexp(step, 2 * self.u - self.v))
+        return shifted(true, -self.u)
+
+    def at_kink(self, theta):
+        return self.penalty.at_kink(shifted(theta, self.u))
+
+    def crossed(self, start, end):
+        return self.penalty.crossed(shifted(start, self.u), shifted(end, self.u))
+
+
 class _Model:
-    """m, the present point with the model's gradient there, and the products spent."""
+    """m, the present point with the model's gradient there, and the products spent.
+
+    All but the count is in units of 2^unit for theta and 2^curvature_unit for A, and in those that
+    follow for slopes and values; 2^0 in the usual range.
+    """
+
+    unit = curvature_unit = 0
 
     def __init__(
         self,
@@ -176,22 +215,53 @@ class _Model:
         penalty: Regularizer,
         theta: Tensor,
         limit: int,
-        lipschitz: float | None,
+        lipschitz: float,
     ):
-        self.A, self.penalty, self.limit = A, penalty, limit
+        self.A, self.limit = A, limit
+        self.penalty: Regularizer | _InUnits = penalty
         self.start, self.start_gradient = theta, gradient
         self.point, self.gradient = theta.clone(), gradient.clone()
         self.product = torch.zeros_like(theta)  # A (point - theta)
-        self.products, self.lipschitz = 0, lipschitz or 0.0
+        self.products, self.lipschitz = 0, lipschitz
         self.eps = torch.finfo(theta.dtype).eps
+
+    @property
+    def slope_unit(self) -> int:
+        """Exponent of a gradient's unit."""
+        return self.unit + self.curvature_unit
+
+    @property
+    def value_unit(self) -> int:
+        """Exponent of the unit of m."""
+        return 2 * self.unit + self.curvature_unit
+
+    def measure(self, residual: Tensor) -> None:
+        """At the start: |A|, and units in which it and the larger of theta and d are near one.
+
+        Only where they are so far from one that products of a few of them might leave the range.
+        """
+        if self.lipschitz == 0:
+            self.times(shifted(residual, -exponent(residual)))
+        size, L, start = norm(residual), self.lipschitz or 1.0, norm(self.start)
+        safe = torch.finfo(residual.dtype).max ** 0.125
+        if start <= safe and 1 / safe <= min(size, L, size / L) <= max(size, L, size / L) <= safe:
+            return
+        self.curvature_unit = math.frexp(L)[1]
+        self.unit = math.frexp(max(start, size / L))[1]
+        self.lipschitz = ldexp(self.lipschitz, -self.curvature_unit)
+        self.start = shifted(self.start, -self.unit)
+        self.start_gradient = shifted(self.start_gradient, -self.slope_unit)
+        self.point, self.gradient = self.start.clone(), self.start_gradient.clone()
+        assert not isinstance(self.penalty, _InUnits)  # this happens once
+        self.penalty = _InUnits(self.penalty, self.unit, self.value_unit)
 
     def times(self, p: Tensor) -> Tensor:
         """A @ p, counted."""
         if self.products >= self.limit:
             raise _Stop(MAX_ITER)
         self.products += 1
-        ap = self.A @ p
-        stretch = float(ap.norm()) / float(p.norm())
+        ap = shifted(self.A @ p, -self.curvature_unit)
+        stretch = norm(ap) / norm(p)
         if not math.isfinite(stretch):
             raise _Stop(NOT_FINITE)
         self.lipschitz = max(self.lipschitz, stretch)
@@ -220,14 +290,13 @@ class _Model:
         return 10 * self.eps * self.lipschitz * pp
 
     def rounding(self) -> float:
-        """Size of the rounding errors in A d, below which the residual says nothing."""
-        return self.eps * self.lipschitz * float((self.point - self.start).norm())
+        """Size of the rounding errors in A d, in no unit: below it the residual says nothing."""
+        size = self.eps * self.lipschitz * norm(self.point - self.start)
+        return ldexp(size, self.slope_unit)
 
 
-def _prox_step(model: _Model, residual: Tensor) -> bool:
+def _prox_step(model: _Model) -> bool:
     """Minimize with L |y|^2 for y'Ay; returns whether A turned out to be indefinite."""
-    if model.lipschitz == 0:
-        model.times(residual)
     L = model.lipschitz or 1.0
     while True:
         point = model.penalty.prox(model.point - model.gradient / L, 1 / L)
@@ -302,11 +371,14 @@ def _conjugate_gradient(model: _Model, tolerance: float) -> tuple[_Move, _Move |
             return (y, ay), None, stop.reason
         bp = (ap + penalty.curvature_product(p, point)) * face
         pbp, pp = float(p @ bp), float(p @ p)
+        if pp == 0:  # the square has underflowed
+            return (y, ay), None, STAGNATION
         if pbp < -model.noise(pp):
             return (y, ay), None, NEGATIVE_CURVATURE
         flat = pbp <= model.noise(pp)
         # Along a flat direction m falls until R holds it back, at a kink that lies ahead.
-        far = 1e3 * float(point.norm() + y.norm() + 1) / math.sqrt(pp)
+        length = norm(point) + norm(y) + norm(model.start_gradient) / (model.lipschitz or 1.0)
+        far = 1e3 * length / math.sqrt(pp)
         alpha = far if flat else rr / pbp
         step, product = alpha * p, alpha * ap
         if bool(penalty.crossed(point, point + y + step).any()):

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..curvature.damped import Shifted
 from ..curvature.operators import CurvatureOperator
 from ..per_sample.factor import SampleSpace
+from ..scaling import exponent, ldexp, norm, shifted
 from .conjugate_gradient import CONVERGED, MAX_ITER, NOT_FINITE, STAGNATION, CGResult
 
 
@@ -53,23 +54,32 @@ def sample_space_solve(
         ValueError: D is not positive on the free coordinates, or see :class:`SampleSpace`.
     """
     inverse = _inverse(system, b)
+    unit = exponent(b)  # x is linear in b
+    b = shifted(b, -unit)
     space = space or SampleSpace(system.A.task, system.A.params)
     K = space.gram(inverse).double()
     K.diagonal().add_(1.0)
     factor, failed = torch.linalg.cholesky_ex((K + K.T) / 2)
     space.cost += space.factorization_cost
-    x, r, norms, values = torch.zeros_like(b), b, [float(b.norm())], [0.0]
+    x, r, norms, values = torch.zeros_like(b), b, [norm(b)], [0.0]
     # Written over and over: at millions of parameters a fresh vector costs more than a sum.
     correction, product = torch.empty_like(b), torch.empty_like(b)
 
     def result(reason: str) -> CGResult:
-        return CGResult(x, reason, len(norms) - 1, norms, r, values)
+        return CGResult(
+            shifted(x, unit),
+            reason,
+            len(norms) - 1,
+            [ldexp(size, unit) for size in norms],
+            shifted(r, unit),
+            [ldexp(value, 2 * unit) for value in values],
+        )
 
     if int(failed) or not bool(factor.isfinite().all()):
         return result(NOT_FINITE)
     rest, known = b, None
     if gradient is not None and space.slope is not None:
-        rest, known = b + gradient, -space.slope
+        rest, known = b + shifted(gradient, -unit), -shifted(space.slope, -unit)
     while norms[-1] > rtol * norms[0]:
         if len(norms) > refinements + 1:
             return result(MAX_ITER)

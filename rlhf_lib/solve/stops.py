@@ -18,7 +18,8 @@ class Rounding:
     def of_curvature(self, p: Tensor, ap: Tensor) -> float:
         """Below this the sign of p'Ap means nothing. Keeps p'p in ``pp``."""
         self.pp = float(p @ p)
-        self.scale = max(self.scale, float(ap.norm()) / math.sqrt(self.pp))
+        if self.pp > 0:
+            self.scale = max(self.scale, float(ap.norm()) / math.sqrt(self.pp))
         return 10 * self.eps * self.scale * self.pp
 
     def of_residual(self, iterations: int, x: Tensor) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..scaling import dot, norm
 from ..solve.dense import (
     DirectResult,
     absolute_value,
@@ -56,18 +57,18 @@ class DenseDirection:
         d = torch.zeros_like(model.theta)
         d[free] = solved.x
         said = {"jitter": solved.jitter}
-        return Proposal(d, solved.reason, float(d @ (H @ d)), type(self).__name__, extra=said)
+        return Proposal(d, solved.reason, dot(d, H @ d), type(self).__name__, extra=said)
 
     def _proximal(self, model, memory, H: Tensor, A: Tensor) -> Proposal:
-        norm = float(model.gradient.norm())
-        first_norm = memory.get("first_norm", norm)
+        size = norm(model.gradient)
+        first_norm = memory.get("first_norm", size)
         metric, jitter = self.definite(A)
         solved = proximal_solve(
             metric,
             model.task_gradient,
             model.penalty,
             model.theta,
-            rtol=forcing_term(norm, first_norm),
+            rtol=forcing_term(size, first_norm),
             atol=self.atol,
             max_iter=100 * len(A) + 1000,
         )
@@ -75,7 +76,7 @@ class DenseDirection:
         return Proposal(
             d,
             solved.reason,
-            float(d @ (H @ d)),
+            dot(d, H @ d),
             type(self).__name__,
             point=solved.point,
             decrement=solved.decrement,

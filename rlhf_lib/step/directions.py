@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
 from ..per_sample.factor import SampleSpace
+from ..scaling import dot
 from ..solve.conjugate_gradient import CGResult, conjugate_gradient
 from ..solve.proximal import proximal_solve
 from ..solve.sample_space import sample_space_solve
@@ -183,7 +184,7 @@ class ProximalNewton:
             max_iter=max(self.max_iter, 2),
         )
         d = solved.direction
-        quadratic = float(d @ solved.product) - model.damping * float(d @ d)
+        quadratic = dot(d, solved.product) - model.damping * dot(d, d)
         return Proposal(d, solved.reason, quadratic, "proximal", point=solved.point)
 
 
@@ -284,4 +285,4 @@ def _proposal(solved: CGResult, model: LocalModel, solver: str, cost: float) -> 
 
 def _quadratic(solved: CGResult, i: int, d: Tensor, model: LocalModel) -> float:
     """d'(B + C) d without a product, from the value d'Ad/2 - b'd of iterate i."""
-    return 2 * (solved.values[i] - float(model.gradient @ d)) - model.damping * float(d @ d)
+    return 2 * (solved.values[i] - dot(model.gradient, d)) - model.damping * dot(d, d)

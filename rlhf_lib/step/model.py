@@ -19,6 +19,7 @@ from ..curvature.damped import Shifted
 from ..curvature.exact import MatrixOperator
 from ..curvature.operators import CurvatureOperator
 from ..regularizers import Regularizer
+from ..scaling import dot
 
 
 class LocalModel:
@@ -71,12 +72,12 @@ class LocalModel:
         """First-order change of the objective on the way to point, for the line search."""
         if self.proximal:
             kinked = self.penalty.value(point) - self.penalty.value(self.theta)
-            return float(self.task_gradient @ (point - self.theta) + kinked)
-        return float(self.gradient @ (point - self.theta))
+            return dot(self.task_gradient, point - self.theta) + float(kinked)
+        return dot(self.gradient, point - self.theta)
 
     def quadratic(self, d: Tensor) -> float:
         """d'(B + C) d, at the price of a product."""
-        return float(d @ Shifted(self.curvature, self.shift).matvec(d))
+        return dot(d, Shifted(self.curvature, self.shift).matvec(d))
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Path:
         self._last: tuple[float, Tensor] | None = None
         # Without kinks the path is straight, and so is the slope along it.
         straight = model.signs is None and not model.proximal
-        self._slope = float(model.gradient @ self._d) if straight else None
+        self._slope = dot(model.gradient, self._d) if straight else None
         if whole and proposal.decrement is not None:
             self._slope = proposal.decrement
         scale = None if isinstance(lengths, Tensor) else lengths

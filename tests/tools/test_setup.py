@@ -38,7 +38,7 @@ PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", 
 # The rooms of the library, a floor a line, the lowest first: what a file may import of the library
 # lies below its own floor or in its own room.
 FLOORS = (
-    ("arguments", "disk", "interrupt", "quiet", "timing", "work"),
+    ("arguments", "disk", "interrupt", "quiet", "scaling", "timing", "work"),
     ("objective", "record"),
     ("regularizers", "per_sample"),
     ("curvature",),

@@ -150,6 +150,17 @@ def test_the_soft_part_is_the_divergence_by_definition(temperature, seed):
     close(compress.distillation_loss(z, v, temperature=temperature, alpha=1.0), expected)
 
 
+def test_a_class_that_the_teacher_leaves_out_counts_nothing():
+    z, v = randn(5, 3).requires_grad_(), randn(5, 3, seed=100)
+    v[:2, 2] = -torch.inf
+    p, q = (z / 2).softmax(1), (v / 2).softmax(1)
+    expected = 4 * (torch.xlogy(q, q) - q * p.log()).sum(1).mean()
+    loss = compress.distillation_loss(z, v, alpha=1.0)
+    close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, z)
+    close(gradient, 2 * (p - q) / 5)
+
+
 def test_a_student_has_the_teachers_layers():
     model, encoded = tiny()
     student = compress.student_of(model, 1, which=[1])

@@ -36,6 +36,14 @@ def with_eigenvalues(values, seed=0):
     return q @ torch.diag(torch.as_tensor(values, dtype=torch.float64)) @ q.T
 
 
+@pytest.mark.parametrize("dtype, power", [(torch.float32, 80), (torch.float64, 900)])
+def test_the_scale_of_the_matrix_is_that_of_its_eigenvalues(dtype, power):
+    A, start = symmetric(8).to(dtype), randn(8, seed=1).to(dtype)
+    plain = lanczos(A, 5, start=start)
+    for s in (2.0**power, 2.0**-power):
+        close(lanczos(A * s, 5, start=start / s).ritz_values / s, plain.ritz_values, rtol=1e-6)
+
+
 class Products:
     """A matrix that counts its products and shows nothing else of itself."""
 

@@ -279,6 +279,42 @@ def test_residuals_whose_square_underflows_end_with_a_reason(scale):
         close(found.x / scale, torch.linalg.solve(A, b / scale))
 
 
+SCALED = [
+    ({}, {"b": 1}, 1),
+    ({}, {"A": 1}, -1),
+    ({"x0": torch.ones(6)}, {"b": 1, "x0": 1}, 1),
+    ({"atol": 1e-3}, {"b": 1, "atol": 1}, 1),
+    ({"preconditioner": torch.arange(1.0, 7.0)}, {"preconditioner": 1}, 0),
+    ({"radius": 0.1}, {"b": 1, "radius": 1}, 1),
+    ({"radius": 0.1}, {"A": 1, "radius": -1}, -1),
+    ({"radius": 0.1, "preconditioner": torch.arange(1.0, 7.0)}, {"b": 1, "radius": 1}, 1),
+    (
+        {"radius": 0.1, "preconditioner": torch.arange(1.0, 7.0)},
+        {"preconditioner": 1, "radius": -0.5},
+        0,
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype, power", [(torch.float32, 90), (torch.float64, 700)])
+@pytest.mark.parametrize("settings, scaled, answer", SCALED)
+def test_powers_of_two_change_no_bit_of_the_solution(settings, scaled, answer, dtype, power):
+    given = {"A": spd(6), "b": randn(6, seed=1), **settings}
+    given = {k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in given.items()}
+    plain = conjugate_gradient(**given)
+    for sign in (1, -1):
+
+        def times(value, exponent, power=sign * power):
+            half = 2.0 ** (power * exponent / 2)
+            return value * half * half
+
+        found = conjugate_gradient(
+            **{key: times(value, scaled.get(key, 0)) for key, value in given.items()}
+        )
+        assert torch.equal(found.x, times(plain.x, answer)) and bool(plain.x.any())
+        assert (found.reason, found.iterations) == (plain.reason, plain.iterations)
+
+
 @few_cases
 @given(seed=seeds, n=st.integers(1, 12), kind=st.integers(0, 3))
 def test_the_reason_is_always_one_of_those_documented(seed, n, kind):

@@ -283,6 +283,26 @@ def test_single_precision_will_do():
     close(result.direction, double.direction.float(), rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype, power", [(torch.float32, 60), (torch.float64, 480)])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        lambda theta, slope: L1(weight=0.5 * slope),
+        lambda theta, slope: GroupLasso(groups=torch.arange(N) // 3, weight=0.4 * slope),
+        lambda theta, slope: PseudoHuber(weight=0.5 * slope, delta=0.1 * theta),
+    ],
+)
+def test_powers_of_two_change_no_bit_of_the_point(penalty, sign, dtype, power):
+    A, g, theta = spd(N).to(dtype), 3 * randn(N).to(dtype), randn(N, seed=2).to(dtype)
+    s = 2.0 ** (sign * power)
+    plain = proximal_solve(A, g, penalty(1.0, 1.0), theta)
+    right = proximal_solve(A, g * s, penalty(s, s), theta * s)
+    assert torch.equal(right.point, plain.point * s) and right.reason == plain.reason
+    curved = proximal_solve(A * s, g * s, penalty(1.0, s), theta)
+    assert torch.equal(curved.point, plain.point) and curved.iterations == plain.iterations
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -802,3 +802,11 @@ def test_a_loss_that_slopes_without_curving_has_no_slope_in_sample_space():
         Shifted(operator, 0.1), -operator.gradient, rtol=1e-10, gradient=operator.gradient
     )
     assert solved.converged
+
+
+@pytest.mark.parametrize("power", [600, -600])
+def test_a_power_of_two_changes_no_bit_of_the_solution(power):
+    problem = Problem(mlp(5, 3, seed=2), VECTORS)
+    operator = problem.operator()
+    system, b, s = Shifted(operator, 0.1), randn(operator.shape[0]), 2.0**power
+    assert torch.equal(sample_space_solve(system, b * s).x, sample_space_solve(system, b).x * s)
