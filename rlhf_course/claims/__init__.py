@@ -22,7 +22,8 @@ from .overfitting import (
     LESS_OVERFITTING_BY_SECOND_ORDER,
     PENALTY_AT_THE_START,
 )
-from .rule import Comparison, interval, student, verdict
+from .comparison import Comparison, interval, student
+from .rule import verdict
 from .sketch import THE_CODE
 
 CLAIMS = (

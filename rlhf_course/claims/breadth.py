@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..recorded import NotRecorded, results
 from ..studies import nb13_tasks, nb16_models
 from .claim import Claim, Source
-from .rule import Comparison
+from .comparison import Comparison
 
 MODELS = "nb16_models.json"
 EXACT = 1e-6  # relative to a product's largest entry; differences in float64 are that good

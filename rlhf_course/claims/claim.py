@@ -11,7 +11,7 @@ from typing import Any
 
 from ..recorded import FOLDER, NotRecorded
 from . import rule
-from .rule import Comparison
+from .comparison import Comparison
 
 LIVE = "live"
 
@@ -39,6 +39,7 @@ class Claim:
         test: what would support it, in one sentence.
         data: what it is tested on. baselines: against what, and how these were tuned.
         sources: the recorded numbers. None at all: not tested.
+        quantifier: whether it speaks of "all" its comparisons or of "some" (it "may").
         shown_in: the notebooks whose cells show it.
         note: what to keep in mind when reading the verdict.
     """
@@ -50,6 +51,7 @@ class Claim:
     baselines: str
     shown_in: tuple[str, ...]
     sources: tuple[Source, ...] = ()
+    quantifier: str = rule.ALL
     note: str = ""
 
 
@@ -58,8 +60,8 @@ class Judged:
     """A claim with what its sources say today.
 
     Attributes:
-        verdict: "supported", "not supported", "depends", "undecided", "not tested" or "not
-            recorded yet".
+        verdict: "supported", "refuted", "no difference", "depends", "not enough data", "not
+            tested" or "not recorded yet".
         missing: files, or runs of them, that are not recorded yet.
         seeds: the least and the most seeds of a measured comparison; None where all is counted.
     """
@@ -70,12 +72,18 @@ class Judged:
     missing: tuple[str, ...] = ()
 
     @property
+    def more(self) -> int | None:
+        """Seeds that would decide it, where there is not enough data and a number would do."""
+        return rule.more_seeds(self.comparisons) if self.verdict == rule.NOT_ENOUGH else None
+
+    @property
     def seeds(self) -> tuple[int, int] | None:
         counts = [len(c.benefits) for c in self.comparisons if not c.exact]
         return (min(counts), max(counts)) if counts else None
 
     def __str__(self) -> str:
-        lines = [f"{self.claim.name}: {self.verdict}", f"  the article: {self.claim.words}"]
+        more = f" ({self.more} seeds would decide)" if self.more else ""
+        lines = [f"{self.claim.name}: {self.verdict}{more}", f"  the article: {self.claim.words}"]
         lines += [f"  {c}" for c in self.comparisons]
         lines += [f"  not recorded yet: {what}" for what in self.missing]
         return "\n".join(lines)
@@ -98,7 +106,7 @@ def judge(claim: Claim, documents: Mapping[str, Any] | None = None) -> Judged:
             comparisons += source.compare(document)
         except NotRecorded as error:
             missing.append(f"{source.file}: {error}")
-    word = rule.verdict(comparisons)
+    word = rule.verdict(comparisons, claim.quantifier)
     if not comparisons and missing:
         word = rule.NOT_RECORDED
     return Judged(claim, tuple(comparisons), word, tuple(dict.fromkeys(missing)))

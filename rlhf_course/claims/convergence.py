@@ -7,7 +7,7 @@ import math
 from ..recorded import NotRecorded, results
 from ..studies import nb16_digits
 from .claim import Claim, Source
-from .rule import Comparison
+from .comparison import Comparison
 
 TRAINING = "benchmarks/training.json"
 DIGITS = "nb16_digits.json"

@@ -7,7 +7,8 @@ import math
 from ..recorded import NotRecorded
 from .claim import LIVE, Claim, Source
 from .convergence import OURS, TRAINING, at_the_budget
-from .rule import Comparison
+from .comparison import Comparison
+from .rule import SOME
 
 PRODUCTS = "benchmarks/products.json"
 BERT_BASE = 109_482_240  # weights and biases of BERT-base, uncased, without a head
@@ -108,6 +109,7 @@ CHEAPER_SECOND_ORDER = Claim(
     baselines="conjugate gradients of the same library, to the same relative residual or tuned "
     "alike",
     shown_in=("07_gauss_newton", "15_cost_and_scale"),
+    quantifier=SOME,
     sources=(Source(PRODUCTS, cheaper_solve), Source(TRAINING, cheaper_training)),
     note="Its memory and work grow with the square of samples times classes, which solver='auto' "
     "counts first.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..recorded import results
 from ..studies import nb16_lambda
 from .claim import Claim, Source
-from .rule import Comparison
+from .comparison import Comparison
 
 CHOICES = "nb16_lambda.json"
 

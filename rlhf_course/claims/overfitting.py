@@ -8,7 +8,8 @@ from ..recorded import results
 from ..studies import nb10_sst2, nb12_regularizers
 from .claim import Claim, Source
 from .convergence import OURS, TRAINING, TUNED, at_the_budget
-from .rule import Comparison
+from .comparison import Comparison
+from .rule import SOME
 
 SST2 = "nb10_sst2.json"
 REGULARIZERS = "nb12_regularizers.json"
@@ -161,6 +162,7 @@ PENALTY_AT_THE_START = Claim(
     data=f"{SST2_DATA}; {SMALL}",
     baselines=f"RLHF with L1 at zero; {SST2_TUNED}; {SMALL_TUNED}",
     shown_in=("10_bert", "12_regularizers"),
+    quantifier=SOME,
     sources=(
         Source(SST2, on_sst2("l2sp", than="l1")),
         Source(SST2, on_sst2("l1sp", than="l1")),

@@ -12,7 +12,7 @@ from rlhf_lib.curvature import HessianOperator, exact_hessian
 from rlhf_lib.objective import flatten
 
 from .claim import LIVE, Claim, Source
-from .rule import Comparison
+from .comparison import Comparison
 
 SEEDS = (0, 1, 2, 3, 4)
 CLOSE = 0.1  # of the length of Newton's step

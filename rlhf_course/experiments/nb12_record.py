@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..claims.rule import Comparison
+from ..claims.comparison import Comparison
 from ..recorded import results
 from ..studies import nb12_regularizers as study
 

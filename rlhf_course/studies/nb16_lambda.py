@@ -13,7 +13,7 @@ from rlhf_lib.select import select_lambda
 from ..experiments.nb11_logistic_path import logistic_path, logistic_scores
 from . import Study
 
-SEEDS = tuple(range(10))
+SEEDS = tuple(range(300))
 TRAINING, NOISE, FOLDS = 60, 0.2, 5
 LAMBDAS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 NONE = 1e-4  # next to no penalty: at zero the loss of separable data has no minimum
