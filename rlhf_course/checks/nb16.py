@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import product
+from random import Random
 
 import torch
 
@@ -10,8 +12,8 @@ from ..checking.expect import call, expect, randn
 from ..checking.feedback import correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
-from ..claims.rule import Comparison as _Comparison
-from ..claims.rule import interval, student, verdict
+from ..claims.comparison import AGAINST, FOR, OPEN, SAME, Comparison, interval, student
+from ..claims.rule import verdict
 from ..experiments.nb16_retest import ADAM, DEFAULT
 
 
@@ -80,49 +82,73 @@ def paired_interval(answer):
 
 @exercise("16.verdict")
 def word(answer):
-    """A function of a list of intervals (low, high) -> the verdict."""
-    cases = {
-        ((0.1, 0.3), (0.2, 0.5)): "supported",
-        ((-0.3, -0.1),): "not supported",
-        ((-0.3, -0.1), (-0.2, 0.4)): "not supported",
-        ((-0.1, 0.2),): "undecided",
-        ((0.1, 0.3), (-0.1, 0.2)): "undecided",
-        ((0.1, 0.3), (-0.4, -0.2)): "depends",
-        ((0.1, 0.3), (-0.4, -0.2), (-0.1, 0.2)): "depends",
-        (): "not tested",
-    }
-    hints = {
-        (): 'No comparison at all is no evidence, in either direction: "not tested".',
-        (
-            (-0.3, -0.1),
-            (-0.2, 0.4),
-        ): 'One comparison against and none for: "not supported", whatever is open.',
-        (
-            (0.1, 0.3),
-            (-0.1, 0.2),
-        ): "An interval around 0 is open, and with something open a claim is not supported yet: "
-        'it is "undecided".',
-        ((0.1, 0.3), (-0.4, -0.2)): 'For here and against there: it "depends".',
-        ((-0.1, 0.2),): 'An interval that holds 0 says nothing: it is "undecided".',
-    }
-    for intervals, truth in cases.items():
-        # The same rule as the ledger's, on benefits that have these intervals.
-        exact = [_Comparison("", _with_interval(*pair), "") for pair in intervals]
-        assert verdict(exact) == truth
-        got = call(answer, [list(pair) for pair in intervals])
+    """A function (intervals, margin, quantifier) -> the verdict."""
+    random = Random(0)
+    lists = [said for n in range(4) for said in product(_WORDS, repeat=n)]
+    for said, quantifier in product(lists, ("all", "some")):
+        margin = random.uniform(0.01, 0.5)
+        intervals = [_interval(w, margin, random) for w in said]
+        truth = _verdict(said, quantifier)
+        got = call(answer, [list(pair) for pair in intervals], margin, quantifier)
         require(
-            isinstance(got, str), f"Return one of the five words as text, not {type(got).__name__}."
+            isinstance(got, str), f"Return one of the six words as text, not {type(got).__name__}."
         )
+        shown = ", ".join(f"({low:.2g}, {high:.2g})" for low, high in intervals) or "none"
         require(
             got.strip().lower() == truth,
-            hints.get(intervals, f'For the intervals {list(intervals)} the word is "{truth}".')
-            + f" You answered {got!r}.",
+            f"{_why(said, quantifier, truth)} Intervals: {shown}; margin {margin:.2g}, about "
+            f'{quantifier}: "{truth}". You answered {got!r}.',
         )
     return correct("The rule is stated before the numbers are seen; then nobody can bend it.")
 
 
-def _with_interval(low: float, high: float) -> tuple[float, float]:
-    """Two numbers whose 95 % interval is (low, high)."""
-    middle, half = (low + high) / 2, (high - low) / 2
-    spread = half / student(0.95, 1)
-    return middle - spread, middle + spread
+_WORDS = (FOR, AGAINST, SAME, OPEN)
+
+
+def _interval(word: str, margin: float, random: Random) -> tuple[float, float]:
+    """An interval that says this, no two alike."""
+    near, far = random.uniform(0.2, 0.9) * margin, random.uniform(1.1, 3.0) * margin
+    return {
+        FOR: (near, far),
+        AGAINST: (-far, -near),
+        SAME: random.choice([(-near, 0.5 * near), (0.1 * near, near), (-near, -0.1 * near)]),
+        OPEN: random.choice([(-near, far), (-far, near), (-far, far)]),
+    }[word]
+
+
+def _verdict(said: tuple[str, ...], quantifier: str) -> str:
+    """The ledger's word for exact comparisons that say this."""
+    sign = {FOR: 2.0, AGAINST: -2.0, SAME: 0.0}
+    rows = [
+        Comparison("", (0.0,), "", margin=1.0)  # one seed is open
+        if w == OPEN
+        else Comparison("", (sign[w],), "", exact=True, margin=1.0)
+        for w in said
+    ]
+    return verdict(rows, quantifier)
+
+
+def _why(said: tuple[str, ...], quantifier: str, truth: str) -> str:
+    if not said:
+        return "No comparison at all is no evidence, in either direction."
+    if len(said) == 1:
+        return {
+            FOR: "An interval above 0 that is not within the margin is for the claim.",
+            AGAINST: "An interval below 0 that is not within the margin is against the claim.",
+            SAME: "An interval within the margin says that there is no difference that matters, on "
+            "whatever side of 0 it lies.",
+            OPEN: "An interval that holds 0 and leaves the margin says nothing.",
+        }[said[0]]
+    if quantifier == "some":
+        return {
+            "supported": "One comparison that is for it supports a claim about some.",
+            "refuted": "None is for it, and none is open: a claim about some is refuted.",
+            "no difference": "All say that there is no difference, and so does the verdict.",
+        }.get(truth, "None is for it, but an open one may be, some day: data are missing.")
+    return {
+        "supported": "All are for it.",
+        "depends": "Some are for it and others are not: it depends on what these differ in.",
+        "refuted": "One against it or without a difference is enough against a claim about all, "
+        "whatever is open.",
+        "no difference": "All say that there is no difference, and so does the verdict.",
+    }.get(truth, "With something open, and nothing against it, data are missing.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from .breadth import EVERY_MODEL, FOUR_APPLICATIONS
 from .claim import Claim, Judged, judge
+from .comparison import Comparison, interval, student
 from .convergence import FASTER_THAN_ADAM, FASTER_THAN_GRADIENT_DESCENT
 from .cost import CHEAPER_SECOND_ORDER, COST_IS_THE_OBSTACLE
 from .future import COMPRESSION, DISTILLATION
@@ -22,7 +23,6 @@ from .overfitting import (
     LESS_OVERFITTING_BY_SECOND_ORDER,
     PENALTY_AT_THE_START,
 )
-from .comparison import Comparison, interval, student
 from .rule import verdict
 from .sketch import THE_CODE
 

@@ -41,9 +41,7 @@ def levels(looks: tuple[int, ...], alpha: float) -> tuple[float, ...]:
     found: list[float] = []
     # The motion at the last look, of all paths that have not stopped: places and their mass.
     places, mass = np.zeros(1), np.ones(1)
-    for now, before, to_spend in zip(
-        times, [0.0, *times], np.diff([0.0, *spent]), strict=False
-    ):
+    for now, before, to_spend in zip(times, [0.0, *times], np.diff([0.0, *spent]), strict=False):
         scale = math.sqrt(now - before)
 
         def leaves(bound: float, places=places, mass=mass, scale=scale) -> float:

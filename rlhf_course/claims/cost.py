@@ -6,8 +6,8 @@ import math
 
 from ..recorded import NotRecorded
 from .claim import LIVE, Claim, Source
-from .convergence import OURS, TRAINING, at_the_budget
 from .comparison import Comparison
+from .convergence import OURS, TRAINING, at_the_budget
 from .rule import SOME
 
 PRODUCTS = "benchmarks/products.json"

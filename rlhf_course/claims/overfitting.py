@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..recorded import results
 from ..studies import nb10_sst2, nb12_regularizers
 from .claim import Claim, Source
-from .convergence import OURS, TRAINING, TUNED, at_the_budget
 from .comparison import Comparison
+from .convergence import OURS, TRAINING, TUNED, at_the_budget
 from .rule import SOME
 
 SST2 = "nb10_sst2.json"

@@ -15,9 +15,9 @@ A claim about **some** ("may", "should be found"):
 - *supported* if one comparison is for it.
 - *no difference* if all say so; *refuted* if all are against it or say "no difference".
 
-Else there is *not enough data*. Where one comparison out of several suffices, they share the risk of
-5 % by Holm's (1979) procedure. So whatever is true, a verdict other than "not enough data" is wrong
-in at most 5 % of the cases, as far as the benefits are normal; what holds exactly, such as a
+Else there is *not enough data*. Where one comparison out of several suffices, they share the risk
+of 5 % by Holm's (1979) procedure. So whatever is true, a verdict other than "not enough data" is
+wrong in at most 5 % of the cases, as far as the benefits are normal; what holds exactly, such as a
 derivative that is zero, is no matter of chance.
 """
 

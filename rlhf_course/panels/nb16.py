@@ -18,20 +18,15 @@ from rlhf_lib.record import Record
 from ..checking.goals import reached
 from ..checking.predictions import choice
 from ..claims import Judged, interval
-from ..claims.rule import (
-    AGAINST,
-    DEPENDS,
-    FOR,
-    NOT_SUPPORTED,
-    OPEN,
-    SUPPORTED,
-    UNDECIDED,
-    Comparison,
-)
+from ..claims.comparison import AGAINST, FOR, OPEN, SAME, Comparison
+from ..claims.rule import DEPENDS, NO_DIFFERENCE, NOT_ENOUGH, REFUTED, SUPPORTED
 from ..experiments.nb16_retest import ADAM, DEFAULT, RETESTS, TUNED
+from ..recorded import results
+from ..studies import nb16_rule
 from ..table import Table
 
-WORDS = [SUPPORTED, NOT_SUPPORTED, DEPENDS, UNDECIDED]
+WORDS = [SUPPORTED, REFUTED, NO_DIFFERENCE, DEPENDS, NOT_ENOUGH]
+SAID = (FOR, SAME, OPEN, AGAINST)
 SECOND_ORDER, CROSS_VALIDATION = "less overfitting by second order", "λ by cross-validation"
 Book = Mapping[str, Judged]
 
@@ -39,22 +34,24 @@ choice(
     "16.adam",
     "“Second order converges faster than Adam.” Which word will the rule give?",
     WORDS,
-    truth=2,
+    truth=WORDS.index(DEPENDS),
     why="At equal gradients Adam is ahead, at equal CPU seconds on one thread RLHF is.",
 )
 choice(
     "16.second_order",
     "“Because it sees the curvature, second order overfits less.” Which word?",
     WORDS,
-    truth=1,
-    why="Without a penalty RLHF ends level with AdamW on the digits and behind it on the reviews.",
+    truth=WORDS.index(REFUTED),
+    why="Without a penalty RLHF ends level with AdamW on the digits and behind it on the reviews: "
+    "one would be enough against a claim about all.",
 )
 choice(
     "16.cross_validation",
     "“λ should be chosen by cross-validation.” Which word?",
     WORDS,
-    truth=3,
-    why="It beats next to no penalty by far; against one held-out fifth ten seeds cannot tell.",
+    truth=WORDS.index(SUPPORTED),
+    why="It beats next to no penalty by far, and one held-out fifth by 0.04 nats, which takes "
+    "hundreds of seeds to see.",
 )
 
 # What a row's name leaves out: the text beside the chart says it.
@@ -126,7 +123,7 @@ LEFT = {part: {"x": 0.01, "xref": "container"} for part in ("title", "legend")}
 
 
 def count(judged: Judged, word: str) -> int:
-    """How many of a claim's comparisons say "for", "against" or "open"."""
+    """How many of a claim's comparisons say this word."""
     return sum(c.says == word for c in judged.comparisons)
 
 
@@ -139,19 +136,45 @@ def ledger_table(book: Book) -> Table:
             {
                 "claim": name,
                 "verdict": judged.verdict,
-                **{word: count(judged, word) for word in (FOR, AGAINST, OPEN)},
+                "about": judged.claim.quantifier,
+                **{word: count(judged, word) for word in SAID},
                 "numbers of": ", ".join(f"{n} {of}" for n, of in sorted(measured)),
+                "would decide": f"{judged.more} seeds" if judged.more else "",
             }
         )
-    return Table(rows, caption="The ledger: comparisons for, against and open, and the verdict")
+    return Table(rows, caption="The ledger: what each comparison says, and the verdict")
+
+
+def operating(document: Mapping[str, Any]) -> Table:
+    """How often the rule gives which verdict on a claim about all, by what is true."""
+    rows = []
+    for truth in ("nothing in two", "of 1 in two", "of 1 in one, of -1 in another"):
+        for looks in nb16_rule.PLANS:
+            (found,) = results(document, [nb16_rule.settings(truth, "all", looks)])
+            planned = len(looks) > 1
+            rows.append(
+                {
+                    "true benefit": truth.removeprefix("of "),
+                    "seeds": f"up to {looks[-1]}" if planned else str(looks[0]),
+                    **{word: 100 * found["shares"].get(word, 0.0) for word in WORDS},
+                    "mean seeds": found["mean_seeds"],
+                }
+            )
+    percent = {word: ".0f" for word in WORDS}
+    return Table(rows, caption="Verdicts in percent of 1,000 simulated claims", formats=percent)
 
 
 def ledger_chart(book: Book) -> Figure:
-    """For each claim how many comparisons are for it, open and against it."""
+    """For each claim how many of its comparisons say which word."""
     names = list(book)
     words = [judged.verdict for judged in book.values()]
     found = ", ".join(f"{words.count(w)} {w}" for w in WORDS)
-    looks = ((FOR, PALETTE[0], ""), (OPEN, GREY, "."), (AGAINST, PALETTE[1], "/"))
+    looks = (
+        (FOR, PALETTE[0], ""),
+        (SAME, PALETTE[2], "x"),
+        (OPEN, GREY, "."),
+        (AGAINST, PALETTE[1], "/"),
+    )
     bars = [
         go.Bar(
             x=[count(book[name], word) for name in names],
@@ -197,8 +220,8 @@ def differences(book: Book, names: Sequence[str], unit: str, **axes: Any) -> Fig
         marked=marked,
         x_title=f"benefit ({unit})",
         title="Mean benefits: for the claim is to the right",
-        readout=f"{said.count(FOR)} for, {said.count(AGAINST)} against, {said.count(OPEN)} open "
-        f"(diamonds). {verdicts}.",
+        readout=f"{said.count(FOR)} for, {said.count(AGAINST)} against, {said.count(SAME)} without "
+        f"a difference that matters, {said.count(OPEN)} open (diamonds). {verdicts}.",
         **axes,
     )
 
@@ -271,7 +294,7 @@ def _read_claim(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     listed = "; ".join(f"{', '.join(some)} {unit}" for unit, some in means.items())
     return (
         f"The article: {claim.words} Our test: {claim.test} Means, from the top: {listed}. "
-        f"Verdict: {judged.verdict.upper()}. {claim.note}"
+        f"Verdict on a claim about {claim.quantifier}: {judged.verdict.upper()}. {claim.note}"
     )
 
 

@@ -54,7 +54,9 @@ def test_a_record_holds_what_its_study_asks_for_in_its_order(name):
     assert list(done) == [key(settings) for settings in asked]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "nb14_smaller" else n for n in SMALL]
+)
 def test_a_small_run_gives_what_is_recorded(name):
     study = studies.study(name)
     recorded = evidence.finished(name).get(key(study.small))

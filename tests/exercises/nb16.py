@@ -28,29 +28,55 @@ def unpaired(ours, theirs, t):
     return mean - half, mean + half
 
 
-def verdict(intervals):
-    said = ["for" if low > 0 else "against" if high < 0 else "open" for low, high in intervals]
+def verdict(intervals, margin, quantifier):
+    said = {
+        "same"
+        if -margin < low and high < margin
+        else "for"
+        if low > 0
+        else "against"
+        if high < 0
+        else "open"
+        for low, high in intervals
+    }
     if not said:
         return "not tested"
-    if set(said) == {"for"}:
+    if said == {"same"}:
+        return "no difference"
+    if quantifier == "some":
+        return "supported" if "for" in said else "not enough data" if "open" in said else "refuted"
+    if said == {"for"}:
         return "supported"
-    if "against" not in said:
-        return "undecided"
-    return "depends" if "for" in said else "not supported"
+    if not said & {"against", "same"}:
+        return "not enough data"
+    return "depends" if "for" in said else "refuted"
 
 
-def majority(intervals):
+def without_a_margin(intervals, margin, quantifier):
+    return verdict(intervals, 0.0, quantifier)
+
+
+def majority(intervals, margin, quantifier):
     good, bad = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
     if not intervals:
         return "not tested"
-    return "supported" if good > bad else "not supported" if bad > good else "undecided"
+    return "supported" if good > bad else "refuted" if bad > good else "not enough data"
 
 
-def by_means(intervals):
+def by_means(intervals, margin, quantifier):
     if not intervals:
         return "not tested"
     mean = sum(low + high for low, high in intervals)
-    return "supported" if mean > 0 else "not supported"
+    return "supported" if mean > 0 else "refuted"
+
+
+def holding_zero(intervals, margin, quantifier):
+    """Takes every interval around 0 for no difference."""
+    return verdict(
+        [(low, high) if low > 0 or high < 0 else (0.0, 0.0) for low, high in intervals],
+        margin,
+        quantifier,
+    )
 
 
 SOLUTIONS = {"16.untuned": tested([0.2, 0.25, 0.22])}
@@ -71,10 +97,14 @@ MISTAKES = {
         (lambda a, b, t: 0.3, "two numbers"),
     ],
     "16.verdict": [
-        (majority, "not supported yet"),
-        (lambda v: verdict(v) if v else "depends", "no evidence"),
-        (lambda v: verdict(v).replace("not supported", "depends"), "not supported"),
-        (by_means, "says nothing"),
-        (lambda v: bool(v), "five words"),
+        (majority, "whatever side of 0"),
+        (without_a_margin, "whatever side of 0"),
+        (holding_zero, "says nothing"),
+        (by_means, "no difference that matters"),
+        (lambda v, m, q: verdict(v, m, q) if v else "supported", "no evidence"),
+        (lambda v, m, q: verdict(v, m, "all"), "supports a claim about some"),
+        (lambda v, m, q: verdict(v, m, "some"), "depends on what"),
+        (lambda v, m, q: verdict(v, m, q).replace("depends", "refuted"), "depends on what"),
+        (lambda v, m, q: bool(v), "six words"),
     ],
 }

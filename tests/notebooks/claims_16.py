@@ -26,7 +26,8 @@ def every_verdict_is_the_rules(BOOK):
 
     assert len(BOOK) == 14
     for judged in BOOK.values():
-        assert judged.verdict == verdict(judged.comparisons) and not judged.missing
+        assert judged.verdict == verdict(judged.comparisons, judged.claim.quantifier)
+        assert not judged.missing
 
 
 @claim(
@@ -35,22 +36,85 @@ def every_verdict_is_the_rules(BOOK):
     "five, 2.26 for ten",
 )
 def the_factors_are_students():
-    from rlhf_course.claims.rule import LEVEL, student
+    from rlhf_course.claims.comparison import ALPHA, student
 
-    near(LEVEL, 0.95)
+    near(ALPHA, 0.05)
     for n, t in ((2, 12.7), (3, 4.30), (5, 2.78), (10, 2.26)):
-        near(student(LEVEL, n - 1), t, relative=2e-3)
+        near(student(1 - ALPHA, n - 1), t, relative=2e-3)
 
 
 @claim(
-    "no claim of the fourteen won all its comparisons",
-    "claims that *depend*, on the opponent",
-    "those that are *undecided*, where nothing speaks against",
+    "a *margin* is stated beforehand: 0.02 nats, 0.1 decades, 0.01 of accuracy",
+    "if the 90 % interval lies between $-$margin and $+$margin (two one-sided tests at 5 % each",
+    "if the 95 % interval lies above 0",
+    "each is tested at 5 %/$m$, and whenever one is decided the others share its part",
 )
-def nothing_is_supported_without_an_if(BOOK):
+def the_margins_are_as_told():
+    from rlhf_course.claims.comparison import MARGINS, Comparison, interval
+
+    seeds = (0.001, 0.006, -0.002, 0.012)
+    low, high = interval(seeds, 0.9)
+    word = Comparison("", seeds, "", margin=1.001 * max(-low, high)).says
+    assert word == "no difference" != Comparison("", seeds, "", margin=0.999 * max(-low, high)).says
+    assert {unit: MARGINS[unit] for unit in ("nats", "decades", "accuracy")} == {
+        "nats": 0.02,
+        "decades": 0.1,
+        "accuracy": 0.01,
+    }
+
+
+@claim(
+    "Each row has 1,000 such claims",
+    "one seed's benefit is normal with a standard deviation of 1, the margin is 0.5, and the true "
+    "benefit is 0, 1 or -1 of these deviations",
+    "a benefit of a whole standard deviation in two comparisons is found in one claim out of six",
+    "With twenty it is found nearly always. Nothing at all is called a benefit in hardly any "
+    'claim, and with forty seeds the rule says "no difference" where it is true',
+    "each is tested at about 1.8 %",
+    "A benefit in both comparisons is then found nearly as surely as with twenty seeds, with "
+    "fourteen on average",
+)
+def the_rule_errs_as_rarely_as_told():
+    from rlhf_course.claims.boundaries import levels
+    from rlhf_course.studies import nb16_rule as study
+
+    assert study.REPEATS == 1000 and study.MARGIN == 0.5
+    runs = {
+        (run["settings"]["truth"], run["settings"]["quantifier"], *run["settings"]["looks"]): run
+        for run in recorded("nb16_rule.json")["runs"]
+        if run["settings"]["noise"] == "normal"
+    }
+
+    def share(word, *key):
+        return runs[key]["result"]["shares"].get(word, 0.0)
+
+    near(share("supported", "of 1 in two", "all", 5), 1 / 6, absolute=0.03)
+    between(share("supported", "of 1 in two", "all", 20), 0.94, 1.0)
+    between(share("supported", "of 1 in two", "all", *study.LOOKS), 0.9, 1.0)
+    near(runs["of 1 in two", "all", *study.LOOKS]["result"]["mean_seeds"], 14, absolute=0.5)
+    for plan in study.PLANS:
+        between(share("supported", "nothing in two", "all", *plan), 0.0, 0.01)
+    between(share("no difference", "nothing in two", "all", 40), 0.65, 0.8)
+    for level in levels(study.LOOKS, 0.05):
+        near(level, 0.018, absolute=0.001)
+
+
+@claim(
+    'Of the five claims that are *supported* four say "some" or "may", and the fifth is a '
+    "logistic regression",
+    "claims that *depend*, on the opponent",
+    "the one for which there is *not enough data*",
+)
+def what_is_supported_says_some(BOOK):
     words = [judged.verdict for judged in BOOK.values()]
-    assert sorted(set(words)) == ["depends", "not supported", "undecided"]
-    assert [words.count(w) for w in ("depends", "not supported", "undecided")] == [6, 3, 5]
+    assert {w: words.count(w) for w in words} == {
+        "supported": 5,
+        "refuted": 4,
+        "depends": 4,
+        "not enough data": 1,
+    }
+    about = [j.claim.quantifier for j in BOOK.values() if j.verdict == "supported"]
+    assert about.count("some") == 4 and BOOK["λ by cross-validation"].verdict == "supported"
 
 
 @claim("Commit yourself before you scroll")
@@ -63,13 +127,6 @@ def the_predictions_have_the_right_answers(BOOK, nb16):
         ("16.cross_validation", nb16.CROSS_VALIDATION),
     ):
         assert find(name).truth == BOOK[of].verdict
-    for name, verdict in (
-        ("less overfitting by L1", "depends"),
-        ("every pre-trained model", "depends"),
-        ("cost is the obstacle", "depends"),
-        ("dropout and L2 help little", "not supported"),
-    ):
-        assert BOOK[name].verdict == verdict
 
 
 @claim("Each row is a comparison; the dots are its seeds (or rounds of a benchmark)")
@@ -91,8 +148,8 @@ def every_row_has_a_name_of_its_own(BOOK, nb16):
     "AdamW and SGD end about ten times lower on the digits (one decade) and on average twice as "
     "low on the reviews (0.3 decades), lower in each of the five seeds",
     "**At equal gradients: than plain gradient descent yes, than mini-batches no.**",
-    "RLHF cannot be told from SGD and is behind Adam by less than a hundredth of a decade, "
-    "under 2 %, which is still beyond chance",
+    "there is *no difference* that matters to SGD, nor to Adam, which is ahead by less than a "
+    "hundredth of a decade, under 2 %: beyond chance, and far within the margin",
 )
 def at_equal_gradients_mini_batches_are_ahead(BOOK):
     for name in SPEED:
@@ -103,11 +160,11 @@ def at_equal_gradients_mini_batches_are_ahead(BOOK):
         for c in (digits, reviews):
             assert len(c.benefits) == 5 and max(c.benefits) < 0 and c.says == "against"
     assert rows(BOOK, SPEED[0], "against gradient descent")[0].says == "for"
-    assert rows(BOOK, SPEED[0], "L2 penalty", "against SGD")[0].says == "open"
+    assert rows(BOOK, SPEED[0], "L2 penalty", "against SGD")[0].says == "no difference"
     (adam,) = rows(BOOK, SPEED[1], "L2 penalty", "against Adam")
     between(adam.mean, -0.01, -0.005)
     between(10**-adam.mean, 1.01, 1.02)
-    assert adam.says == "against"
+    assert adam.says == "no difference" and adam.interval[1] < 0
 
 
 @claim("**At equal CPU seconds: than AdamW yes, than SGD no or open.**")
@@ -138,25 +195,34 @@ def the_data_are_as_told():
 
 
 @claim(
-    "Without a penalty RLHF and AdamW end at losses on the digits that five seeds cannot tell "
-    "apart",
+    "Without a penalty there is no difference between RLHF and AdamW on the digits, up to 0.02 "
+    "nats",
     "On 100 reviews RLHF ends higher, by a third of a nat",
-    "**By second order alone: no sign of it.**",
+    "**By second order alone: refuted.**",
 )
 def second_order_alone_does_not_regularize(BOOK):
     digits, reviews = BOOK["less overfitting by second order"].comparisons
-    assert digits.says == "open" and reviews.says == "against"
+    assert digits.says == "no difference" and reviews.says == "against"
+    assert BOOK["less overfitting by second order"].verdict == "refuted"
     near(reviews.mean, -1 / 3, absolute=0.02)
 
 
 @claim(
-    "In the top layer L1 is better than nothing on one set of four, and behind plain AdamW on "
-    "three",
+    "**By L1: refuted.** The claim speaks of all, and in the top layer L1 is behind plain AdamW on "
+    "three sets of four. Better than nothing it is on one set if that is asked alone, which is not "
+    "beyond chance among ten comparisons",
     "leaves it open with three seeds, for the article's λ and for a tuned one",
-    "L1 towards zero was ahead of no penalty on one set of data and behind AdamW on three",
+    "L1 towards zero was behind AdamW on three sets of data",
 )
 def l1_is_ahead_of_nothing_once_and_behind_adamw_three_times(BOOK):
+    from rlhf_course.claims.rule import holm
+
     name = "less overfitting by L1"
+    assert BOOK[name].verdict == "refuted"
+    shared = dict(
+        zip((c.about for c in BOOK[name].comparisons), holm(BOOK[name].comparisons), strict=True)
+    )
+    assert len(shared) == 10 and "for" not in shared.values()
     assert [c.says for c in rows(BOOK, name, "without a penalty")].count("for") == 1
     top = [c.says for c in rows(BOOK, name, "L1 at zero against AdamW")]
     assert len(top) == 4 and top.count("against") == 3
@@ -165,14 +231,21 @@ def l1_is_ahead_of_nothing_once_and_behind_adamw_three_times(BOOK):
 
 
 @claim(
-    "a pull to the pre-trained weights is ahead of L1 on two of the six rows, on SST-2 with the "
-    "whole BERT by a small but steady margin, and behind on none"
+    "one row is enough that stands after the correction, and it is the article's own case",
+    "On SST-2 with the whole BERT a pull to the pre-trained weights is ahead of L1 by a small but "
+    "steady benefit. Of the other five rows it is ahead on one, and behind on none",
 )
 def the_pull_to_the_start_is_ahead_twice(BOOK):
     name = "other regularizers do better"
     assert len(said(BOOK, name)) == 6
     assert said(BOOK, name).count("for") == 2 and "against" not in said(BOOK, name)
+    from rlhf_course.claims.rule import holm
+
     (sst2,) = rows(BOOK, name, "SST-2", "l2sp")
+    shared = holm(BOOK[name].comparisons)
+    assert [c for c, word in zip(BOOK[name].comparisons, shared, strict=True) if word == "for"] == [
+        sst2
+    ]
     between(min(sst2.benefits), 0.05, max(sst2.benefits))
     between(max(sst2.benefits), 0.05, 0.12)
 
@@ -218,15 +291,21 @@ def three_tasks_ran(BOOK):
 @claim(
     "In a logistic regression on 60 rows with wrong labels (no BERT) cross-validation is far "
     "ahead of next to no penalty",
-    "a single held-out fifth chooses as well as five folds do, as far as ten seeds can tell",
+    "A single held-out fifth costs a fifth of the fits and chooses worse, by 0.04 nats. Ten seeds "
+    "had said nothing about that; a fit takes milliseconds, so there are three hundred",
 )
-def cross_validation_beats_none_and_not_one_split(BOOK):
+def cross_validation_beats_none_and_one_split(BOOK):
     from rlhf_course.studies import nb16_lambda
 
     assert nb16_lambda.TRAINING == 60 and nb16_lambda.FOLDS == 5
     none, split = BOOK["λ by cross-validation"].comparisons
-    assert len(none.benefits) == len(split.benefits) == 10
-    assert none.says == "for" and none.mean > 0.5 and split.says == "open"
+    assert len(none.benefits) == len(split.benefits) == 300
+    assert none.says == split.says == "for" and none.mean > 0.5
+    near(split.mean, 0.04, absolute=0.005)
+    from rlhf_course.claims import interval
+
+    low, high = interval(split.benefits[:10])
+    between(0.0, low, high)  # open, as ten seeds had left it
 
 
 @claim(
@@ -296,7 +375,7 @@ def the_sketch_is_off(BOOK):
 @claim(
     "A run here has 40 gradients, the record has 60, and it repeats *one* row of the claim's",
     "Five of the claims can be tested in seconds",
-    'five seeds and 60 gradients said "against"',
+    'five seeds and 60 gradients said "no difference"',
 )
 def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
     from rlhf_course.experiments.nb16_retest import BUDGET
@@ -304,11 +383,11 @@ def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
 
     assert BUDGET == 40 and nb16_digits.BUDGET == 60 and len(RETESTS) == 5
     (record,) = rows(BOOK, SPEED[1], "L2 penalty")
-    assert len(record.benefits) == 5 and record.says == "against"
+    assert len(record.benefits) == 5 and record.says == "no difference"
 
 
 @claim(
-    'Against a tuned Adam your seeds will say "open" or "against"',
+    'Against a tuned Adam your seeds will say "no difference" or "open"',
     'Against PyTorch\'s default learning rate they say "for", all of them',
     "Other seeds, beginning with 30",
 )
@@ -322,8 +401,8 @@ def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
 
 
 @claim(
-    'With some sixty of them about three would be called "for" or "against" by chance if no '
-    "method differed from any other",
+    "Each verdict may err in 5 % of the cases, so that among fourteen one error would be no "
+    "surprise",
     "about half of the comparisons train the top layer alone",
 )
 def sixty_comparisons_and_half_of_them_the_top_layer(BOOK, comparisons):
@@ -331,7 +410,7 @@ def sixty_comparisons_and_half_of_them_the_top_layer(BOOK, comparisons):
     measured = [c for _, c in everything if not c.exact]
     assert comparisons == len(everything)
     between(len(measured), 55, 66)
-    between(0.05 * len(measured), 2.5, 3.5)
+    assert len(BOOK) == 14
     sets = ("reviews", "sst2")
     top = [
         c

@@ -508,6 +508,7 @@ NOTEBOOK = [
 ]
 
 
+@pytest.mark.slow
 def test_strict_nbval_passes_twice(tmp_path):
     cells = [nbformat.v4.new_code_cell(textwrap.dedent(c).strip()) for c in NOTEBOOK]
     notebook = nbformat.v4.new_notebook(cells=cells)

@@ -230,7 +230,9 @@ def test_saved_and_reloaded(family, tmp_path):
     assert not hasattr(body.config, "pooling")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [MODES[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])]
+)
 def test_hessian_and_gauss_newton_are_those_of_the_dense_matrices(mode):
     model, tokenizer = tiny("bert", mode)
     truth = Classifier(

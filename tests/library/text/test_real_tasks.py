@@ -57,9 +57,10 @@ def wikigold(shared_data):
     ("method", "options"),
     [
         ("adamw", {"steps": 4, "lr": 2e-3}),
-        (
+        pytest.param(
             "rlhf",
             {"steps": 5, "damping": 0.1, "lambda_reg": 0.001, "curvature_size": 16, "max_iter": 8},
+            marks=pytest.mark.slow,
         ),
     ],
     ids=METHODS[::-1],
@@ -96,7 +97,7 @@ RLHF = {"damping": 0.1, "lambda_reg": 0.01, "curvature_size": 24, "max_iter": 8}
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("adamw", {"steps": 2, "lr": 5e-4, "batch_size": 8}),
+        pytest.param("adamw", {"steps": 2, "lr": 5e-4, "batch_size": 8}, marks=pytest.mark.slow),
         pytest.param("rlhf", {"steps": 5, **RLHF}, marks=pytest.mark.slow),
     ],
     ids=METHODS[::-1],
