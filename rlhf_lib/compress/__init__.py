@@ -3,10 +3,11 @@
 from .distill import distill, distillation_loss, student_of
 from .files import load, save
 from .latency import Latency, latency
+from .masks import make_permanent
 from .prune import keep_masks, prune
 from .quantize import quantize
 from .surgeon import optimal_brain_surgeon
-from .weights import Sparsity, make_permanent, sparsity
+from .weights import Sparsity, sparsity
 
 __all__ = [
     "Latency",

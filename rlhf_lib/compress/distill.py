@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..record import Record
 from .files import set_layers
-from .weights import Model, refuse_masks
+from .masks import Model, refuse_masks
 
 
 def distillation_loss(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..disk import replacing
 from ..quiet import quiet
+from .masks import Model, refuse_masks
 from .packing import pack, unpack
 from .units import KINDS, find_units, resize
-from .weights import Model, is_quantized, refuse_masks
+from .weights import is_quantized
 
 _FORMAT = "rlhf_lib.compress 1"
 
@@ -25,26 +28,31 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
     packed: a tensor with many zeros is kept as a bit for each entry and its other entries, and
         integers of fewer than 8 bits in as many bits, wherever that is smaller. False: as it is.
 
-    A table or matrix that is tied to another is written once. Raises ValueError for a model under
-    pruning masks.
+    A table or matrix that is tied to another is written once. A file that was there is replaced
+    when the new one is whole. Raises ValueError for a model under pruning masks, or whose state is
+    not in tensors with values.
     """
     refuse_masks(model)
     owners = _owners(model)
-    state = {n: t.detach() for n, t in model.state_dict().items() if owners.get(n, n) == n}
+    state = {n: _whole(n, t) for n, t in model.state_dict().items() if owners.get(n, n) == n}
     bits = {}
     lengths = {n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)}
     metadata = {"format": _FORMAT, "layers": json.dumps(lengths)}
     if _pooling(model) is not None:
         metadata["pooling"] = json.dumps(_pooling(model))
-    if any(is_quantized(t) for t in state.values()):
-        for name, tensor in state.items():
+    integers = {n: t for n, t in state.items() if is_quantized(t)}
+    if integers:
+        for name, tensor in integers.items():
             kind = getattr(tensor, "target_dtype", None)
             if kind not in (None, torch.int8):
                 module, _, weight = name.rpartition(".")
                 bits[f"{module}._{weight}_qdata"] = int(str(kind).removeprefix("torch.int"))
         with quiet():
             from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
-        state, quantized = flatten_tensor_state_dict(state)
+        # torchao wants a dot in each name; a model that is one layer has none in its own.
+        dotted: dict[str, Any] = {n if "." in n else f".{n}": t for n, t in integers.items()}
+        parts, quantized = flatten_tensor_state_dict(dotted)
+        state = {n: t for n, t in state.items() if n not in integers} | parts
         metadata["quantized"] = json.dumps(quantized)
     tensors, forms, used = {}, {}, set()
     for name, tensor in state.items():
@@ -59,8 +67,20 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
             parts, forms[name] = smaller
             tensors |= {f"{name}:{key}": part for key, part in parts.items()}
     metadata["packed"] = json.dumps(forms)
-    save_file(tensors, path, metadata=metadata)
+    with replacing(path) as part:
+        save_file(tensors, part, metadata=metadata)
     return Path(path).stat().st_size
+
+
+def _whole(name: str, tensor: object) -> Tensor:
+    """A tensor of the state, detached, or an error where a file could not hold it."""
+    if not isinstance(tensor, Tensor):
+        got = type(tensor).__name__
+    elif nn.parameter.is_lazy(tensor) or tensor.is_meta or tensor.is_quantized:
+        got = "one without values" if not tensor.is_quantized else "one of torch.ao's"
+    else:
+        return tensor.detach()
+    raise ValueError(f"expected a state of tensors with values, got {got} under {name}")
 
 
 def _pooling(model: nn.Module) -> dict | None:
@@ -86,6 +106,8 @@ def load(path: str | Path, model: Model) -> Model:
 
     The model is changed in place to fit: layers that the file lacks go, matrices take its heads
     and neurons, weights its integers. Outputs are bit by bit those of the model that was saved.
+
+    A model on the meta device gets its values on the CPU.
 
     Raises ValueError for a file of another origin or that does not fit, naming the first tensor;
     the model may then be cut already, so make a fresh one.
@@ -120,8 +142,9 @@ def load(path: str | Path, model: Model) -> Model:
             from torchao.prototype.safetensors.safetensors_support import (
                 unflatten_tensor_state_dict,
             )
-        tensors, _ = unflatten_tensor_state_dict(tensors, json.loads(metadata["quantized"]))
-    device = next(model.parameters()).device
+        integers, rest = unflatten_tensor_state_dict(tensors, json.loads(metadata["quantized"]))
+        tensors = rest | {name.removeprefix("."): tensor for name, tensor in integers.items()}
+    device = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
     for name, length in json.loads(metadata["layers"]).items():
         _drop_layers(model, name, length)
     _resize(model, tensors)
@@ -136,6 +159,12 @@ def load(path: str | Path, model: Model) -> Model:
     for p in model.parameters():
         if is_quantized(p):
             p.requires_grad_(False)
+    empty = [name for name, buffer in model.named_buffers() if buffer.is_meta]
+    if empty:
+        raise ValueError(
+            f"{path}: expected buffers with values where no file has them, got {empty[0]} on the "
+            "meta device: make the model on the CPU"
+        )
     return model
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..arguments import whole
 from ..timing import rounds
 
 
@@ -36,10 +37,9 @@ def latency(
         with other work compare CPU times, as ratios.
     repeats: measured rounds, 2 at least. warmup: rounds before, not measured.
     """
-    if repeats < 2 or warmup < 0 or not calls:
-        raise ValueError(
-            f"expected calls, repeats >= 2 and warmup >= 0, got {len(calls)}, {repeats}, {warmup}"
-        )
+    repeats, warmup = whole("repeats", repeats, 2), whole("warmup", warmup, 0)
+    if not (isinstance(calls, dict) and calls and all(map(callable, calls.values()))):
+        raise TypeError(f"expected a dict of functions by name, got {calls!r}")
     result = {}
     for name, taken in rounds(calls, repeats, warmup=warmup).items():
         low, middle, high = statistics.quantiles(taken.cpu, n=4, method="inclusive")

@@ -6,13 +6,20 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune as torch_prune
 
-from ..objective.task_loss import TaskLoss
+from ..arguments import real
+from .masks import make_permanent, masks, put_mask, refuse_masks
 from .saliency import saliencies, task_loss
-from .surgeon import input_second_moments, layer_surgery
+from .surgeon import operate
 from .units import find_units, gate_saliencies
-from .weights import is_quantized, make_permanent, masked, refuse_masks, weight_modules
+from .weights import (
+    Matrix,
+    chosen_matrices,
+    find_matrices,
+    refuse,
+    refuse_not_finite,
+    refuse_quantized,
+)
 
 METHODS = ("magnitude", "obd", "obs")
 
@@ -25,6 +32,7 @@ def prune(
     structured: str | None = None,
     per_layer: bool = False,
     embeddings: bool = False,
+    others: str | None = None,
     loss_fn: Callable | None = None,
     batches: Iterable | None = None,
     curvature: str = "ggn",
@@ -34,6 +42,9 @@ def prune(
 ) -> dict[str, Tensor]:
     """Take the least salient weights out of a model, in place. Biases and LayerNorm stay.
 
+    Weights are the matrices of linear and bilinear layers, convolutions, recurrent layers and
+    attention. All or nothing: a call that raises leaves the model as it was.
+
     fraction: share of all weights that are gone afterwards, those pruned before included (what is
         gone stays gone); of units, the share of those still there; 0 <= fraction < 1.
     by: "magnitude"; "obd", (1/2) h_ii theta_i^2 with a diagonal of the curvature of the loss
@@ -41,13 +52,16 @@ def prune(
         mean squared change of a layer's outputs for the loss: its Hessian, the second moments of
         the layer's inputs, is small enough to be inverted, and the weights that stay move to make
         up for those that go (Hassibi and Stork, 1993; Frantar and Alistarh, 2023).
-    structured: None prunes single weights; masks of torch.nn.utils.prune keep them zero while
-        training goes on, until :func:`make_permanent`. "heads" or "neurons" (of the feed-forward
-        parts) rebuilds the matrices without them: fewer bytes, less time. At least one unit stays
-        in each layer. "obs" is there for single weights alone.
+    structured: None prunes single weights; masks, named as by torch.nn.utils.prune, keep them zero
+        while training goes on, until :func:`make_permanent`. "heads" or "neurons" (of the
+        feed-forward parts) rebuilds the matrices without them: fewer bytes, less time. At least one
+        unit stays in each layer. "obs" is there for single weights alone.
     per_layer: the same fraction of every layer; False compares the saliencies of all of them.
         "obs" is always per layer, since each layer has its own loss.
     embeddings: prune embeddings, too (single weights, not by "obs").
+    others: of matrices that no rule says to be weights, parameters of a user's own modules: "prune"
+        them or "leave" them. Those that "obs" has no layer's inputs for are others, too. None
+        refuses a model that has some, and names them.
     loss_fn, batches: for "obd" and "obs": ``loss_fn(batch)`` returns (mean loss, outputs), as a
         task's; batches of samples to look at.
     curvature: of "obd": "ggn", "fisher", or "hessian" by ``samples`` products with random signs
@@ -61,67 +75,78 @@ def prune(
     """
     if by not in METHODS:
         raise ValueError(f"by: expected one of {METHODS}, got {by!r}")
-    if not 0 <= fraction < 1:
-        raise ValueError(f"fraction: expected 0 <= fraction < 1, got {fraction!r}")
-    if any(is_quantized(p) for p in model.parameters()):
-        raise ValueError("expected a float model, got a quantized one: prune first, then quantize")
+    fraction, damping = _share(fraction), real("damping", damping, 0.0)
+    refuse_quantized(model, "prune first, then quantize")
     if structured is not None:
         return _prune_units(model, fraction, by, structured, per_layer, loss_fn, batches)
     if by == "obs" and embeddings:
         raise ValueError("expected linear layers with by='obs', got embeddings: leave them out")
+    if others != "leave":
+        computed = {n: m for n, m in find_matrices(model).items() if m.role == "parametrized"}
+        refuse(
+            model,
+            computed,
+            "weights that are parameters",
+            "call torch.nn.utils.parametrize.remove_parametrizations, or others='leave' lets them "
+            "be",
+        )
+    chosen = chosen_matrices(model, embeddings=embeddings, others=others)
+    chosen = _of_linear_layers(model, chosen, others) if by == "obs" else chosen
+    refuse_not_finite(chosen)
     task = task_loss(loss_fn, batches, by)
-    under_masks = [(m, m.get_buffer("weight_mask").bool()) for m in masked(model)]
+    under_masks = [(m, n, m.get_buffer(f"{n}_mask").bool()) for m, n in masks(model)]
     make_permanent(model)
-    # By parameter, since a tied one has several modules, and each computes with it.
-    masks = {id(m.weight): mask for m, mask in under_masks}
+    # By parameter, since a tied one has several places, and each computes with it.
+    keeping = {id(m._parameters[n]): mask for m, n, mask in under_masks}
     try:
-        modules = weight_modules(model, embeddings=embeddings)
-        gone = {n: ~masks[id(m.weight)] for n, m in modules.items() if id(m.weight) in masks}
+        weights: dict[str, Tensor] = {name: matrix.parameter for name, matrix in chosen.items()}
+        gone = {n: ~keeping[id(w)] for n, w in weights.items() if id(w) in keeping}
         if by == "obs":
-            keep = _operate(modules, task, fraction, gone, damping)
+            assert task is not None  # see task_loss
+            keep = operate(chosen, task, fraction, gone, damping)
         else:
             scores = saliencies(
-                modules, by, task, curvature=curvature, samples=samples, generator=generator
+                weights, by, task, curvature=curvature, samples=samples, generator=generator
             )
             for name, mask in gone.items():  # what is gone goes first
                 scores[name] = scores[name].masked_fill(mask, -1.0)
             keep = keep_masks(scores, fraction, per_tensor=per_layer)
             for name, mask in gone.items():  # and does not come back at a smaller fraction
                 keep[name] &= ~mask
-        masks |= {id(modules[name].weight): mask for name, mask in keep.items()}
+        keeping |= {id(weights[name]): mask for name, mask in keep.items()}
     finally:
         for module in list(model.modules()):
-            known = masks.get(id(module._parameters.get("weight")))
-            if known is not None:
-                _mask(module, known)
+            for name, parameter in list(module._parameters.items()):
+                if id(parameter) in keeping:
+                    put_mask(module, name, keeping[id(parameter)])
     return keep
 
 
-def _operate(
-    modules: dict[str, nn.Module],
-    task: TaskLoss | None,
-    fraction: float,
-    gone: dict[str, Tensor],
-    damping: float,
-) -> dict[str, Tensor]:
-    """The surgeon's masks; the weights are moved."""
-    layers = {n: m for n, m in modules.items() if isinstance(m, nn.Linear)}
+def _of_linear_layers(
+    model: nn.Module, matrices: dict[str, Matrix], others: str | None
+) -> dict[str, Matrix]:
+    """Those whose layer's inputs tell what the surgeon needs; the rest is left or refused."""
+    layers = {n: m for n, m in matrices.items() if m.linear}
+    if others != "leave":
+        rest = {n: m for n, m in matrices.items() if n not in layers}
+        refuse(
+            model,
+            rest,
+            "matrices in linear layers with by='obs'",
+            "others='leave' lets them be; by='magnitude' and by='obd' prune them, too",
+        )
     if not layers:
         raise TypeError("by='obs': expected a model with linear layers, got none")
-    assert task is not None  # see task_loss
-    moments = input_second_moments(layers, task, damping)
-    keep = {}
-    for name, module in layers.items():
-        new, keep[name] = layer_surgery(module.weight, moments.pop(name), fraction, gone.get(name))
-        with torch.no_grad():
-            module.weight.copy_(new)
-    return keep
+    return layers
 
 
-def _mask(module: nn.Module, keep: Tensor) -> None:
-    required = module.get_parameter("weight").requires_grad
-    torch_prune.custom_from_mask(module, "weight", keep)
-    module.get_parameter("weight_orig").requires_grad_(required)
+def _share(fraction: float) -> float:
+    if isinstance(fraction, bool):
+        raise TypeError(f"fraction: expected a number, got {fraction!r}")
+    number = real("fraction", fraction, finite=False)
+    if not 0 <= number < 1:
+        raise ValueError(f"fraction: expected 0 <= fraction < 1, got {fraction!r}")
+    return number
 
 
 def keep_masks(
@@ -129,16 +154,21 @@ def keep_masks(
 ) -> dict[str, Tensor]:
     """Masks that are False at the round(fraction * n) least scores, of all or of each tensor.
 
-    Ties go to the entry that comes first.
+    Ties go to the entry that comes first. Raises ValueError for NaN among the scores.
     """
+    fraction = _share(fraction)
+    for name, score in scores.items():
+        if bool(score.isnan().any()):
+            raise ValueError(f"expected scores to compare, got NaN among those of {name}")
     if per_tensor:
         return {
             name: _keep(score.reshape(-1), fraction).view_as(score)
             for name, score in scores.items()
         }
-    flat = _keep(torch.cat([s.reshape(-1) for s in scores.values()]), fraction)
+    device = next(s.device for s in scores.values())  # parts of a model may be on several
+    flat = _keep(torch.cat([s.reshape(-1).to(device) for s in scores.values()]), fraction)
     pieces = flat.split([s.numel() for s in scores.values()])
-    return {n: p.view_as(s) for (n, s), p in zip(scores.items(), pieces, strict=True)}
+    return {n: p.view_as(s).to(s.device) for (n, s), p in zip(scores.items(), pieces, strict=True)}
 
 
 def _keep(score: Tensor, fraction: float) -> Tensor:
@@ -162,6 +192,17 @@ def _prune_units(
         )
     refuse_masks(model)
     units = find_units(model, kind)
+    parts = {id(linear) for u in units for linear in (*u.inward, u.outward)}
+    matrices = {
+        n: m for n, m in find_matrices(model).items() if any(id(k) in parts for k, _ in m.places)
+    }
+    refuse(
+        model,
+        {n: m for n, m in matrices.items() if not m.linear},
+        "units with matrices of their own",
+        "tied or parametrized ones would come apart; prune single weights with structured=None",
+    )
+    refuse_not_finite(matrices)
     task = task_loss(loss_fn, batches, by)
     worth = [u.magnitude() for u in units] if task is None else gate_saliencies(units, task)
     # The best unit of each layer is beyond comparison: an empty layer cannot be computed.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from ..arguments import whole
 from ..quiet import quiet
-from .weights import Model, is_quantized, refuse_masks, weight_of
+from .masks import Model, refuse_masks
+from .weights import Matrix, find_matrices, refuse, refuse_not_finite, refuse_quantized
 
 BITS = tuple(range(2, 9))
 
@@ -22,6 +22,7 @@ def quantize(
     dynamic: bool | None = None,
     group_size: int | None = None,
     embeddings: bool = False,
+    others: str | None = None,
 ) -> Model:
     """A copy of a model with its linear layers in integers, for use, not for training.
 
@@ -36,6 +37,9 @@ def quantize(
         needs bits=8 without groups, where it is the default. False: weights are turned back into
         floats at each use.
     embeddings: the tables of embeddings, too (one scale for each token, or group).
+    others: "leave" keeps matrices of other layers in floats: attention's, which torch computes
+        without a call of its linear layers, recurrent ones, convolutions (GPT-2's, too), tied and
+        parametrized ones and those of a user's own modules. None refuses a model that has some.
 
     On a CPU without VNNI torchao's dynamic kernel could overflow; weights and activations get 7
     bits there, so results differ a little from one kind of machine to another. And without a fast
@@ -43,11 +47,14 @@ def quantize(
     measure with :func:`latency` before you ship it, and take dynamic=False for small files.
 
     Raises ValueError for settings that do not go together, masks left by pruning, and a model that
-    is quantized already, is not in float32, has nothing to quantize, keeps matrices in other
-    modules than linear layers (GPT-2), or ties one to be quantized to another module.
+    is quantized already, is not in float32 or finite, has nothing to quantize, or has others.
     """
+    bits = whole("bits", bits)
     if bits not in BITS:
         raise ValueError(f"bits: expected one of {BITS}, got {bits!r}")
+    group_size = None if group_size is None else whole("group_size", group_size, 1)
+    if others not in (None, "leave"):
+        raise ValueError(f"others: expected 'leave' or None, got {others!r}")
     plain = bits == 8 and group_size is None
     dynamic = plain if dynamic is None else dynamic
     if dynamic and not plain:
@@ -56,22 +63,21 @@ def quantize(
             "take dynamic=False"
         )
     refuse_masks(model)
-    if any(is_quantized(p) for p in model.parameters()):
-        raise ValueError("expected a float model, got one that is quantized already")
-    kinds = (nn.Linear, nn.Embedding) if embeddings else (nn.Linear,)
-    chosen = [m for m in model.modules() if isinstance(m, kinds)]
-    if not any(isinstance(m, nn.Linear) for m in chosen):
-        raise ValueError(f"expected a model with linear layers, got {type(model).__name__}")
-    _refuse_other_matrices(model, chosen)
-    for module in chosen:
-        if module.weight.dtype != torch.float32:
+    refuse_quantized(model, "take the one that it was made from")
+    linear, tables = _quantizable(model, embeddings, others)
+    refuse_not_finite(linear | tables)
+    for name, matrix in (linear | tables).items():
+        if matrix.value.dtype != torch.float32:
             raise ValueError(
-                f"expected weights in float32, got {module.weight.dtype}: call model.float() first"
+                f"expected weights in float32, got {name} in {matrix.value.dtype}: call "
+                "model.float() first"
             )
-        if group_size is not None and module.weight.shape[1] % group_size:
+        if not matrix.value.numel():
+            raise ValueError(f"expected weights, got {name} of shape {tuple(matrix.value.shape)}")
+        if group_size is not None and matrix.value.shape[1] % group_size:
             raise ValueError(
-                f"group_size: expected a divisor of the rows' lengths, {module.weight.shape[1]} "
-                f"among them, got {group_size}"
+                f"group_size: expected a divisor of the rows' lengths, {matrix.value.shape[1]} of "
+                f"{name} among them, got {group_size}"
             )
     with quiet():
         from torchao.quantization import (
@@ -85,36 +91,48 @@ def quantize(
 
         granularity = PerAxis(0) if group_size is None else PerGroup(group_size)
         weights = IntxWeightOnlyConfig(getattr(torch, f"int{bits}"), granularity)
-        linear = weights
+        products = weights
         if dynamic:
-            reduce = should_reduce_range(chosen[0].weight.device)
-            linear = Int8DynamicActivationInt8WeightConfig(
-                reduce_range=reduce, set_inductor_config=False
+            device = next(iter(linear.values())).value.device
+            products = Int8DynamicActivationInt8WeightConfig(
+                reduce_range=should_reduce_range(device), set_inductor_config=False
             )
         model = copy.deepcopy(model)
-        quantize_(model, linear, filter_fn=lambda module, name: isinstance(module, nn.Linear))
-        if embeddings:
-            quantize_(model, weights, filter_fn=lambda m, name: isinstance(m, nn.Embedding))
+        quantize_(model, products, filter_fn=lambda module, path: _weight(path) in linear)
+        if tables:
+            quantize_(model, weights, filter_fn=lambda module, path: _weight(path) in tables)
     return model
 
 
-def _refuse_other_matrices(model: nn.Module, chosen: Sequence[nn.Module]) -> None:
-    """Raise ValueError where a part would stay in floats, or come apart, without a word."""
-    having = [m for m in model.modules() if m._parameters.get("weight") is not None]
-    other = {
-        type(m).__name__
-        for m in having
-        if weight_of(m).ndim > 1 and not isinstance(m, nn.Linear | nn.Embedding)
-    }
-    if other:
-        raise ValueError(
-            f"expected matrices in linear layers, got {', '.join(sorted(other))} in this "
-            f"{type(model).__name__}, which torchao would leave in floats: take an architecture "
-            "of linear layers"
+def _weight(path: str) -> str:
+    return f"{path}.weight" if path else "weight"
+
+
+def _quantizable(
+    model: nn.Module, embeddings: bool, others: str | None
+) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
+    """Matrices of linear layers and of embeddings, where nothing else is left out unasked."""
+    matrices = find_matrices(model)
+    linear = {n: m for n, m in matrices.items() if m.linear}
+    tables = {n: m for n, m in matrices.items() if m.role == "table"}
+    if embeddings:  # as integers they would come apart from what they are tied to
+        alone = {n: m for n, m in tables.items() if len(m.places) == 1}
+        tables = {n: m for n, m in alone.items() if isinstance(m.places[0][0], nn.Embedding)}
+    else:  # left alone, but not as a linear layer that one is tied to
+        tables = {
+            n: m
+            for n, m in tables.items()
+            if not any(isinstance(k, nn.Linear) for k, _ in m.places)
+        }
+    rest = {n: m for n, m in matrices.items() if n not in linear | tables}
+    if others is None:
+        refuse(
+            model,
+            rest,
+            "untied matrices in linear layers",
+            "torchao would leave them in floats, or take them apart; others='leave' quantizes the "
+            "linear layers beside them",
         )
-    owners = Counter(id(m.weight) for m in having)
-    if any(owners[id(m.weight)] > 1 for m in chosen):
-        raise ValueError(
-            "expected weights of one module each, got a matrix or table that is tied to another "
-            "one: integers would untie them; with embeddings=False tables are left alone"
-        )
+    if not linear:
+        raise ValueError(f"expected a model with linear layers, got {type(model).__name__}")
+    return linear, tables if embeddings else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..curvature.diagonals import (
     empirical_fisher_diagonal,
@@ -15,13 +15,12 @@ from ..curvature.diagonals import (
 from ..curvature.operators import HessianOperator
 from ..objective.parameters import unflatten
 from ..objective.task_loss import TaskLoss
-from .weights import weight_of
 
 CURVATURES = ("ggn", "hessian", "fisher")
 
 
 def saliencies(
-    modules: dict[str, nn.Module],
+    weights: dict[str, Tensor],
     by: str,
     task: TaskLoss | None,
     *,
@@ -31,37 +30,42 @@ def saliencies(
 ) -> dict[str, Tensor]:
     """Scores of every weight, like the weights; the least are pruned first.
 
-    "magnitude": theta_i^2, the order of |theta_i|.
+    "magnitude": |theta_i|.
     "obd": (1/2) h_ii theta_i^2, what a quadratic model with a diagonal matrix at a minimum says the
         loss rises by (LeCun, Denker and Solla, 1990, equation 2). h is the diagonal of the
         Gauss-Newton matrix, exactly ("ggn"), of the empirical Fisher matrix ("fisher"), or of the
         Hessian, estimated by ``samples`` products ("hessian"); negative estimates count as 0.
     """
-    weights = [weight_of(module) for module in modules.values()]
-    squares = [w.detach().square() for w in weights]
     if by == "magnitude":
-        return dict(zip(modules, squares, strict=True))
+        return {name: w.detach().abs() for name, w in weights.items()}
     if curvature not in CURVATURES:
         raise ValueError(f"curvature: expected one of {CURVATURES}, got {curvature!r}")
     assert task is not None  # see task_loss
-    frozen = [w for w in weights if not w.requires_grad]
+    trained = list(weights.values())
+    frozen = [w for w in trained if not w.requires_grad]
     for w in frozen:  # their curvature counts although they are not trained
         w.requires_grad_(True)
     try:
         if curvature == "hessian":
-            operator = HessianOperator(task, weights, keep_graph=False)
+            operator = HessianOperator(task, trained, keep_graph=False)
             h = hutchinson_diagonal(operator, samples=samples, generator=generator)
         else:
             ggn = curvature == "ggn"
-            h = (gauss_newton_diagonal if ggn else empirical_fisher_diagonal)(task, weights)
+            h = (gauss_newton_diagonal if ggn else empirical_fisher_diagonal)(task, trained)
     finally:
         for w in frozen:
             w.requires_grad_(False)
-    pieces = unflatten(h.clamp_(min=0), weights)
+    pieces = unflatten(h.clamp_(min=0), trained)
     return {
-        name: piece.view_as(square) * square / 2
-        for name, piece, square in zip(modules, pieces, squares, strict=True)
+        name: piece.view_as(w) * _square(w) / 2
+        for (name, w), piece in zip(weights.items(), pieces, strict=True)
     }
+
+
+def _square(weight: Tensor) -> Tensor:
+    """In float32 at least: half precision has no room for the squares of small weights."""
+    weight = weight.detach()
+    return weight.to(torch.promote_types(weight.dtype, torch.float32)).square()
 
 
 def task_loss(loss_fn: Callable | None, batches: Iterable | None, by: str) -> TaskLoss | None:

@@ -8,7 +8,9 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from ..arguments import whole
 from ..objective.task_loss import TaskLoss
+from .weights import Matrix
 
 
 @torch.no_grad()
@@ -36,7 +38,7 @@ def optimal_brain_surgeon(
             f"expected theta (n,) and hessian (n, n), got {tuple(theta.shape)} and "
             f"{tuple(hessian.shape)}"
         )
-    if not 0 <= count <= n:
+    if not whole("count", count, 0) <= n:
         raise ValueError(f"count: expected 0 to {n}, the number of weights, got {count}")
     theta, inverse = theta.clone(), _inverse(hessian)
     left = torch.ones(n, dtype=torch.bool, device=theta.device)
@@ -96,9 +98,37 @@ def input_second_moments(
     if unseen:
         raise ValueError(f"the loss does not use {', '.join(unseen[:3])}: nothing is known of it")
     for name, moment in moments.items():
+        if not bool(moment.isfinite().all()):
+            raise ValueError(f"expected finite inputs, got NaN or infinity in those of {name}")
         moment /= counts[name]
         moment.diagonal().add_(damping * moment.diagonal().mean() + 1e-12)
     return moments
+
+
+@torch.no_grad()
+def operate(
+    matrices: dict[str, Matrix],
+    task: TaskLoss,
+    fraction: float,
+    gone: dict[str, Tensor],
+    damping: float,
+) -> dict[str, Tensor]:
+    """Masks of linear layers whose weights have moved; none has if one cannot be operated on."""
+    layers = {
+        n: m for n, matrix in matrices.items() for m, _ in matrix.places if isinstance(m, nn.Linear)
+    }
+    moments = input_second_moments(layers, task, damping)
+    new, keep = {}, {}
+    for name, layer in layers.items():
+        try:
+            new[name], keep[name] = layer_surgery(
+                layer.weight, moments.pop(name), fraction, gone.get(name)
+            )
+        except ValueError as error:
+            raise ValueError(f"{name}, second moments of its inputs: {error}") from error
+    for name, layer in layers.items():
+        layer.weight.copy_(new.pop(name))
+    return keep
 
 
 @torch.no_grad()

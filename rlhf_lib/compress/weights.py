@@ -1,84 +1,185 @@
-"""Which weights of a model are pruned, and how many of them are zero."""
+"""The matrices of a model: which there are, what reads them, and how many entries are zero."""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune as torch_prune
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.utils.parametrize import ParametrizationList
 
-Model = TypeVar("Model", bound=nn.Module)
+OTHERS = (None, "prune", "leave")
+ROLES = ("table", "layer", "other", "parametrized")
+# Names of matrices by the module that says what they are; whatever else has two dimensions is one
+# of the "others", for which no rule says whether it is a weight or, say, a table of positions.
+_LAYERS = (
+    ((nn.Linear, nn.Bilinear, _ConvNd), "weight"),
+    ((nn.MultiheadAttention,), r"\w+_proj_weight"),
+    ((nn.RNNBase, nn.RNNCellBase), r"weight_(ih|hh|hr)(_l\d+(_reverse)?)?"),
+)
+_TABLES = (((nn.Embedding, nn.EmbeddingBag), "weight"),)
+_VECTORS = (  # of two dimensions only in shape
+    ((nn.LayerNorm, nn.RMSNorm), "weight|bias"),
+    ((nn.MultiheadAttention,), "bias_[kv]"),
+)
 
 
-def weight_modules(model: nn.Module, *, embeddings: bool = False) -> dict[str, nn.Module]:
-    """Modules whose ``weight`` is a matrix, by the weight's name; no bias, no LayerNorm.
+@dataclass(frozen=True)
+class Matrix:
+    """A parameter of two or more dimensions, wherever it is read.
 
-    embeddings: with them. Without, a matrix that is tied to an embedding is left out, too.
-
-    Raises ValueError for a model without such a matrix.
+    Attributes:
+        role: "layer" or "table" (of an embedding), as its modules tell; "other" where none does;
+            "parametrized", computed from other parameters.
+        places: (module, name) of everywhere that it is; several for a tied one.
     """
-    tables = {id(_parameter(m)) for m in model.modules() if isinstance(m, nn.Embedding)}
-    found: dict[str, nn.Module] = {}
-    seen = set()
-    for name, module in model.named_modules():
-        weight = _parameter(module)
-        if weight is None or weight.ndim < 2 or id(weight) in seen:
-            continue
-        if embeddings or id(weight) not in tables:
-            seen.add(id(weight))
-            found[f"{name}.weight" if name else "weight"] = module
-    if not found:
+
+    role: str
+    places: list[tuple[nn.Module, str]]
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """What is trained."""
+        module, name = self.places[0]
+        found = module._parameters.get(name, module._parameters.get(f"{name}_orig"))
+        assert isinstance(found, nn.Parameter)  # see find_matrices
+        return found
+
+    @property
+    def value(self) -> Tensor:
+        """What the model computes with: masked, quantized."""
+        return getattr(*self.places[0])
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is the weight of one linear layer, and read in that layer's forward alone.
+
+        Not that of attention's output layer: attention reads it without a call of the layer.
+        """
+        module, _ = self.places[0]
+        own = isinstance(module, nn.Linear) and not isinstance(
+            module, NonDynamicallyQuantizableLinear
+        )
+        return own and self.role == "layer" and len(self.places) == 1
+
+
+def find_matrices(model: nn.Module) -> dict[str, Matrix]:
+    """Every matrix of a model by the first of its names, which are those without masks.
+
+    Raises ValueError for parameters without values (of lazy modules, on the meta device), TypeError
+    for TorchScript.
+    """
+    found: dict[int, Matrix] = {}
+    names: dict[str, int] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                "expected a model in Python, got TorchScript, whose weights are out of reach: take "
+                "the model that it was made from"
+            )
+        for name, key, parameter in _parameters(module):
+            full = f"{path}.{name}" if path else name
+            if nn.parameter.is_lazy(parameter) or parameter.is_meta:
+                where = "on the meta device" if parameter.is_meta else "of a lazy module"
+                raise ValueError(
+                    f"expected parameters with values, got {full} {where}: give the model its "
+                    "values first"
+                )
+            role = _role(module, name)
+            if parameter.ndim < 2 or role is None:
+                continue
+            role = role if key is parameter else "parametrized"
+            if id(key) not in found:
+                names[full] = id(key)
+                found[id(key)] = Matrix(role, [(module, name)])
+            else:
+                known = found[id(key)]
+                places = [*known.places, (module, name)]
+                found[id(key)] = Matrix(min(known.role, role, key=ROLES.index), places)
+    return {name: found[i] for name, i in names.items()}
+
+
+def _parameters(module: nn.Module) -> Iterator[tuple[str, object, Tensor]]:
+    """(name, what tells it from others, tensor) of a module's own parameters."""
+    if isinstance(module, ParametrizationList):  # the parts of what its owner reads
+        return
+    for key, parameter in module._parameters.items():
+        if parameter is not None:
+            name = key.removesuffix("_orig")  # unless it is that of another reparametrization
+            yield name if f"{name}_mask" in module._buffers else key, parameter, parameter
+    parametrized = getattr(module, "parametrizations", None)
+    if isinstance(parametrized, nn.ModuleDict):
+        for name, parts in parametrized.items():
+            yield name, parts, getattr(module, name)
+
+
+def _role(module: nn.Module, name: str) -> str | None:
+    # Whoever has a model with such layers has imported this module; nobody else should wait for it.
+    gpt = sys.modules.get("transformers.pytorch_utils")
+    layers = (*_LAYERS, ((gpt.Conv1D,), "weight")) if gpt else _LAYERS
+    for role, table in (("layer", layers), ("table", _TABLES), (None, _VECTORS)):
+        for kinds, pattern in table:
+            if isinstance(module, kinds) and re.fullmatch(pattern, name):
+                return role
+    return "other"
+
+
+def chosen_matrices(
+    model: nn.Module, *, embeddings: bool = False, others: str | None = None
+) -> dict[str, Matrix]:
+    """Matrices of layers by name, tables and others if asked for.
+
+    Raises ValueError where there are others that nobody has decided on, and where nothing is left.
+    """
+    if others not in OTHERS:
+        raise ValueError(f"others: expected one of {OTHERS}, got {others!r}")
+    matrices = find_matrices(model)
+    layers = {n: m for n, m in matrices.items() if m.role == "layer"}
+    tables = {n: m for n, m in matrices.items() if m.role == "table" and embeddings}
+    rest = {n: m for n, m in matrices.items() if m.role in ("other", "parametrized")}
+    if others is None:
+        cure = "others='prune' treats them like weights, others='leave' lets them be"
+        refuse(model, rest, "matrices in torch's own layers", cure)
+    chosen = layers | tables | (rest if others == "prune" else {})
+    if not chosen:
         raise ValueError(
             f"expected a model with weight matrices, got {type(model).__name__} with none"
             + ("" if embeddings else " beside its embeddings: pass embeddings=True for those")
         )
-    return found
+    return {n: m for n, m in matrices.items() if n in chosen}
 
 
-def _parameter(module: nn.Module) -> Tensor | None:
-    weight = getattr(module, "weight_orig", getattr(module, "weight", None))
-    return weight if isinstance(weight, Tensor) else None
+def refuse(model: nn.Module, matrices: dict[str, Matrix], expected: str, cure: str) -> None:
+    """Raise ValueError that names matrices, where there are any."""
+    if not matrices:
+        return
+    some = ", ".join(
+        f"{name} of {type(m.places[0][0]).__name__}" for name, m in list(matrices.items())[:3]
+    )
+    more = f" and {len(matrices) - 3} more" if len(matrices) > 3 else ""
+    raise ValueError(f"expected {expected}, got {some}{more} in {type(model).__name__}: {cure}")
 
 
-def weight_of(module: nn.Module) -> Tensor:
-    """A module's weight as it computes with it: masked, quantized."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)  # to torch, what a module holds may be a module, too
-    return weight
-
-
-def masked(model: nn.Module) -> list[nn.Module]:
-    """Modules on which :func:`prune` has left a mask."""
-    return [m for m in model.modules() if "weight_mask" in dict(m.named_buffers(recurse=False))]
-
-
-def make_permanent(model: Model) -> Model:
-    """Write the zeros into the weights and take the masks off; the model itself, changed in place.
-
-    Afterwards parameters have their own names again, training moves the zeros, and the model can be
-    copied, quantized and saved.
-    """
-    for module in masked(model):
-        required = module.get_parameter("weight_orig").requires_grad
-        torch_prune.remove(module, "weight")
-        module.get_parameter("weight").requires_grad_(required)
-    return model
-
-
-def refuse_masks(model: nn.Module) -> None:
-    """Raise ValueError where pruning masks are still on the model."""
-    if masked(model):
-        raise ValueError(
-            "expected a model without pruning masks, got one that prune has masked: call "
-            "compress.make_permanent(model) first"
-        )
+def refuse_not_finite(matrices: dict[str, Matrix]) -> None:
+    """Raise ValueError for what has no magnitude to compare: NaN, infinity, integers."""
+    for name, matrix in matrices.items():
+        weight = matrix.value
+        if not (weight.is_floating_point() or weight.is_complex()):
+            raise ValueError(f"expected weights in floats, got {name} in {weight.dtype}")
+        if not bool(weight.isfinite().all()):
+            raise ValueError(
+                f"expected finite weights, got NaN or infinity in {name}: load or train it again"
+            )
 
 
 @dataclass(frozen=True)
 class Sparsity:
-    """How many of a model's prunable weights are exactly zero.
+    """How many of a model's weights are exactly zero.
 
     Attributes:
         zeros, weights: counts.
@@ -91,23 +192,36 @@ class Sparsity:
 
     @property
     def share(self) -> float:
-        return self.zeros / self.weights
+        return self.zeros / max(self.weights, 1)
 
 
 @torch.no_grad()
-def sparsity(model: nn.Module, *, embeddings: bool = False) -> Sparsity:
-    """Count the exact zeros in the weight matrices, as the model uses them: masked, quantized."""
-    zeros = weights = 0
-    shares = {}
-    for name, module in weight_modules(model, embeddings=embeddings).items():
-        weight = weight_of(module)
+def sparsity(
+    model: nn.Module, *, embeddings: bool = False, others: str | None = "prune"
+) -> Sparsity:
+    """Count the exact zeros in a model's matrices, as it uses them: masked, quantized.
+
+    embeddings: with their tables. others: "leave" counts matrices of torch's own layers alone,
+        None refuses a model that has others; see :func:`~rlhf_lib.compress.prune`.
+    """
+    counts = {}
+    for name, matrix in chosen_matrices(model, embeddings=embeddings, others=others).items():
+        weight = matrix.value
         weight = weight.dequantize() if is_quantized(weight) else weight
-        count = int((weight == 0).sum())
-        zeros, weights = zeros + count, weights + weight.numel()
-        shares[name] = count / weight.numel()
+        counts[name] = int((weight == 0).sum()), weight.numel()
+    zeros, weights = (sum(column) for column in zip(*counts.values(), strict=True))
+    shares = {name: count / max(n, 1) for name, (count, n) in counts.items()}
     return Sparsity(zeros, weights, shares)
 
 
 def is_quantized(weight: Tensor) -> bool:
     """Whether a weight is one of torchao's quantized tensors."""
     return hasattr(weight, "tensor_data_names")
+
+
+def refuse_quantized(model: nn.Module, cure: str) -> None:
+    """Raise ValueError where a part is in integers already, torchao's or torch.ao's."""
+    found = [n for n, p in model.named_parameters() if is_quantized(p)]
+    found += [n for n, m in model.named_modules() if type(m).__module__.startswith("torch.ao.nn")]
+    if found:
+        raise ValueError(f"expected a float model, got {found[0]} quantized already: {cure}")

@@ -420,9 +420,9 @@ def test_latency_takes_turns_and_takes_medians():
     assert order == ["quick", "slow"] * 4
     assert result["slow"].cpu >= 0.01 > result["quick"].cpu
     assert all(t.low <= t.cpu <= t.high and t.wall > 0 for t in result.values())
-    with pytest.raises(ValueError, match="repeats >= 2"):
+    with pytest.raises(ValueError, match="repeats: expected at least 2"):
         compress.latency(calls, repeats=1)
-    with pytest.raises(ValueError, match="expected calls"):
+    with pytest.raises(TypeError, match="expected a dict of functions"):
         compress.latency({})
 
 
@@ -470,13 +470,96 @@ def test_a_student_of_a_decoder_finds_its_cached_keys():
     close(cached, plain, rtol=1e-5, atol=1e-6)
 
 
-def test_what_would_stay_in_floats_or_come_apart_is_not_quantized():
-    with pytest.raises(ValueError, match="Conv1D"):
-        compress.quantize(load_model("lm", "tiny-random-gpt2")[0])
+class Encoder(nn.Module):
+    """Attention whose output layer torch reads and does not call, and a bare matrix."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+            self.head, self.more = nn.Linear(8, 3), nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, x):
+        return self.head(self.layer(x).mean(1)) @ self.more
+
+
+def tied():
     table, head = nn.Embedding(6, 8), nn.Linear(8, 6, bias=False)
     head.weight = table.weight
-    with pytest.raises(ValueError, match="tied"):
-        compress.quantize(nn.Sequential(table, head), embeddings=True)
+    return nn.Sequential(table, head)
+
+
+def weight_normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (lambda: load_model("lm", "tiny-random-gpt2")[0], "attn.c_attn.weight of Conv1D"),
+        (tied, "0.weight of Embedding"),
+        (Encoder, "more of Encoder, layer.self_attn.in_proj_weight of .*self_attn.out_proj.weight"),
+        (lambda: nn.LSTM(3, 4), "weight_ih_l0 of LSTM, weight_hh_l0"),
+        (lambda: nn.GRUCell(3, 4), "weight_ih of GRUCell"),
+        (lambda: nn.Conv2d(4, 4, 3, groups=2), "weight of Conv2d"),
+        (weight_normed, "0.weight of ParametrizedLinear"),
+    ],
+)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_what_would_stay_in_floats_or_come_apart_is_not_quantized(model, names, dynamic):
+    with pytest.raises(ValueError, match=rf"got .*{names}.*others='leave'"):
+        compress.quantize(model(), dynamic=dynamic, embeddings=True)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+def test_linear_layers_are_quantized_beside_what_is_left(mode, tmp_path):
+    model, x = Encoder().eval(), randn(2, 4, 8, dtype=torch.float32)
+    small = compress.quantize(model, dynamic=False, others="leave")
+    expected = copy.deepcopy(model)
+    for name in ("layer.linear1", "layer.linear2", "head"):
+        weight = small.get_submodule(name).weight.dequantize()
+        expected.get_submodule(name).weight = nn.Parameter(weight)
+    with mode():
+        close(small(x), expected(x), rtol=1e-5)
+        compress.save(small, tmp_path / "file")
+        assert torch.equal(compress.load(tmp_path / "file", Encoder(1).eval())(x), small(x))
+
+
+def test_a_model_of_one_layer_and_one_without_values_come_back(tmp_path):
+    net, x = nn.Linear(8, 3), randn(2, 8, dtype=torch.float32)
+    for model in (net, compress.quantize(net)):
+        compress.save(model, tmp_path / "file")
+        back = compress.load(tmp_path / "file", nn.Linear(8, 3, device="meta"))
+        assert torch.equal(back(x), model(x))
+    with pytest.raises(ValueError, match="tensors with values, got one without values under weig"):
+        compress.save(nn.Linear(8, 3, device="meta"), tmp_path / "file")
+    assert torch.equal(compress.load(tmp_path / "file", nn.Linear(8, 3))(x), back(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (lambda: nn.LazyLinear(3), ValueError, "got weight of a lazy module"),
+        (lambda: nn.Linear(2, 2, device="meta"), ValueError, "got weight on the meta device"),
+        (lambda: torch.jit.script(nn.Linear(2, 2)), TypeError, "got TorchScript"),
+        (lambda: nn.Linear(0, 2), ValueError, r"shape \(2, 0\)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning", "ignore:Initializing")
+def test_models_without_weights_to_round_are_refused(model, error, message):
+    with pytest.raises(error, match=message):
+        compress.quantize(model())
+
+
+def test_weights_that_are_not_finite_are_named():
+    net = mlp(3, 4, 2, dtype=torch.float32)
+    with torch.no_grad():
+        net[2].weight[0, 0] = math.inf
+    for smaller in (compress.quantize, lambda m: compress.prune(m, 0.5)):
+        with pytest.raises(ValueError, match=r"finite weights, got NaN or infinity in 2\.weight"):
+            smaller(net)
+    assert not bool((net[0].weight == 0).any())
 
 
 def test_a_teacher_cannot_read_cached_activations():

@@ -19,12 +19,14 @@ from cases import (
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
 from rlhf_lib.compress import keep_masks, make_permanent, optimal_brain_surgeon, prune, sparsity
+from rlhf_lib.compress.masks import masks
 from rlhf_lib.compress.saliency import saliencies
 from rlhf_lib.compress.surgeon import input_second_moments, layer_surgery
 from rlhf_lib.compress.units import find_units, gate_saliencies
-from rlhf_lib.compress.weights import masked, weight_modules
+from rlhf_lib.compress.weights import chosen_matrices
 from rlhf_lib.objective import TaskLoss
 from rlhf_lib.text import encode, load_model
 
@@ -35,6 +37,10 @@ fractions = st.floats(0, 0.95)
 def bert():
     model, tokenizer = load_model(name="tiny-random", dtype=torch.float64)
     return model, encode(tokenizer, TEXTS, max_length=10)
+
+
+def weights_of(model):
+    return {name: matrix.parameter for name, matrix in chosen_matrices(model).items()}
 
 
 def loss_fn_of(model):
@@ -93,14 +99,13 @@ def test_zeros_stay_zero_while_training_goes_on_and_more_can_be_pruned(bert):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(**encoded).logits, LABELS).backward()
         optimizer.step()
-    weights = {n: m.weight for n, m in weight_modules(model).items()}
+    weights = {n: m.value for n, m in chosen_matrices(model).items()}
     assert all(bool((weights[n] == 0)[~k].all()) for n, k in keep.items())
     assert sparsity(model).zeros == sum(int((~k).sum()) for k in keep.values())
     more = prune(model, 0.7)
     assert all(not bool((more[n] & ~keep[n]).any()) for n in keep)
     assert sparsity(model).share == pytest.approx(0.7, abs=1e-3)
-    assert not masked(make_permanent(model))
-    copy.deepcopy(model)
+    assert not masks(make_permanent(model))
 
 
 def test_a_failed_call_leaves_the_masks_as_they_were(bert):
@@ -108,15 +113,15 @@ def test_a_failed_call_leaves_the_masks_as_they_were(bert):
     prune(model, 0.5)
     with pytest.raises(ZeroDivisionError):
         prune(model, 0.7, by="obd", loss_fn=lambda batch: 1 / 0, batches=[torch.ones(2)])
-    assert masked(model) and sparsity(model).share == pytest.approx(0.5, abs=1e-3)
+    assert masks(model) and sparsity(model).share == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_matrix_tied_to_an_embedding_is_left_out():
     net = nn.Module()
     net.table, net.hidden, net.head = nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9)
     net.head.weight = net.table.weight
-    assert set(weight_modules(net)) == {"hidden.weight"}
-    assert len(weight_modules(net, embeddings=True)) == 2
+    assert set(chosen_matrices(net)) == {"hidden.weight"}
+    assert len(chosen_matrices(net, embeddings=True)) == 2
 
 
 def test_obd_on_a_quadratic_is_half_the_true_diagonal_times_the_square():
@@ -131,11 +136,11 @@ def test_obd_on_a_quadratic_is_half_the_true_diagonal_times_the_square():
     h = (X.T @ X / len(X)).diagonal()
     expected = h * net.weight.detach() ** 2 / 2
     task = TaskLoss(loss_fn, [(X[:8], Y[:8]), (X[8:], Y[8:])])
-    got = saliencies(weight_modules(net), "obd", task)["weight"]
+    got = saliencies(weights_of(net), "obd", task)["weight"]
     close(got, expected)
     # Products with random signs have other rows' entries as noise: many of them come near.
     many = saliencies(
-        weight_modules(net),
+        weights_of(net),
         "obd",
         task,
         curvature="hessian",
@@ -148,11 +153,11 @@ def test_obd_on_a_quadratic_is_half_the_true_diagonal_times_the_square():
 def test_obd_scores_of_bert_are_those_of_the_dense_gauss_newton_matrix():
     tiny = tiny_bert()
     task = TaskLoss(tiny.closure)
-    modules = weight_modules(tiny.model)
-    got = saliencies(modules, "obd", task)
+    weights = weights_of(tiny.model)
+    got = saliencies(weights, "obd", task)
     diagonal, offset = tiny.gauss_newton.diagonal(), 0
     for name, p in tiny.model.named_parameters():
-        if name in modules:
+        if name in weights:
             h = diagonal[offset : offset + p.numel()].view_as(p)
             close(got[name], h * p.detach() ** 2 / 2)
         offset += p.numel()
@@ -348,6 +353,9 @@ def test_errors_say_what_to_do(bert):
     for fraction in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match="0 <= fraction < 1"):
             prune(model, fraction)
+    for fraction in (False, "0.5", None):
+        with pytest.raises(TypeError, match="fraction: expected a number"):
+            prune(model, fraction)
     with pytest.raises(ValueError, match="pass loss_fn="):
         prune(model, 0.5, by="obd")
     with pytest.raises(ValueError, match="structured: expected one of"):
@@ -397,3 +405,128 @@ def test_what_is_pruned_stays_pruned(again):
     first = prune(model, 0.5)
     second = prune(model, again.pop("fraction"), **again)
     assert all(not bool((second[name] & ~mask).any()) for name, mask in first.items())
+
+
+class Net(nn.Module):
+    """A layer, its output for each step of x (n, 4, 8) if it has any, and a head."""
+
+    def __init__(self, layer, run, width):
+        super().__init__()
+        self.layer, self.run, self.head = layer, run, nn.Linear(width, 3)
+
+    def forward(self, x):
+        return self.head(self.run(self.layer, x))
+
+
+def rows(layer, x):  # weights are read without a call of the module
+    return nn.functional.linear(x[:, 0], layer.weight)
+
+
+LAYERS = {
+    "encoder": lambda: Net(
+        nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
+        lambda layer, x: layer(x).mean(1),
+        8,
+    ),
+    "attention": lambda: Net(
+        nn.MultiheadAttention(8, 2, kdim=4, vdim=4, add_bias_kv=True, batch_first=True),
+        lambda layer, x: layer(x, x[..., :4], x[..., 4:])[0].mean(1),
+        8,
+    ),
+    "LSTM": lambda: Net(
+        nn.LSTM(8, 6, 2, bidirectional=True, proj_size=4, batch_first=True),
+        lambda layer, x: layer(x)[0][:, -1],
+        8,
+    ),
+    "GRUCell": lambda: Net(nn.GRUCell(8, 5), lambda layer, x: layer(x[:, 0]), 5),
+    "Bilinear": lambda: Net(nn.Bilinear(8, 8, 5), lambda layer, x: layer(x[:, 0], x[:, 1]), 5),
+    "convolutions": lambda: Net(
+        nn.Sequential(nn.Conv1d(4, 8, 3, groups=2), nn.Tanh(), nn.ConvTranspose1d(8, 2, 3)),
+        lambda layer, x: layer(x).flatten(1),
+        16,
+    ),
+    "read by others": lambda: Net(nn.Linear(8, 5), rows, 5),
+    "LayerNorm of a matrix": lambda: Net(nn.LayerNorm((4, 8)), lambda layer, x: layer(x)[:, 0], 8),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_nothing_computes_with_stale_weights(make):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, plain = make().double(), make().double()
+    x, y = randn(5, 4, 8), torch.tensor([0, 1, 2, 0, 1])
+    stay = {f"layer.{n}" for n in ("bias_k", "bias_v")}
+    stay |= {"layer.weight", "layer.bias"} if isinstance(model.layer, nn.LayerNorm) else set()
+    names = [n for n, p in model.named_parameters() if p.ndim > 1 and n not in stay]
+    keep = prune(model, 0.5)
+    assert list(keep) == names
+    order = [n for n, _ in plain.named_parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        values = {n.removesuffix("_orig"): p.detach() for n, p in model.named_parameters()}
+        plain.load_state_dict({n: p * keep[n] if n in keep else p for n, p in values.items()})
+        for mode in (True, False):  # attention and its layers have a fast path for evaluation
+            with torch.set_grad_enabled(mode):
+                close(model.train(mode)(x), plain.train(mode)(x), rtol=1e-12)
+                close(copy.deepcopy(model)(x), plain(x), rtol=1e-12)
+    sizes = torch.tensor([k.numel() for k in keep.values()])
+    assert sparsity(model).zeros == round(0.5 * int(sizes.sum()))
+    close(make_permanent(model)(x), plain(x), rtol=1e-12)
+    assert [n for n, _ in model.named_parameters()] == order
+
+
+def lora():
+    model = nn.Linear(4, 3)
+    model.A, model.B = nn.Parameter(torch.randn(4, 2)), nn.Parameter(torch.randn(2, 3))
+    return model
+
+
+def test_matrices_that_no_rule_covers_are_asked_for():
+    with pytest.raises(ValueError, match=r"got A of Linear, B of Linear .*others='leave'"):
+        prune(lora(), 0.5)
+    assert set(prune(lora(), 0.5, others="leave")) == {"weight"}
+    assert set(prune(lora(), 0.5, others="prune")) == {"weight", "A", "B"}
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)), nn.Linear(2, 2))
+    for others in (None, "prune"):
+        with pytest.raises(ValueError, match=r"0\.weight of .*remove_parametrizations"):
+            prune(model, 0.5, others=others)
+    assert set(prune(model, 0.5, others="leave")) == {"1.weight"}
+    assert sparsity(model, others="leave").share == 0.5 and len(sparsity(model).by_name) == 2
+    with pytest.raises(ValueError, match="others: expected one of"):
+        prune(lora(), 0.5, others="keep")
+    with pytest.raises(ValueError, match=r"linear layers with by='obs', got 0\.weight of Conv1d"):
+        conv = nn.Sequential(nn.Conv1d(2, 2, 1), nn.Linear(3, 2))
+        prune(conv, 0.5, by="obs", loss_fn=lambda b: None, batches=[LABELS])
+
+
+def test_masks_of_torch_go_on_as_ours():
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2)).double()
+    torch_prune.l1_unstructured(model[0], "weight", 0.5)
+    torch_prune.l1_unstructured(model[0], "bias", 0.4)
+    gone, x = model[0].weight == 0, randn(3, 4)
+    keep = prune(model, 0.6)
+    assert not bool((keep["0.weight"] & gone).any()) and int((model[0].bias == 0).sum()) == 2
+    expected = model(x)
+    close(make_permanent(model)(x), expected, rtol=1e-12)
+    assert set(dict(model[0].named_parameters())) == {"weight", "bias"}
+
+
+def test_the_surgeon_operates_on_all_layers_or_on_none():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.Linear(4, 2)).double()
+    prune(model, 0.3)
+    model[2].register_forward_pre_hook(lambda module, inputs: (inputs[0] * float("nan"),))
+    before = copy.deepcopy(model.state_dict())
+    inputs, labels = classification(10, classes=2)
+    with pytest.raises(ValueError, match=r"finite inputs, got NaN or infinity in those of 2\.weig"):
+        prune(model, 0.6, by="obs", loss_fn=cross_entropy_on(model), batches=[(inputs, labels)])
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    for name, mask in before.items():
+        if name.endswith("_mask"):
+            weight = name.replace("_mask", "_orig")
+            assert torch.equal(mask, after[name])
+            assert torch.equal(before[weight] * mask, after[weight] * mask)
