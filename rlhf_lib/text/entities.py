@@ -13,7 +13,8 @@ from .cached import CachedTop
 from .conll import TAG, EntityDataset
 from .metrics import entity_scores
 from .predictions import Entity, checked_texts, read_entities, split_words
-from .task import IGNORED, Task
+from .scoring import measured
+from .task import BESIDE, IGNORED, Task
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
     from transformers import PreTrainedModel
@@ -53,7 +54,8 @@ class EntityTask(Task):
     piece is of which word.
     """
 
-    cross_entropy = True
+    cross_entropy = linear_head = True
+    reports = ("loss", "accuracy", "precision", "recall", "f1")
 
     def __init__(
         self,
@@ -200,7 +202,7 @@ class EntityTask(Task):
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy over scored words, logits of shape (n, T, C)) of a batch."""
-        inputs = {k: v for k, v in batch.items() if k not in ("labels", "words", "sentence")}
+        inputs = {k: v for k, v in batch.items() if k not in BESIDE}
         logits = self.module(**inputs)
         logits = logits if isinstance(logits, Tensor) else logits.logits
         loss = nn.functional.cross_entropy(
@@ -225,8 +227,13 @@ class EntityTask(Task):
             correct += self.correct(outputs, batch)
             seen.append((batch, outputs.argmax(2)))
         truth = self._sentences((batch, batch["labels"]) for batch, _ in seen)
-        scores = entity_scores(truth, self._sentences(seen))
-        return {"loss": loss / total, "accuracy": correct / total, **scores}
+        predicted = self._sentences(seen)
+        return {
+            "loss": loss / total,
+            "accuracy": correct / total,
+            **entity_scores(truth, predicted),
+            **measured(self.metrics, predicted, truth),
+        }
 
     @overload
     def predict(

@@ -18,6 +18,7 @@ from .early_stopping import stop_early
 from .head import adamw_with_head, parameter_groups, pulled_head
 from .masks import Masked, with_dropout
 from .probe import PROBE_LAMBDA, start_head
+from .scoring import Metric, set_metric
 from .task import Task
 
 METHODS = ("rlhf", "adamw")
@@ -70,6 +71,8 @@ def finetune(
     dropout: float = 0.0,
     patience: int | None = None,
     keep_best: bool = False,
+    metric: Metric = "loss",
+    maximize: bool | None = None,
     damping: float = 1.0,
     max_iter: int = 10,
     lr: float | None = None,
@@ -94,6 +97,9 @@ def finetune(
         number, which stays); scores are without it. An rlhf step has one mask for its gradient,
         products and line search, the next one another; an adamw step has its own.
     patience, keep_best: stop early, put the best parameters back: see `stop_early`.
+    metric, maximize: what is best, by validation: "loss" (the least), "accuracy", "macro_f1", "f1"
+        and so on, or a function of predictions and labels, with maximize: see `set_metric`. It is
+        in each Record's `extra` as val_NAME and train_NAME.
     lr: default 1 for rlhf, 5e-5 for adamw.
     batch_size: of adamw. curvature_size: samples that the curvature products of a step see, drawn
         anew at each step; None takes all.
@@ -122,11 +128,12 @@ def finetune(
             "coupled: expected False with method 'rlhf', which always has the penalty in its "
             f"loss, got {coupled!r}"
         )
+    judged_by, largest = set_metric(task, metric, maximize)
     begun = start_head(task, start, probe_lambda)
     said = begun.extra if begun.extra["start"] != "as_loaded" else {}
     if lambda_head is not None or head_center != "start":
         said = said | {"lambda_head": lambda_head, "head_center": head_center}
-    loss_fn = getattr(task, "training_loss", task.loss_fn)
+    loss_fn = task.training_loss
     if dropout:
         loss_fn = with_dropout(loss_fn, task.module, dropout)
     if method == "adamw":
@@ -156,7 +163,14 @@ def finetune(
         )
         records = _rlhf(task, loss_fn, steps, optimizer, curvature_size, dropout, seed)
     if patience is not None or keep_best:
-        records = stop_early(records, task, patience=patience, keep_best=keep_best)
+        records = stop_early(
+            records,
+            task,
+            patience=patience,
+            keep_best=keep_best,
+            metric=judged_by,
+            maximize=largest,
+        )
     for record in records:
         yield record.with_(
             cost=record.cost + begun.cost,

@@ -12,6 +12,7 @@ from ..optimizer import RLHFOptimizer
 from ..train import train
 from .cached import batches
 from .probe import PROBE_LAMBDA, start_head
+from .scoring import Metric, set_metric
 from .task import Task
 
 
@@ -27,8 +28,9 @@ class LambdaPathFit:
     weights (and the damping) that the last one ended with. The "SP" penalties pull to the task's
     start throughout.
 
-    task: any Task; its weights are back at their start after each path. Samples are its rows: rows
-        that belong together (windows of one text) may come into different folds.
+    task: any Task; its weights are back at their start after each path. Samples are its rows: of
+        rows that belong together (windows of one text) hand select_lambda `groups=task.groups`, or
+        they may come into different folds.
     steps: RLHF steps at each lambda. first_steps: at the largest, which begins at the start;
         default the same.
     regularizer, damping, max_iter: see RLHFOptimizer; `options` go there, too.
@@ -37,8 +39,12 @@ class LambdaPathFit:
     curvature_size: samples that the curvature products of a step see, drawn anew at each step by
         the seed; None takes all.
 
-    Each score has "loss" and "accuracy" on the left-out samples, "train_loss", "distance" from the
-    start (2-norm), and "cost", in gradients of the path's training samples since its beginning.
+    metric, maximize: a further metric that scores have, see `set_metric`; choose by it with
+        select_lambda's own `metric` and `maximize`.
+
+    Each score has what the task's `assess` finds on the left-out samples, "loss", "accuracy" and
+    more, "train_loss", "distance" from the start (2-norm), and "cost", in gradients of the path's
+    training samples since its beginning.
     """
 
     def __init__(
@@ -53,8 +59,12 @@ class LambdaPathFit:
         curvature_size: int | None = 64,
         start: str | None = None,
         probe_lambda: float = PROBE_LAMBDA,
+        metric: Metric = "loss",
+        maximize: bool | None = None,
         **options: Any,
     ):
+        set_metric(task, metric, maximize)  # a name that is none is found before any fit
+        self.metric, self.maximize = metric, maximize
         first_steps = steps if first_steps is None else first_steps
         if min(steps, first_steps) < 1:
             raise ValueError(f"expected at least one step, got {min(steps, first_steps)}")
@@ -73,6 +83,7 @@ class LambdaPathFit:
     ) -> Iterator[dict[str, float]]:
         """Yield the scores of each lambda in turn."""
         task = self.task
+        set_metric(task, self.metric, self.maximize)
         training, left_out = (_rows(task.training, i) for i in (train_index, validation_index))
         whole = [list(batches(training, task.micro_batch))]
         generator, n = torch.Generator().manual_seed(seed), len(train_index)
@@ -82,7 +93,7 @@ class LambdaPathFit:
             return list(batches(_rows(training, index), task.micro_batch))
 
         few = self.curvature_size is not None and self.curvature_size < n
-        loss_fn = getattr(task, "training_loss", task.loss_fn)
+        loss_fn = task.training_loss
         terms = sum(task.count(batch) for batch in whole[0])
         begun = start_head(task, self.start, self.probe_lambda, training=training)
         optimizer = RLHFOptimizer(
@@ -100,10 +111,8 @@ class LambdaPathFit:
                     curvature_batches=curvature_batches if few else None,
                     count=task.count,
                 )
-                loss, accuracy = task.score(left_out)
                 yield {
-                    "loss": loss,
-                    "accuracy": accuracy,
+                    **task.assess(left_out),
                     "train_loss": task.score(training)[0],
                     "distance": task.distance(),
                     "cost": (begun.cost + last.cost) / terms,

@@ -35,6 +35,8 @@ class LanguageModelTask(Task):
     Raises ValueError for a text with fewer than two tokens: there is nothing to predict in it.
     """
 
+    reports = ("loss", "accuracy", "perplexity")
+
     def __init__(
         self,
         model: nn.Module,

@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from ..linearized import CrossEntropy, LinearModel, linearize
-from .task import IGNORED
+from .task import BESIDE, IGNORED
 
 if TYPE_CHECKING:
     from .task import Task
-
-# What a batch has beside the module's inputs.
-_NO_INPUT = ("labels", "words", "sentence")
 
 
 def linearize_task(task: Task, **options: Any) -> LinearModel:
@@ -23,13 +20,18 @@ def linearize_task(task: Task, **options: Any) -> LinearModel:
     Training labels count as its `training_loss` has them, smoothed; held-out ones as they are.
 
     Raises TypeError for a task whose loss is not a cross-entropy over the last dimension of the
-    module's outputs.
+    module's outputs, or one with class weights or windows.
     """
     if not task.cross_entropy:
         raise TypeError(
             "expected a task whose loss is a cross-entropy over its module's outputs, got "
             f"{type(task).__name__}: linearize its module yourself, linearize(module, (inputs, "
             "targets), loss=function of outputs and targets)"
+        )
+    if task.row_weights(task.training) is not None:
+        raise TypeError(
+            "expected a task whose rows all count alike, got class weights or windows, which the "
+            "linearized model has not: leave class_weights and overlap out"
         )
     smoothing = getattr(task, "label_smoothing", 0.0)
     options.setdefault("micro_batch", task.micro_batch)
@@ -45,5 +47,5 @@ def linearize_task(task: Task, **options: Any) -> LinearModel:
 
 
 def _data(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-    inputs = {key: value for key, value in batch.items() if key not in _NO_INPUT}
+    inputs = {key: value for key, value in batch.items() if key not in BESIDE}
     return inputs, batch["labels"].to(torch.long)

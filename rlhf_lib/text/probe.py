@@ -9,6 +9,7 @@ out-of-distribution": linear probing, then fine-tuning).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ def start_head(
         raise ValueError(f"start: expected one of {STARTS} or None, got {start!r}")
     task.reset()
     if start is None:
-        pooled = task.cross_entropy and hasattr(task.model, "pooling")
+        pooled = task.linear_head and hasattr(task.model, "pooling")
         new = pooled and is_zero(head_layer(task.module))
         start = "probe" if new else "as_loaded"
     record = Record(step=0, loss=float("nan"))
@@ -94,39 +95,49 @@ def start_head(
 
 def _set_probe(task: Task, lambda_reg: float, training: dict | None = None) -> Record:
     """Fit the head's last layer and write it into the model."""
-    if not task.cross_entropy:
+    if not task.linear_head:
         raise ValueError(
-            f"probe: expected a task of classes with a linear head, got {type(task).__name__}: "
+            f"probe: expected a task with a linear head, got {type(task).__name__}: "
             'take start="zero" or "as_loaded"'
         )
     if not 0 < lambda_reg < float("inf"):
         raise ValueError(f"probe: expected a finite lambda_reg > 0, got {lambda_reg!r}")
     watch = Stopwatch()
     layer = head_layer(task.module)
-    features, labels = _features(task, layer, task.training if training is None else training)
-    fitted, record = logistic_regression(
-        features, labels, layer.out_features, lambda_reg, getattr(task, "label_smoothing", 0.0)
+    features, batch = _features(task, layer, task.training if training is None else training)
+    fitted, record = fit_head(
+        features, layer.out_features, lambda_reg, lambda outputs: task.head_loss(outputs, batch)
     )
+    if task.cross_entropy:
+        _center(fitted)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         if layer.bias is not None:
             layer.bias.copy_(fitted.bias)
     return record.with_(
-        cost=len(labels) / 3, seconds=watch.seconds.wall, extra={"lambda_reg": lambda_reg}
+        cost=len(features) / 3, seconds=watch.seconds.wall, extra={"lambda_reg": lambda_reg}
     )
 
 
-def _features(task: Task, layer: nn.Module, data: dict) -> tuple[Tensor, Tensor]:
-    """What the head's last layer sees of a data set (n, d), and the labels (n,)."""
+def _features(
+    task: Task, layer: nn.Module, data: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the head's last layer sees of a data set (n, d), and what the loss of n rows takes."""
     seen: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
-        labels = [batch["labels"].reshape(-1) for batch, _, _ in task.outputs(data)]
+        parts = [batch for batch, _, _ in task.outputs(data)]
     finally:
         hook.remove()
-    features = torch.cat([x.reshape(-1, x.shape[-1]) for x in seen])
-    kept = torch.cat(labels) != IGNORED
-    return features[kept].double(), torch.cat(labels)[kept]
+    features = torch.cat([x.reshape(-1, x.shape[-1]) for x in seen]).double()
+    rows = {
+        key: torch.cat([part[key] for part in parts]) for key in ("labels", "share") if key in data
+    }
+    if not task.cross_entropy:
+        return features, rows
+    rows["labels"] = rows["labels"].reshape(-1)
+    kept = rows["labels"] != IGNORED
+    return features[kept], {key: value[kept] for key, value in rows.items()}
 
 
 def logistic_regression(
@@ -134,11 +145,32 @@ def logistic_regression(
 ) -> tuple[nn.Linear, Record]:
     """(the layer at the minimum, in float64; a Record of the solve) for features (n, d).
 
-    Newton steps: for a linear model the Gauss-Newton matrix is the Hessian. The objective leaves
-    the sum of the biases open; it is 0.
+    The objective leaves the sum of the biases open; it is 0.
+    """
+
+    def loss(outputs: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+
+    layer, record = fit_head(features, classes, lambda_reg, loss)
+    return _center(layer), record
+
+
+def _center(layer: nn.Linear) -> nn.Linear:
+    with torch.no_grad():
+        layer.bias.sub_(layer.bias.mean())
+    return layer
+
+
+def fit_head(
+    features: Tensor, outputs: int, lambda_reg: float, loss: Callable[[Tensor], Tensor]
+) -> tuple[nn.Linear, Record]:
+    """(a linear layer at the minimum of loss + lambda_reg / 2 |weights|^2, in float64; a Record).
+
+    features: (n, d). loss: convex, a mean over the rows of outputs (n, C). Newton steps: for a
+    linear model the Gauss-Newton matrix is the Hessian.
     """
     with torch.random.fork_rng(devices=[]):
-        layer = nn.Linear(features.shape[1], classes).to(features)
+        layer = nn.Linear(features.shape[1], outputs).to(features)
     for p in layer.parameters():
         nn.init.zeros_(p)
     optimizer = RLHFOptimizer(
@@ -147,16 +179,15 @@ def logistic_regression(
         regularizer="l2",
         damping=1e-9,
         damping_rule="fixed",
-        solver="dual" if len(labels) * (classes - 1) <= _MOST_ROWS else "cg",
+        solver="dual" if len(features) * max(outputs - 1, 1) <= _MOST_ROWS else "cg",
         rtol=1e-8,
         progress_tol=None,
         max_iter=500,
     )
 
     def closure():
-        logits = layer(features)
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        return loss, logits
+        found = layer(features)
+        return loss(found), found
 
     norm = math.inf
     for _ in range(_MOST_STEPS):
@@ -165,8 +196,6 @@ def logistic_regression(
         assert record.grad_norm is not None  # of a step
         norm = record.grad_norm
         if norm <= _SMALL_GRADIENT:
-            with torch.no_grad():
-                layer.bias.sub_(layer.bias.mean())
             return layer, record.with_(reason="converged")
         if not record.accepted:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from .cached import batches
+from .scoring import Metrics
 
 if TYPE_CHECKING:
     from ..linearized import LinearModel
 
 IGNORED = -100  # the label of a place that no loss looks at, as torch and transformers have it
+
+# What a batch holds beside the module's inputs.
+BESIDE = ("labels", "text", "share", "words", "sentence", "spans", "padding", "question")
+
+# Those by which rows belong together: windows of a text, a sentence, a question.
+GROUPS = ("text", "sentence", "question")
 
 
 class Task:
@@ -29,11 +37,13 @@ class Task:
     set), measures (what the last `evaluate` found beside losses and accuracies). A kind of task
     defines `loss_fn` and `correct`, `predict` for new texts, `count` where its loss is no mean over
     samples, `assess` where it has more measures, and `cross_entropy`: whether its loss is the
-    cross-entropy over the last dimension of the module's outputs with `labels`, as `probe` and
-    `linearize` need it.
+    cross-entropy over the last dimension of the module's outputs with `labels`, as `linearize`
+    needs it; and `linear_head`: whether `probe` can fit the head by `head_loss`.
     """
 
     cross_entropy = False
+    linear_head = False
+    reports: tuple[str, ...] = ("loss", "accuracy")
 
     def __init__(
         self,
@@ -49,6 +59,7 @@ class Task:
         self.device = next(model.parameters()).device
         self.samples = len(training["labels"])
         self.measures: dict[str, float] = {}
+        self.metrics: Metrics = {}
         self.module.eval()
         self.start_here()
 
@@ -72,16 +83,37 @@ class Task:
         """(mean loss over the batch, the outputs that it is a function of)."""
         raise NotImplementedError
 
+    def training_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What is trained on, where it is not `loss_fn`, by which sets are judged."""
+        return self.loss_fn(batch)
+
+    def head_loss(self, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """`training_loss` as a function of rows of outputs (n, C), where `linear_head`: convex."""
+        return nn.functional.cross_entropy(outputs, batch["labels"])
+
+    def row_weights(self, batch: dict[str, Tensor]) -> Tensor | None:
+        """How much each row counts in `training_loss`, (n,), if not all alike."""
+        return None
+
+    def further_metrics(self) -> Metrics:
+        """Metrics by name that `assess` can report beside its own `reports`; see `set_metric`."""
+        return {}
+
     def correct(self, outputs: Tensor, batch: dict[str, Tensor]) -> int:
         """How many of the batch's `count` terms the outputs answer correctly."""
         raise NotImplementedError
 
-    def count(self, batch: dict[str, Tensor]) -> int:
+    def count(self, batch: dict[str, Tensor]) -> float:
         """How many terms the mean loss of a batch has: its weight among other batches.
 
         Here its samples. A Record's cost counts the same terms.
         """
         return len(batch["labels"])
+
+    @property
+    def groups(self) -> Tensor | None:
+        """Which training rows belong together (n,), as windows of one text; None: none do."""
+        return next((self.training[key] for key in GROUPS if key in self.training), None)
 
     def linearize(self, **options: Any) -> LinearModel:
         """The module linearized at its present parameters, on this task's data and loss.
@@ -159,9 +191,9 @@ class Task:
         return {"loss": loss / total, "accuracy": correct / total}
 
     def score(self, data: dict[str, Tensor]) -> tuple[float, float]:
-        """(mean loss, accuracy) on a data set, without dropout."""
+        """(mean loss, accuracy) on a data set, without dropout; NaN where there is no accuracy."""
         found = self.assess(data)
-        return found["loss"], found["accuracy"]
+        return found["loss"], found.get("accuracy", math.nan)
 
     def evaluate(self) -> dict[str, float]:
         """Losses and accuracies on both sets, by the names that a Record has for them.
@@ -176,4 +208,4 @@ class Task:
         }
         fields = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
         self.measures = {key: value for key, value in found.items() if key not in fields}
-        return {key: found[key] for key in fields}
+        return {key: found[key] for key in fields if key in found}

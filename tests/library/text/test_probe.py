@@ -157,7 +157,9 @@ def language_task():
 def test_what_probe_refuses():
     with pytest.raises(ValueError, match="finite lambda_reg > 0, got 0"):
         probe(task_of(), 0.0)
-    with pytest.raises(ValueError, match=r"expected a task of classes .* got LanguageModelTask"):
+    with pytest.raises(
+        ValueError, match=r"expected a task with a linear head, got LanguageModelTask"
+    ):
         probe(language_task())
     with pytest.raises(ValueError, match=r"start: expected one of .*, got 'best'"):
         next(finetune(task_of(), start="best"))
