@@ -6,20 +6,26 @@ Sang and De Meulder (2003), "Introduction to the CoNLL-2003 shared task".
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, NamedTuple, Self
 
-from .samples import Samples
-from .tables import decode, table_error
+from .labels import alike
+from .samples import Samples, checked_names, unusable
+from .sources import Source, lines, place_error
+from .tags import TAG, Row, as_bio
 
-TAG = re.compile(r"O|[BI]-\S+")
-Row = tuple[int, str, str]  # line, token, tag
+
+class Cells(NamedTuple):
+    """A line of the file, counted from 1, cut into columns."""
+
+    line: int
+    columns: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EntityDataset(Samples):
     """n sentences whose words have a tag each; `len`, iteration over `(tokens, tags)`, `subset`.
 
@@ -29,12 +35,39 @@ class EntityDataset(Samples):
             begins a person's name, I-PER continues it, O is outside of all.
         label_names: "O", then B- and I- of each type of entity.
         name: where it comes from, for titles and messages.
+        guesses: what the reader took to be so, and found to fit the whole file.
+
+    Raises ValueError for sentences with another number of tags than words, for tags that
+    `label_names` does not have, and words that no tokenizer takes (lone surrogates).
     """
 
     tokens: tuple[tuple[str, ...], ...]
     tags: tuple[tuple[str, ...], ...]
     label_names: tuple[str, ...]
     name: str
+    guesses: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        for key in ("tokens", "tags"):
+            object.__setattr__(self, key, tuple(map(tuple, getattr(self, key))))
+        object.__setattr__(self, "label_names", checked_names(self.label_names))
+        if len(self.tokens) != len(self.tags):
+            raise ValueError(
+                f"{self.name}: expected tags of {len(self.tokens)} sentences, got {len(self.tags)}."
+            )
+        names = {*self.label_names}
+        for place, (tokens, tags) in enumerate(self):
+            if len(tokens) != len(tags):
+                raise ValueError(
+                    f"{self.name}, sentence {place}: expected {len(tokens)} tags, one a word, got "
+                    f"{len(tags)}."
+                )
+            for word, tag in zip(tokens, tags, strict=True):
+                reason = unusable(word) if isinstance(word, str) else f"expected str, got {word!r}."
+                if tag not in names:
+                    reason = f"expected a tag out of {list(self.label_names)}, got {tag!r}."
+                if reason:
+                    raise ValueError(f"{self.name}, sentence {place}: {reason}")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -42,12 +75,18 @@ class EntityDataset(Samples):
     def __iter__(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         return iter(zip(self.tokens, self.tags, strict=True))
 
-    def take(self, indices: Sequence[int]) -> Self:
-        """The sentences with these indices, in this order."""
+    @property
+    def contents(self) -> str:
+        """How many sentences and words, and how many entities of each type."""
+        begun = Counter(tag[2:] for tags in self.tags for tag in tags if tag[0] == "B")
+        kinds = ", ".join(f"{kind} {n}" for kind, n in begun.most_common(20)) or "no entities"
+        return f"{len(self)} sentences, {sum(map(len, self.tokens))} words, {kinds}"
+
+    def take(self, indices: Any) -> Self:
+        """The sentences with these indices, in this order, or those where a mask is True."""
+        rows = self._positions(indices)
         return replace(
-            self,
-            tokens=tuple(self.tokens[i] for i in indices),
-            tags=tuple(self.tags[i] for i in indices),
+            self, tokens=tuple(self.tokens[i] for i in rows), tags=tuple(self.tags[i] for i in rows)
         )
 
 
@@ -56,111 +95,162 @@ def tag_names(types: Sequence[str]) -> tuple[str, ...]:
     return ("O", *(f"{place}-{kind}" for kind in types for place in "BI"))
 
 
-def read_conll(path: Path, label_names: Sequence[str] | None = None) -> EntityDataset:
+def read_conll(
+    path: Path,
+    source: Source,
+    label_names: Sequence[str] | None = None,
+    token_column: int | None = None,
+    tag_column: int | None = None,
+) -> EntityDataset:
     """A file with a token a line, its tag in the last column, a blank line after each sentence.
 
-    Columns are separated by tabs where a line has one, else by white space; those between the
-    first and the last (parts of speech, chunks) are skipped, and so are lines that begin with
-    -DOCSTART-. Tags are O, B-TYPE and I-TYPE, in one of two schemes:
-
-    - BIO (IOB2): every entity begins with B-.
-    - IOB1: I- may begin an entity, and B- stands only directly after another one of its type.
-      The file is taken for IOB1 if an I- begins an entity and every B- is of that kind; its tags
-      are converted to BIO.
-
-    An I- that begins an entity in any other file is an error.
+    Columns are separated by tabs, or by spaces where the file has no tab, and every line has as
+    many. Those that are neither tokens nor tags (parts of speech, chunks) are skipped, and so are
+    lines that begin with -DOCSTART- and comments: "# " and another number of columns. Tags are
+    BIO, IOB1, BIOES, BILOU or BMES (see `as_bio`), and become BIO.
 
     label_names: "O" and the tags in order; None takes O, then B- and I- of every type found, the
         types sorted.
+    token_column, tag_column: their numbers, counted from 1. None takes the first column, or the
+        second where the first counts the words of each sentence, and the last.
     Raises ValueError naming file, line, reason and what to do.
     """
-    sentences = _sentences(path)
+    sentences, comments = _sentences(path, source.text)
     if not sentences:
-        raise table_error(
+        raise place_error(
             path,
             1,
             "there are no sentences.",
-            "Write a token and its tag a line, and a blank line after a sentence.",
+            "write a token and its tag a line, and a blank line after a sentence.",
         )
-    sentences = _as_bio(path, sentences)
-    rows = [row for sentence in sentences for row in sentence]
-    names = tuple(label_names or tag_names(sorted({tag[2:] for _, _, tag in rows} - {""})))
-    for line, _, tag in rows:
-        if tag not in names:
-            raise table_error(
+    width = len(sentences[0][0].columns)
+    for key, column in (("text_column", token_column), ("label_column", tag_column)):
+        if column is not None and not 1 <= column <= width:
+            raise ValueError(f"{key}: expected a number from 1 to {width}, got {column!r}.")
+    last = (tag_column or width) - 1
+    first = _token_column(path, sentences) if token_column is None else token_column - 1
+    if tag_column is None:
+        _refuse_other_tags(path, sentences, last)
+    rows = [[_row(path, cells, first, last) for cells in sentence] for sentence in sentences]
+    converted, scheme = as_bio(path, rows)
+    flat = [row for sentence in converted for row in sentence]
+    types = sorted({row.tag[2:] for row in flat} - {""})
+    for one, other in alike(types) if label_names is None else ():
+        line = next(row.line for row in flat if row.tag[2:] == other)
+        raise place_error(
+            path,
+            line,
+            f"the types {one} and {other} look like one.",
+            f"write them alike, or label_names={tag_names(types)} for two.",
+        )
+    names = tuple(label_names or tag_names(types))
+    for row in flat:
+        if row.tag not in names:
+            raise place_error(
                 path,
-                line,
-                f"expected a tag out of {list(names)}, got {tag!r}.",
-                "Correct it, or give other label_names.",
+                row.line,
+                f"expected a tag out of {list(names)}, got {row.tag!r}.",
+                "correct it, or give other label_names.",
             )
+    guesses = [f"tokens from column {first + 1}, tags from column {last + 1} of {width}", scheme]
+    guesses += [f"{comments} comments are left out"] if comments else []
     return EntityDataset(
-        tuple(tuple(token for _, token, _ in sentence) for sentence in sentences),
-        tuple(tuple(tag for _, _, tag in sentence) for sentence in sentences),
+        tuple(tuple(row.token for row in sentence) for sentence in converted),
+        tuple(tuple(row.tag for row in sentence) for sentence in converted),
         names,
         path.name,
+        (*source.guesses, *guesses),
     )
 
 
-def _sentences(path: Path) -> list[list[Row]]:
-    sentences: list[list[Row]] = [[]]
-    for number, line in enumerate(decode(path).split("\n"), 1):
-        columns = _columns(line)
+def _sentences(path: Path, text: str) -> tuple[list[list[Cells]], int]:
+    """The lines of each sentence, all of one width, and how many comments were left out."""
+    everything = [_columns(line) for line in lines(text)]
+    says = [cells for cells in everything if any(cells) and cells[0] != "-DOCSTART-"]
+    width = len(next((cells for cells in says if cells[0] != "#"), says[0] if says else []))
+    sentences: list[list[Cells]] = [[]]
+    comments = 0
+    for number, columns in enumerate(everything, 1):
         if not any(columns) or columns[0] == "-DOCSTART-":
             sentences.append([])
-            continue
-        if len(columns) < 2 or not columns[0]:
-            raise table_error(
+        elif columns[0] == "#" and len(columns) != width:
+            comments += 1
+        elif len(columns) < 2 or len(columns) != width or not columns[0]:
+            expected = "a token and its tag" if width <= 2 else f"{width} columns as before"
+            raise place_error(
                 path,
                 number,
-                f"expected a token and its tag, got {line.strip()!r}.",
-                "Separate them by a tab or a space.",
+                f"expected {expected}, got {' '.join(columns)!r}.",
+                "separate them by a tab or a space, as many in each line; or, if this is plain "
+                'text, documents="lines".',
             )
-        if not TAG.fullmatch(columns[-1]):
-            raise table_error(
-                path,
-                number,
-                f"expected a tag O, B-TYPE or I-TYPE in the last column, got {columns[-1]!r}.",
-                "Put the tags into the last column; convert other schemes (BIOES, BILOU) to BIO.",
-            )
-        sentences[-1].append((number, columns[0], columns[-1]))
-    return [sentence for sentence in sentences if sentence]
+        else:
+            sentences[-1].append(Cells(number, columns))
+    return [sentence for sentence in sentences if sentence], comments
 
 
 def _columns(line: str) -> list[str]:
     # Not str.split(): a no-break space inside a token separates nothing.
-    line = line.strip(" \t\r")
+    line = line.strip(" \t")
     return [c.strip(" ") for c in line.split("\t")] if "\t" in line else re.split(" +", line)
 
 
-def looks_like_conll(text: str) -> bool:
-    """Whether the first line that says anything is -DOCSTART- or ends in a tag."""
-    columns = next((c for c in map(_columns, text.split("\n")) if any(c)), [""])
-    return columns[0] == "-DOCSTART-" or (
-        len(columns) > 1 and TAG.fullmatch(columns[-1]) is not None
-    )
+def _row(path: Path, cells: Cells, first: int, last: int) -> Row:
+    token, tag = cells.columns[first], cells.columns[last]
+    if not token:
+        raise place_error(path, cells.line, "the token is missing.", "fill it in.")
+    if broken := unusable(token):
+        raise ValueError(f"{path}, line {cells.line}: {broken}")
+    if not TAG.fullmatch(tag):
+        raise place_error(
+            path,
+            cells.line,
+            f"expected a tag O, B-TYPE or I-TYPE in column {last + 1}, got {tag!r}.",
+            "put the tags into the last column, or name another by label_column= and its number; "
+            "write tags as BIO, IOB1, BIOES, BILOU or BMES do; delete the line if it is a comment.",
+        )
+    return Row(cells.line, token, tag)
 
 
-def _as_bio(path: Path, sentences: list[list[Row]]) -> list[list[Row]]:
-    pairs = [
-        (before, row)
-        for sentence in sentences
-        for before, row in pairwise([(0, "", "O"), *sentence])
-    ]
-    orphans = [row for before, row in pairs if row[2][0] == "I" and before[2][1:] != row[2][1:]]
-    if not orphans:
-        return sentences
-    for before, row in pairs:
-        if row[2][0] == "B" and before[2][1:] != row[2][1:]:
-            line, token, tag = orphans[0]
-            raise table_error(
+def _token_column(path: Path, sentences: list[list[Cells]]) -> int:
+    """0, or 1 where the first column counts the words of each sentence."""
+    firsts = [[cells.columns[0] for cells in sentence] for sentence in sentences]
+    if len(sentences[0][0].columns) < 3 or not all(
+        word.isdecimal() for words in firsts for word in words
+    ):
+        return 0
+    for words, sentence in zip(firsts, sentences, strict=True):
+        begin = int(words[0])
+        if begin not in (0, 1) or [int(w) for w in words] != [*range(begin, begin + len(words))]:
+            raise place_error(
                 path,
-                line,
-                f"{tag} of {token!r} follows no {tag[2:]}, and this is no IOB1 either: "
-                f"line {row[0]} begins an entity with {row[2]}.",
-                f"Write B-{tag[2:]} here.",
+                sentence[0].line,
+                "the first column has numbers alone, which do not count this sentence's words.",
+                "text_column= the number of the tokens' column, as text_column=2.",
             )
-    first = {line for line, _, _ in orphans}
-    return [
-        [(line, token, f"B{tag[1:]}" if line in first else tag) for line, token, tag in sentence]
-        for sentence in sentences
-    ]
+    return 1
+
+
+def _refuse_other_tags(path: Path, sentences: list[list[Cells]], last: int) -> None:
+    """ValueError where a second column has tags of the same types, as of nested entities."""
+    rows = [cells for sentence in sentences for cells in sentence]
+    types = {cells.columns[last][2:] for cells in rows} - {""}
+    for column in range(1, len(rows[0].columns)):
+        values = {cells.columns[column] for cells in rows}
+        tags = column != last and all(map(TAG.fullmatch, values))
+        if tags and types & {tag[2:] for tag in values}:
+            raise place_error(
+                path,
+                rows[0].line,
+                f"the columns {column + 1} and {last + 1} both have tags of {', '.join(types)}.",
+                f"label_column={column + 1} or label_column={last + 1}.",
+            )
+
+
+def looks_like_conll(text: str) -> bool:
+    """Whether the first line that says anything is -DOCSTART- or ends in a tag, and most do."""
+    said = [c for c in map(_columns, lines(text)) if any(c) and c[0] != "#"]
+    if not said or said[0][0] == "-DOCSTART-":
+        return bool(said)
+    tagged = [len(c) > 1 and TAG.fullmatch(c[-1]) is not None for c in said]
+    return tagged[0] and sum(tagged) * 2 > len(tagged)

@@ -5,15 +5,14 @@ Rajpurkar et al. (2016), "SQuAD: 100,000+ questions for machine comprehension of
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from .samples import Samples
-from .tables import decode, table_error
+from .records import read_json
+from .samples import Samples, unusable
+from .sources import Source
 
 
 class Answer(NamedTuple):
@@ -24,7 +23,10 @@ class Answer(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question, the text that answers it, and accepted answers; the first is trained on."""
+    """A question, a text, and the accepted answers in it; the first is trained on.
+
+    There is no answer where the text has none (SQuAD 2.0).
+    """
 
     id: str
     question: str
@@ -33,24 +35,42 @@ class Question(NamedTuple):
     title: str = ""
 
     @property
+    def is_impossible(self) -> bool:
+        """Whether its context does not answer it."""
+        return not self.answers
+
+    @property
     def kind(self) -> str:
         """The last part of the id: in the course's own questions direct, paraphrase, comparison."""
         return self.id.rsplit("-", 1)[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QuestionDataset(Samples):
     """n questions; `len`, iteration over `Question`s, `subset`.
 
     Attributes:
-        questions: n of them, each with at least one answer.
+        questions: n of them.
         name: where it comes from, for titles and messages.
-        left_out: questions of the file that its context does not answer (SQuAD 2.0).
+        guesses: what the reader says of the file.
+
+    Raises ValueError for answers that are not where they say, and for texts that no tokenizer
+    takes (lone surrogates).
     """
 
     questions: tuple[Question, ...]
     name: str
-    left_out: int = 0
+    guesses: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "questions", tuple(self.questions))
+        for question in self.questions:
+            for text in (question.question, question.context):
+                if reason := unusable(text):
+                    raise ValueError(f"{self.name}, question {question.id}: {reason}")
+            for answer in question.answers:
+                if reason := misplaced(*answer, question.context):
+                    raise ValueError(f"{self.name}, question {question.id}: {reason}")
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -58,34 +78,38 @@ class QuestionDataset(Samples):
     def __iter__(self) -> Iterator[Question]:
         return iter(self.questions)
 
-    def take(self, indices: Sequence[int]) -> Self:
-        """The questions with these indices, in this order."""
-        return replace(self, questions=tuple(self.questions[i] for i in indices))
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The titles: questions of one article belong into one fold."""
+        return tuple(q.title for q in self.questions)
+
+    @property
+    def contents(self) -> str:
+        """How many questions, of how many texts, and how many without an answer."""
+        impossible = sum(q.is_impossible for q in self.questions)
+        texts = len({q.context for q in self.questions})
+        return f"{len(self)} questions of {texts} texts" + (
+            f", {impossible} of them without an answer" if impossible else ""
+        )
+
+    def take(self, indices: Any) -> Self:
+        """The questions with these indices, in this order, or those where a mask is True."""
+        return replace(self, questions=tuple(self.questions[i] for i in self._positions(indices)))
 
 
-def read_squad(path: Path) -> QuestionDataset:
+def read_squad(path: Path, source: Source) -> QuestionDataset:
     """A JSON file in the layout of SQuAD 1.1 or 2.0.
 
-    Questions that 2.0 marks as `is_impossible` are left out, with a warning that counts them:
-    extractive tasks here expect an answer in the context.
+    Questions that 2.0 marks as `is_impossible` are kept, without answers.
 
     Raises ValueError naming the file, the place in it, the reason and what to do: no JSON, a key
-    that is missing or of another type, an empty text, an id that occurs twice, an answer that is
-    not where its `answer_start` says.
+    that is missing, there twice or of another type, an empty text, an id that occurs twice, an
+    answer that is not where its `answer_start` says.
     """
-    try:
-        root = json.loads(decode(path))
-    except json.JSONDecodeError as error:
-        raise table_error(
-            path,
-            error.lineno,
-            f"this is no JSON: {error.msg}.",
-            "Write the file with a JSON library.",
-        ) from None
-    file = _Place(path, "the file", root)
-    questions, ids, left_out = [], set(), 0
+    file = _Place(path, "the file", read_json(path, source.text))
+    questions, ids = [], set()
     for article in file.items("data"):
-        title = article.value.get("title", "")
+        title = article.text("title") if article.value.get("title") else ""
         for paragraph in article.items("paragraphs"):
             context = paragraph.text("context")
             for qa in paragraph.items("qas"):
@@ -93,40 +117,54 @@ def read_squad(path: Path) -> QuestionDataset:
                 if identifier in ids:
                     raise qa.error(f"the id {identifier!r} occurs twice.", "Number them anew.")
                 ids.add(identifier)
-                if qa.value.get("is_impossible"):
-                    left_out += 1
-                    continue
-                answers = tuple(_answer(a, context) for a in qa.items("answers"))
-                if not answers:
+                impossible = qa.value.get("is_impossible", False)
+                if not isinstance(impossible, bool):
+                    raise qa.error(
+                        f"expected true or false as 'is_impossible', got {impossible!r}.",
+                        "Write it without quotes.",
+                    )
+                given = qa.items("answers") if "answers" in qa.value or not impossible else []
+                answers = tuple(_answer(a, context) for a in given)
+                if not answers and not impossible:
                     raise qa.error("there is no answer.", "Give one, or set is_impossible to true.")
-                questions.append(Question(identifier, question, context, answers, str(title)))
-    if left_out:
-        warnings.warn(
-            f"{path}: {left_out} questions without an answer in their context "
-            f"(is_impossible) are left out, {len(questions)} stay.",
-            stacklevel=3,
-        )
+                if answers and impossible:
+                    raise qa.error(
+                        "is_impossible is true, and there is an answer.",
+                        "Delete the answer, or set is_impossible to false.",
+                    )
+                questions.append(Question(identifier, question, context, answers, title))
     if not questions:
-        raise file.error("there are no questions to answer.", "Give at least one.")
-    return QuestionDataset(tuple(questions), path.name, left_out)
+        raise file.error("there are no questions.", "Give at least one.")
+    return QuestionDataset(tuple(questions), path.name, source.guesses)
 
 
 def _answer(place: _Place, context: str) -> Answer:
     text, start = place.text("text"), place.value.get("answer_start")
     if isinstance(start, bool) or not isinstance(start, int) or start < 0:
         raise place.error(
-            f"expected a number of characters from 0 as answer_start, got {start!r}",
+            f"expected a number of characters from 0 as answer_start, got {start!r}.",
             "Count characters, not bytes or words.",
         )
-    found = context[start : start + len(text)]
-    if found != text:
-        at = context.find(text)
-        where = f"it is at {at}" if at >= 0 else "it is nowhere in the context"
-        raise place.error(
-            f"expected {text!r} at answer_start {start}, got {found!r}; {where}.",
-            "Count characters of the context as it stands in the file.",
-        )
+    if reason := misplaced(text, start, context):
+        raise ValueError(f"{place.path}, {place.name}: {reason}")
     return Answer(text, start)
+
+
+def misplaced(text: str, start: int, context: str) -> str | None:
+    """Why an answer is not at its start, and what to do; None if it is there."""
+    found = context[start : start + len(text)]
+    if start >= 0 and found == text:
+        return None
+    places = [i for i in range(len(context)) if context.startswith(text, i)] if text else []
+    where = (
+        f"it is at {', '.join(map(str, places[:5]))}" if places else "it is nowhere in the context"
+    )
+    cure = "Count characters of the context as it stands in the file."
+    for unit, encoding, size in (("bytes of UTF-8", "utf-8", 1), ("UTF-16 units", "utf-16-le", 2)):
+        before = context.encode(encoding, "replace")[: start * size].decode(encoding, "ignore")
+        if len(before) in places:
+            cure = f"Count characters: {start} counts {unit}."
+    return f"expected {text!r} at answer_start {start}, got {found!r}; {where}. {cure}"
 
 
 class _Place:
@@ -147,7 +185,8 @@ class _Place:
         if not isinstance(values, list):
             raise self.error(
                 f"expected a list {key!r}, got {type(values).__name__}.",
-                "Use the layout of SQuAD 1.1: data, paragraphs, qas, answers.",
+                "Use the layout of SQuAD 1.1: data, paragraphs, qas, answers; or, for texts, a "
+                'list of objects such as {"text": "...", "label": "..."}.',
             )
         before = "" if self.name == "the file" else f"{self.name}."
         return [_Place(self.path, f"{before}{key}[{i}]", v) for i, v in enumerate(values)]
@@ -156,4 +195,6 @@ class _Place:
         value = self.value.get(key)
         if not isinstance(value, str) or not value.strip():
             raise self.error(f"expected a text as {key!r}, got {value!r}.", "Fill it in.")
+        if broken := unusable(value):
+            raise ValueError(f"{self.path}, {self.name}, {key!r}: {broken}")
         return value

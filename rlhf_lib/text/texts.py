@@ -1,51 +1,142 @@
-"""Texts with a class each, and how they are read from a CSV or TSV file."""
+"""Texts with a class, a number or several classes each, or none, and pairs of texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from numbers import Real
+from typing import Any, NamedTuple, Self, TypeVar
 
-import numpy as np
-
-from .samples import Samples
-from .tables import read_table, table_error
+from .samples import Samples, checked_names, generator, is_whole, unusable
 
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
+class TextPair(NamedTuple):
+    """Two texts that are judged together: a premise and a hypothesis, two questions."""
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, repr=False)
 class TextDataset(Samples):
-    """n texts with a class each; `len`, iteration over `(text, label)`, `subset`.
+    """n texts and what is to be learned of them; `len`, iteration over `(text, label)`, `subset`.
 
     Attributes:
-        texts: n strings, none empty.
-        labels: n integers, indices into `label_names`; the ones to train on.
-        label_names: one name per class, sorted (numbers by value).
+        texts: n strings, or n `TextPair`s.
+        labels: one a text, the ones to train on: integers, indices into `label_names`; floats in
+            regression; tuples of 0 and 1, one a name, where a text may have several classes; empty
+            for texts alone.
+        label_names: one name per class, sorted (numbers by value); empty in regression and for
+            texts alone.
         name: where it comes from, for titles and messages.
         clean_labels: `labels` as they were before `label_noise` flipped some of them.
         columns: the file's other columns by name, n strings each (phenomenon, domain, ...).
+        groups: n names of groups that folds must not tear (an author, a patient), or empty.
+        guesses: what the reader took to be so, and found to fit the whole file.
+
+    Raises ValueError for lengths that differ, labels that `label_names` does not have, and texts
+    that no tokenizer takes (lone surrogates).
     """
 
-    texts: tuple[str, ...]
-    labels: tuple[int, ...]
+    texts: tuple[str, ...] | tuple[TextPair, ...]
+    labels: tuple[Any, ...]
     label_names: tuple[str, ...]
     name: str
-    clean_labels: tuple[int, ...]
+    clean_labels: tuple[Any, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        for key in ("texts", "labels", "clean_labels", "groups", "guesses"):
+            value = getattr(self, key)
+            if isinstance(value, str):
+                raise ValueError(f"{key}: expected a sequence of them, got {value!r}.")
+            values = value.tolist() if hasattr(value, "tolist") else value  # of arrays and tensors
+            object.__setattr__(self, key, tuple(values))
+        names = checked_names(self.label_names) if len(self.label_names) else ()
+        object.__setattr__(self, "label_names", names)
+        if not self.clean_labels:
+            object.__setattr__(self, "clean_labels", self.labels)
+        sizes = {"labels": self.labels, "clean_labels": self.clean_labels, "groups": self.groups}
+        for key, values in {**sizes, **self.columns}.items():
+            if values and len(values) != len(self.texts):
+                raise ValueError(
+                    f"{self.name}: expected {len(self.texts)} of {key}, one a text, got "
+                    f"{len(values)}."
+                )
+        for place, text in enumerate(self.texts):
+            for part in text if isinstance(text, tuple) else (text,):
+                reason = unusable(part) if isinstance(part, str) else f"expected str, got {part!r}."
+                if reason:
+                    raise ValueError(f"{self.name}, text {place}: {reason}")
+        for place, label in enumerate(self.labels):
+            if not self._possible(label):
+                expected = {
+                    "regression": "a finite number",
+                    "multi_label_classification": f"{len(self.label_names)} values 0 or 1",
+                }.get(str(self.problem_type), f"an integer from 0 to {len(self.label_names) - 1}")
+                raise ValueError(
+                    f"{self.name}, text {place}: expected {expected} as label, with the "
+                    f"label_names {self.label_names}, got {label!r}."
+                )
+
+    def _possible(self, label: Any) -> bool:
+        names = len(self.label_names)
+        if self.problem_type == "regression":
+            return isinstance(label, Real) and math.isfinite(label)
+        if self.problem_type == "multi_label_classification":
+            return isinstance(label, tuple) and len(label) == names and {*label} <= {0, 1}
+        return is_whole(label) and 0 <= label < names
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return iter(zip(self.texts, self.labels, strict=True))
+    def __iter__(self) -> Iterator[tuple[str | TextPair, Any]]:
+        return iter(zip(self.texts, self.labels or (None,) * len(self), strict=True))
 
-    def take(self, indices: Sequence[int]) -> Self:
-        """The rows with these indices, in this order."""
+    @property
+    def problem_type(self) -> str | None:
+        """What transformers calls it: single_label_classification, multi_label_classification or
+        regression; None for texts alone."""
+        if not self.labels:
+            return None
+        if not self.label_names:
+            return "regression"
+        several = isinstance(self.labels[0], tuple)
+        return "multi_label_classification" if several else "single_label_classification"
+
+    @property
+    def contents(self) -> str:
+        """How many texts, and how many of each class or the range of the numbers."""
+        found = f"{len(self)} {'pairs of texts' if self.paired else 'texts'}"
+        if self.problem_type is None:
+            return f"{found}, no labels"
+        if self.problem_type == "regression":
+            return f"{found}, numbers from {min(self.labels):g} to {max(self.labels):g}"
+        if self.problem_type == "multi_label_classification":
+            counts = dict(enumerate(map(sum, zip(*self.labels, strict=True))))
+        else:
+            counts = Counter(self.labels)
+        shown = [f"{name} {counts.get(i, 0)}" for i, name in enumerate(self.label_names[:20])]
+        more = len(self.label_names) - len(shown)
+        return f"{found}, {', '.join(shown)}" + (f" and {more} more classes" if more else "")
+
+    @property
+    def paired(self) -> bool:
+        """Whether the texts are pairs."""
+        return bool(self.texts) and isinstance(self.texts[0], tuple)
+
+    def take(self, indices: Any) -> Self:
+        """The rows with these indices, in this order, or those where a mask is True."""
+        rows = self._positions(indices)
 
         def pick(values: Sequence[Value]) -> tuple[Value, ...]:
-            return tuple(values[i] for i in indices)
+            return tuple(values[i] for i in rows) if values else ()
 
         return replace(
             self,
@@ -53,6 +144,7 @@ class TextDataset(Samples):
             labels=pick(self.labels),
             clean_labels=pick(self.clean_labels),
             columns={key: pick(values) for key, values in self.columns.items()},
+            groups=pick(self.groups),
         )
 
     def subset(self, n: int, seed: int = 0) -> Self:
@@ -61,6 +153,8 @@ class TextDataset(Samples):
         With one seed a smaller subset is a part of a larger one.
         """
         order = self._shuffled(n, seed)
+        if self.problem_type != "single_label_classification":
+            return self.take(sorted(order[:n]))
         place = [0] * len(self.label_names)  # how many of each class were met so far
         rank = {}
         for i in order:
@@ -71,59 +165,16 @@ class TextDataset(Samples):
 
     def with_label_noise(self, share: float, seed: int = 0) -> Self:
         """Exactly `round(share * n)` labels moved to another class, `clean_labels` kept."""
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
             raise ValueError(f"label_noise: expected a share from 0 to 1, got {share!r}.")
-        rng = np.random.default_rng([seed, 1])  # another stream than that of `subset`
-        labels = list(self.labels)
+        rng = generator(seed, 1)  # another stream than that of `subset`
         classes = len(self.label_names)
+        if share and (classes < 2 or self.problem_type != "single_label_classification"):
+            raise ValueError(
+                f"label_noise: expected 0, for {self.name} has no other class to move a label to, "
+                f"got {share!r}."
+            )
+        labels = list(self.labels)
         for i in rng.permutation(len(self))[: round(share * len(self))]:
             labels[i] = int((labels[i] + rng.integers(1, classes)) % classes)
         return replace(self, labels=tuple(labels))
-
-
-def read_texts(path: Path, label_names: Sequence[str] | None = None) -> TextDataset:
-    """A CSV or TSV file with the columns `text` and `label` as one data set.
-
-    label_names: classes in order; None takes those found, sorted, numbers by value.
-    Raises ValueError naming file, line, reason and what to do.
-    """
-    names, rows = read_table(path, ("text", "label"))
-    for line, row in rows:
-        if label_names is not None and row["label"] not in label_names:
-            raise table_error(
-                path,
-                line,
-                f"expected a label out of {list(label_names)}, got {row['label']!r}.",
-                "Correct it, or give other label_names.",
-            )
-    found = {row["label"] for _, row in rows}
-    if label_names is None and len(found) < 2:
-        raise table_error(
-            path,
-            rows[-1][0],
-            f"every label up to here is {found.pop()!r}, and a classifier needs two classes.",
-            "Add rows of another class, or give label_names.",
-        )
-    classes = tuple(label_names or sorted(found, key=_by_value(found)))
-    labels = tuple(classes.index(row["label"]) for _, row in rows)
-    return TextDataset(
-        texts=tuple(row["text"] for _, row in rows),
-        labels=labels,
-        label_names=classes,
-        name=path.name,
-        clean_labels=labels,
-        columns={
-            column: tuple(row[column] for _, row in rows)
-            for column in names
-            if column not in ("text", "label")
-        },
-    )
-
-
-def _by_value(labels: set[str]) -> Callable[[str], Any]:
-    """Sort key under which numbers go by value (2 before 10) and other labels by alphabet."""
-    try:
-        values = {label: int(label) for label in labels}
-    except ValueError:
-        return str
-    return values.__getitem__
