@@ -14,6 +14,7 @@ from .probe import probe, start_head
 from .questions import QuestionTask
 from .samples import Samples
 from .task import Task
+from .texts import TextPair
 
 __all__ = [
     "CachedTop",
@@ -29,6 +30,7 @@ __all__ = [
     "Splits",
     "Task",
     "TextDataset",
+    "TextPair",
     "batches",
     "encode",
     "finetune",

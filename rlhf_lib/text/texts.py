@@ -42,7 +42,7 @@ class TextDataset(Samples):
     that no tokenizer takes (lone surrogates).
     """
 
-    texts: tuple[str, ...] | tuple[TextPair, ...]
+    texts: tuple[Any, ...]
     labels: tuple[Any, ...]
     label_names: tuple[str, ...]
     name: str
