@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import torch
 
+from ..disk import replacing
 from .fingerprint import differences
 from .gram import Grams
 
@@ -27,9 +28,8 @@ def save_grams(
         "cost": json.dumps(grams.cost),
         "fingerprint": json.dumps(fingerprint),
     }
-    partial = f"{os.fspath(path)}.part"
-    save_file(tensors, partial, metadata)
-    os.replace(partial, path)
+    with replacing(path) as part:
+        save_file(tensors, part, metadata)
 
 
 def load_grams(path: str | os.PathLike, fingerprint: Mapping) -> Grams:

@@ -89,7 +89,10 @@ def prepare(
 ) -> None:
     """Fit a loaded model and its tokenizer to each other, in place.
 
-    Raises ValueError for a tokenizer with neither a pad token nor an end token to stand in.
+    The tokenizer's `model_max_length` becomes at most the number of positions that the model has.
+
+    Raises ValueError for a tokenizer with neither a pad token nor an end token to stand in, and for
+    one with tokens that the model does not know.
     """
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
@@ -99,6 +102,19 @@ def prepare(
                 f"tokens, tokenizer.save_pretrained(folder), and load the folder."
             )
         tokenizer.pad_token = tokenizer.eos_token
+    largest = max(tokenizer.get_vocab().values())
+    table = model.get_input_embeddings()
+    rows = table.num_embeddings if isinstance(table, nn.Embedding) else largest + 1
+    if largest >= rows:
+        raise ValueError(
+            f"the tokenizer of this {model.config.model_type}: expected numbers of tokens below "
+            f"{rows}, the rows of the model's embedding, got {largest}: it is of another model, or "
+            "tokens were added. Do: save the tokenizer that belongs to it, or after "
+            "model.resize_token_embeddings(len(tokenizer)) the model, too."
+        )
+    length = _positions(model)
+    if length is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, length)
     model.config.pad_token_id = tokenizer.pad_token_id
     tokenizer.padding_side = "right"
     # A pooled classifier passes its inputs on to its body, which says what it takes.
@@ -110,3 +126,15 @@ def prepare(
             module.padding_idx = None
         if isinstance(module, nn.Dropout) and dropout is not None:
             module.p = dropout  # GPT-2's heads have rates that no field of the config names
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """The longest text in tokens where positions are looked up in a table, else None."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.endswith(
+            ("position_embeddings", "embed_positions", ".wpe")
+        ):
+            rows = min(module.num_embeddings, model.config.max_position_embeddings)
+            # RoBERTa counts positions from the one behind padding's.
+            return rows if module.padding_idx is None else rows - module.padding_idx - 1
+    return None

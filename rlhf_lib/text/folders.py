@@ -13,10 +13,11 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import huggingface_hub
 import huggingface_hub.errors
+from safetensors import SafetensorError, safe_open
 
 
 class _Package(TypedDict):
@@ -126,15 +127,22 @@ def folder_of(name: str | Path) -> Path:
 
 def _complete(folder: Path) -> bool:
     """Whether nothing is missing that an interrupted download would have left out."""
-    index = folder / "model.safetensors.index.json"
-    weights = (
-        set(json.loads(index.read_text())["weight_map"].values())
-        if index.is_file()
-        else {"model.safetensors"}
-    )
     tokenizer = [*folder.glob("tokenizer.json"), *folder.glob("*vocab*"), *folder.glob("*.model")]
-    needed = ("config.json", *weights, *_pooling_files(folder))
-    return bool(tokenizer) and all((folder / name).is_file() for name in needed)
+    needed = ("config.json", *_pooling_files(folder))
+    files = [*(folder / name for name in needed), *_weights(folder)]
+    return bool(tokenizer) and all(file.is_file() for file in files)
+
+
+def _weights(folder: Path) -> list[Path]:
+    """Where the weights of a folder are, or ought to be."""
+    index = folder / "model.safetensors.index.json"
+    whole = folder / "model.safetensors"
+    if whole.exists() or not index.is_file():
+        return [whole]
+    parts = read_json(index).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(v, str) for v in parts.values()):
+        raise OSError(f"{index}: expected a weight_map of names to files, got {parts!r}.")
+    return [folder / name for name in sorted(set(parts.values()))]
 
 
 def _pooling_files(folder: Path) -> list[str]:
@@ -144,6 +152,19 @@ def _pooling_files(folder: Path) -> list[str]:
     return [f"{part['path']}/config.json" for part in parts if part["type"].endswith(".Pooling")]
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; OSError, naming it, where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"{path}: expected a JSON file, got {error}. Do: copy or download it again."
+        ) from None
+    if not isinstance(found, dict):
+        raise OSError(f"{path}: expected a JSON object, got {type(found).__name__}.")
+    return found
+
+
 def _checked(folder: Path, name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise OSError(
@@ -151,14 +172,44 @@ def _checked(folder: Path, name: str) -> Path:
             f"model.save_pretrained(folder) and tokenizer.save_pretrained(folder) "
             f"write all that is needed."
         )
-    if not any(folder.glob("*.safetensors")):
-        raise OSError(
-            f"The model {name}: expected weights as safetensors, got none in "
-            f"{folder}. Weights kept only as a pickle (.bin, .pt, .ckpt) are refused, "
-            f"because opening a pickle can run any code. Convert them once where "
-            f"their source is trusted: model.save_pretrained(folder)."
+    read_json(folder / "config.json")
+    weights = _weights(folder)
+    if len(weights) == 1 and not weights[0].exists():
+        adapter = (folder / "adapter_config.json").is_file()
+        cure = (
+            "It holds an adapter: merge it into its model first (PEFT's merge_and_unload)."
+            if adapter
+            else "Weights kept only as a pickle (.bin, .pt, .ckpt) are refused, because opening a "
+            "pickle can run any code. Convert them once where their source is trusted: "
+            "model.save_pretrained(folder)."
         )
+        raise OSError(
+            f"The model {name}: expected weights as safetensors, got none in {folder}. {cure}"
+        )
+    for file in weights:
+        _check_weights(file)
     return folder
+
+
+def _check_weights(file: Path) -> None:
+    """Raises OSError for weights that are not there, not whole or not what they should be."""
+    cure = "Do: copy or download it again."
+    if not file.is_file():
+        raise OSError(f"{file}: expected a part of the weights, got no such file. {cure}")
+    with open(file, "rb") as opened:
+        if opened.read(40).startswith(b"version https://git-lfs"):
+            raise OSError(
+                f"{file}: expected weights, got git-lfs's pointer to them. Do: git lfs pull, in "
+                "the folder that was cloned."
+            )
+    try:
+        with safe_open(file, "pt"):
+            pass
+    except SafetensorError as error:
+        size = f"{file.stat().st_size:,} bytes"
+        raise OSError(
+            f"{file}: expected a whole safetensors file, got {size} ({error}). {cure}"
+        ) from None
 
 
 def _hub_answers(seconds: float = 5.0) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ..quiet import quiet
 from .architectures import TASKS, configure, is_encoder, prepare
+from .checkpoints import check_loaded, read_config, read_tokenizer
 from .folders import folder_of, verify_embedded
-from .pooled import pooled_class
+from .pooled import set_pooled
 from .pooling import Pooling, choose_pooling
 from .tiny import PREFIX, TINY
 
@@ -91,10 +93,12 @@ def load_model(
             make = TASKS[task].from_config if kind is None else kind._from_config
             with _seeded(seed):
                 model = make(config, dtype=dtype, attn_implementation="eager")
+        model.new_weights = tuple(name for name, _ in model.named_parameters())
     else:
         folder = verify_embedded() if name == "minilm" else folder_of(name)
         with _quiet():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = read_config(folder)
+            trained_for = config.architectures or []
             configure(config, task, num_labels, dropout)
             kind = _pooled_kind(task, config, pooling, folder)
             with _seeded(seed):
@@ -103,18 +107,26 @@ def load_model(
                     config=config,
                     dtype=dtype,
                     local_files_only=True,
+                    trust_remote_code=False,
                     attn_implementation="eager",
                     use_safetensors=True,
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                 )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        assert tokenizer is not None  # a folder without one has raised
-        _refuse_random_body(model, info, name)
-        if kind is not None and any(key.startswith("classifier.") for key in _new_keys(info)):
+            tokenizer = read_tokenizer(folder)
+        with _seeded(seed):
+            new = check_loaded(model, info, str(name), trained_for, num_labels is None)
+        if vars(model.config).pop("auto_map", None):
+            warnings.warn(
+                f"The model {name}: its config.json names code of its own (auto_map), which is "
+                f"not run. It is read as the {type(model).__name__} of transformers.",
+                stacklevel=2,
+            )
+        if any(key.startswith("classifier.") for key in new) and kind is not None:
             # Logistic regression needs no random start, and the features are as they were trained.
             torch.nn.init.zeros_(model.classifier.weight)
             torch.nn.init.zeros_(model.classifier.bias)
+        model.new_weights = new
     prepare(model, tokenizer, dropout)
     if dtype == torch.float64:
         with _quiet():
@@ -131,33 +143,12 @@ def _pooled_kind(
     Raises ValueError where the tokens of the architecture have not read the whole text.
     """
     found = choose_pooling(pooling, config, folder) if task == "classification" else None
-    if found is None:
-        vars(config).pop("pooling", None)
-        return None
-    if not is_encoder(config):
+    if found is not None and not is_encoder(config):
         raise ValueError(
             f"pooling: expected an encoder, whose tokens read the text on both sides, got "
             f'{config.model_type}. Do: pooling="model", its own head.'
         )
-    config.pooling = found.as_dict()
-    return pooled_class(type(config))
-
-
-def _new_keys(info: dict[str, Any]) -> list[str]:
-    return [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
-
-
-def _refuse_random_body(model: PreTrainedModel, info: dict[str, Any], name: str | Path) -> None:
-    """Only a head may be new: elsewhere random weights would pass for pre-trained ones."""
-    prefix = model.base_model_prefix
-    body = f"{prefix}." if hasattr(model, prefix) else ("shared.", "encoder.", "decoder.")
-    lost = sorted(k for k in _new_keys(info) if k.startswith(body) and ".pooler." not in k)
-    if lost:
-        raise RuntimeError(
-            f"The model {name}: expected weights for every parameter below the head, got none "
-            f"that fit for {len(lost)}, among them {', '.join(lost[:3])}. The checkpoint is "
-            f"damaged or of another architecture than its config.json says."
-        )
+    return set_pooled(config, found)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .pooling import Pooling
@@ -17,20 +17,27 @@ if TYPE_CHECKING:  # it takes seconds, and a model comes with it
 else:
     _Base = object
 
+# In front of the model_type. Transformers would read a plain "bert" as its own classifier, with a
+# new pooler, random, between the body and the saved head.
+PREFIX = "rlhf_lib-pooled-"
+
 
 class PooledClassifier(_Base):
     """Logits (n, C) = classifier(dropout(pooling(last hidden states, mask))).
 
     A mixin in front of an architecture's own base class, which gives it the names of the weights,
     `from_pretrained` and `save_pretrained`; made by `pooled_class`. The pooling stands in
-    `config.pooling` and so in the saved config.json, where `load_model` finds it.
+    `config.pooling` and so in the saved config.json, where `load_model` finds it. Once the class is
+    made, transformers' Auto classes and `pipeline` read such a folder, too; before, they refuse it.
     """
+
+    body_class: type
 
     def __init__(self, config):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.pooling = Pooling(**config.pooling)
-        body = _body_class(type(config))
+        body = self.body_class
         without = {"add_pooling_layer": False}
         takes = "add_pooling_layer" in inspect.signature(body.__init__).parameters
         setattr(self, self.base_model_prefix, body(config, **(without if takes else {})))
@@ -55,17 +62,49 @@ class PooledClassifier(_Base):
 
 
 @cache
-def pooled_class(config_class: type) -> type:
+def pooled_class(config_class: type[PreTrainedConfig]) -> type:
     """The PooledClassifier of an architecture, by the class of its configuration."""
     from transformers import PreTrainedModel  # brings packages along that talk
 
     body = _body_class(config_class)
     parent = next(c for c in body.__mro__[1:] if issubclass(c, PreTrainedModel))
-    return type(
+    name = PREFIX + config_class.model_type
+    config = type(
+        f"Pooled{config_class.__name__}",
+        (config_class,),
+        {"model_type": name, "__module__": __name__},
+    )
+    found = type(
         f"{body.__name__.removesuffix('Model')}ForPooledClassification",
         (PooledClassifier, parent),
-        {"__doc__": PooledClassifier.__doc__, "__module__": __name__},
+        {
+            "__doc__": PooledClassifier.__doc__,
+            "__module__": __name__,
+            "body_class": body,
+            "config_class": config,
+        },
     )
+    AutoConfig.register(name, config)
+    AutoModelForSequenceClassification.register(config, found)
+    return found
+
+
+def set_pooled(config: PreTrainedConfig, pooling: Pooling | None) -> type | None:
+    """Make a configuration that of a pooled classifier, whose class this returns, or a plain one.
+
+    In place: the class of a configuration says which model is made of it.
+    """
+    plain = type(config)
+    if plain.model_type.startswith(PREFIX):
+        plain = plain.__mro__[1]
+    if pooling is None:
+        vars(config).pop("pooling", None)
+        config.__class__ = plain
+        return None
+    found = pooled_class(plain)
+    config.pooling = pooling.as_dict()
+    config.__class__ = found.config_class
+    return found
 
 
 def _body_class(config_class: type) -> type:

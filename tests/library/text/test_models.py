@@ -1,3 +1,4 @@
+import json
 import logging
 import shutil
 import socket
@@ -182,6 +183,110 @@ def test_random_weights_never_pass_for_trained_ones(saved, damage):
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(RuntimeError, match=f"expected weights for every parameter .* {key}"):
         load_model(name=saved[0])
+
+
+def edit(file, **fields):
+    """Set fields of a JSON file; None takes one out."""
+    found = json.loads(file.read_text()) | fields
+    file.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+
+
+def without(folder, *names):
+    for file in folder.iterdir():
+        if file.name.startswith(names):
+            file.unlink()
+
+
+def cut(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-500])
+
+
+def add_a_token(folder):
+    tokenizer = load_model(name=folder)[1]
+    tokenizer.add_tokens(["new"])
+    tokenizer.save_pretrained(folder)
+
+
+def lose_a_shard(folder):
+    load_model(name=folder)[0].save_pretrained(folder, max_shard_size="4KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    next(folder.glob("model-*")).unlink()
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 91\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "model.safetensors").write_text(POINTER), "git-lfs's .* Do: git lfs pull"),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), r"whole safetensors .* 0 bytes"),
+        (cut, r"model\.safetensors: expected a whole safetensors file, got 12,\d+ bytes"),
+        (lose_a_shard, r"model-0000.*: expected a part of the weights, got no such file"),
+        (lambda f: (f / "tokenizer.json").write_text("{"), "the files of a tokenizer, got JSON"),
+        (lambda f: without(f, "tokenizer"), r"one of tokenizer\.json, vocab\.txt, got none"),
+        (lambda f: without(f, "tokenizer.json"), "expected the vocabulary of a BertTokenizer"),
+        (add_a_token, "numbers of tokens below 62, .* got 62: it is of another model"),
+        (lambda f: (f / "config.json").write_text("{"), r"config\.json: expected a JSON file"),
+        (lambda f: edit(f / "config.json", model_type=None), "as model_type an arch.* got 'None'"),
+        (lambda f: edit(f / "config.json", hidden_size="8"), "expected the configuration of a ber"),
+        (lambda f: edit(f / "config.json", id2label={"0": "a", "1": "b"}), "a head of 2 classes"),
+    ],
+)
+def test_a_damaged_folder_is_refused_with_the_file_and_a_cure(saved, damage, message):
+    damage(saved[0])
+    with pytest.raises((OSError, ValueError), match=message):
+        load_model(name=saved[0])
+
+
+def test_weights_that_the_config_does_not_describe_are_told(saved):
+    edit(saved[0] / "config.json", num_hidden_layers=1)
+    with pytest.warns(UserWarning, match=r"16 weights .* have no place .* bert\.encoder\.layer\.1"):
+        load_model(name=saved[0])
+
+
+@pytest.mark.parametrize("kind", ["bert", "unheard-of"])
+def test_code_that_comes_with_a_model_is_never_run(saved, kind, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
+    folder, model = saved
+    (folder / "own.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
+    names = {"AutoConfig": "own.C", "AutoModelForSequenceClassification": "own.M"}
+    edit(folder / "config.json", auto_map=names, model_type=kind)
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["own.T", None]})
+    if kind == "bert":
+        with pytest.warns(
+            UserWarning, match=r"code of its own .* not run\. It is read as the Bert"
+        ):
+            loaded, tokenizer = load_model(name=folder)
+        assert torch.equal(logits(loaded, tokenizer), logits(model, tokenizer))
+    else:
+        with pytest.raises(OSError, match="'unheard-of', which brings code of its own"):
+            load_model(name=folder)
+    assert not (folder / "ran").exists()
+
+
+def test_a_head_of_another_task_is_not_kept(saved):
+    folder, model = saved
+    loaded, _ = load_model("ner", folder)
+    assert loaded.new_weights == ("classifier.bias", "classifier.weight")
+    assert not torch.equal(loaded.classifier.weight, model.classifier.weight)
+    assert load_model(name=folder)[0].new_weights == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "positions"),
+    [("", "classification", 32), ("-roberta", "classification", 128), ("-gpt2", "lm", 128)],
+)
+def test_texts_are_cut_to_the_positions_that_the_model_has(tmp_path, name, task, positions):
+    for part in load_model(task, f"tiny-random{name}"):
+        part.save_pretrained(tmp_path)
+    edit(tmp_path / "tokenizer_config.json", model_max_length=None)
+    model, tokenizer = load_model(task, tmp_path)
+    encoded = encode(tokenizer, ["a " * 500], max_length=400)
+    assert encoded["input_ids"].shape == (1, positions)
+    with torch.no_grad():
+        model(**encoded)
 
 
 def test_pickles_are_refused(saved):
