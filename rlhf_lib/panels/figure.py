@@ -15,6 +15,8 @@ A panel asks four things of a figure, and a custom one needs no more:
 - `figure.clear()`, take the ghosts away, `figure.forget(label)`, those of that name;
   `figure.keep` is how many there may be (the panel sets it).
 
+Texts are shown as they are, whatever markup they hold; "\\n" breaks a line (`escape.py`).
+
 Axes are fixed when made, so that curves of different settings can be compared. A figure can also
 be shown by itself, as the last line of a cell; then `readout` says it in one sentence.
 """

@@ -32,7 +32,7 @@ def end_labels(traces: Sequence[Trace], axes: Mapping[str, Any]) -> list[dict[st
     _spread_out(labels, area)
     return [
         {
-            "text": "<br>".join(lines),
+            "text": "\n".join(lines),
             "x": 1,
             "xref": "paper",
             "xanchor": "left",

@@ -24,7 +24,7 @@ from rlhf_lib.panels.frame import SIDE_BY_SIDE, answer_while_busy, assemble, but
 from rlhf_lib.panels.grip import hear_grip
 from rlhf_lib.panels.run import Run
 from rlhf_lib.panels.saving import keep_pictures
-from rlhf_lib.panels.show import display_data
+from rlhf_lib.panels.show import close_all, display_data
 from rlhf_lib.panels.worker import FRAME_SECONDS, Worker
 
 RESET_SECONDS = 5.0
@@ -237,11 +237,22 @@ class Panel:
             return PREVIEWS
         return FOLLOWS if self._follows else RELEASES
 
+    def close(self) -> None:
+        """Stop the run, and take the panel's widgets out of page and kernel; its records stay.
+
+        In JupyterLab that is done when the cell that shows the panel is run again and shows
+        another one.
+        """
+        self.stop()
+        close_all(self.widget)
+
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        if self.widget.comm is None:
+            return {"text/plain": f"Panel: {self._title} (closed: run the cell that makes it)"}
         self.show_first()
         title = f"Panel: {self._title or 'run this cell to see it'}"
         keep_pictures(self.widget, self.figures)
-        return display_data(self.figures, title, self.text, self.widget, **kwargs)
+        return display_data(self.figures, title, self.text, self.widget, self.close, **kwargs)
 
     def show_first(self) -> None:
         """Draw the first state, unless something is drawn already. Raises what its run raises.

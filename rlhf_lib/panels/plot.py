@@ -21,6 +21,7 @@ import ipywidgets
 import traitlets
 from plotly.offline import get_plotlyjs
 
+from rlhf_lib.panels.escape import as_text
 from rlhf_lib.panels.page import page
 from rlhf_lib.panels.theme import DARK
 
@@ -39,10 +40,16 @@ def library() -> Library:
 
 def _packed(traces: Sequence[Mapping[str, Any]], _: Any) -> list[dict[str, Any]]:
     """Long rows of numbers as bytes: JSON of them is slow to write, to send and to read."""
-    return [
-        {**trace, **{axis: _bytes(trace[axis]) for axis in ("x", "y") if axis in trace}}
-        for trace in traces
-    ]
+    return as_text(
+        [
+            {**trace, **{axis: _bytes(trace[axis]) for axis in ("x", "y") if axis in trace}}
+            for trace in traces
+        ]
+    )
+
+
+def _texts(value: Any, _: Any) -> Any:
+    return as_text(value)
 
 
 def _bytes(row: Sequence[Any]) -> Any:
@@ -62,11 +69,12 @@ class Plot(anywidget.AnyWidget):
     _esm = f"const DARK = {json.dumps(DARK)};\n" + page("plot.js")
     _css = page("plot.css")
     library = traitlets.Instance(Library).tag(sync=True, **ipywidgets.widget_serialization)
-    fixed = traitlets.List().tag(sync=True)
+    fixed = traitlets.List().tag(sync=True, to_json=_texts)
     ghosts = traitlets.List().tag(sync=True, to_json=_packed)
     moving = traitlets.List().tag(sync=True, to_json=_packed)
-    notes = traitlets.List().tag(sync=True)
-    axes = traitlets.Dict().tag(sync=True)  # plotly's layout; `layout` is the widget's own
+    notes = traitlets.List().tag(sync=True, to_json=_texts)
+    # plotly's layout; `layout` is the widget's own.
+    axes = traitlets.Dict().tag(sync=True, to_json=_texts)
     label = traitlets.Unicode().tag(sync=True)
     grip = traitlets.Bool(False).tag(sync=True)  # whether the start can be dragged
     rest = traitlets.List([0]).tag(sync=True)  # how often it was let go, and where

@@ -66,14 +66,16 @@ class Worker:
         progress.begin(
             self._total(run.values) if callable(self._total) else self._total, run.values
         )
-        last = -REDRAW_SECONDS
+        due = 0.0
 
         def each() -> None:
-            nonlocal last
-            if time.monotonic() - last >= REDRAW_SECONDS:
-                last = time.monotonic()
+            nonlocal due
+            if (begun := time.monotonic()) >= due:
                 self._display.draw(run)
                 progress.count(len(run.records))
+                ended = time.monotonic()
+                # Many records take long to draw: drawing gets half of the time, at most.
+                due = ended + max(REDRAW_SECONDS, ended - begun)
 
         self._follow(run, self._generate(**run.values), run.stop.is_set, each)
 
@@ -81,17 +83,19 @@ class Worker:
         """Draw what a value under the hand gives, as far as it has come where that takes long."""
         preview = self._preview if run.preview else None
         made = self._generate(**run.values) if preview is None else preview(run.values)
-        since, wait = time.monotonic(), FRAME_SECONDS
+        due, wait = time.monotonic() + FRAME_SECONDS, FRAME_SECONDS
 
         def leave() -> bool:
             return run.stop.is_set() or (wait == REDRAW_SECONDS and self.runs.waiting)
 
         def each() -> None:
-            nonlocal since, wait
-            if time.monotonic() - since > wait:
-                since, wait = time.monotonic(), REDRAW_SECONDS
+            nonlocal due, wait
+            if (begun := time.monotonic()) > due:
+                wait = REDRAW_SECONDS
                 self._display.draw(run)
                 run.answer()
+                ended = time.monotonic()
+                due = ended + max(wait, ended - begun)
 
         self._follow(run, made, leave, each)
 

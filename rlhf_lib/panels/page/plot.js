@@ -37,8 +37,9 @@ const dress = (value, dark) => {
 
 // The mode bar would otherwise offer to upload the figure to plotly's cloud. It stands over the
 // figure's right corner, where no text is, and only while the pointer is on the figure.
+// No text is a formula, whatever `$` it holds.
 const config = { displaylogo: false, showSendToCloud: false, displayModeBar: "hover",
-                 modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]] };
+                 modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]], typesetMath: false };
 
 // Long rows of numbers come as bytes.
 const unpacked = traces => traces.map(trace => {

@@ -14,7 +14,7 @@ from rlhf_lib.panels.ticks import log_ticks, tick_text, tick_values
 
 
 def labels(figure):
-    return [note["text"].replace("<br>", " ") for note in figure.widget.notes]
+    return [note["text"].replace("\n", " ") for note in figure.widget.notes]
 
 
 def test_a_chart_draws_series_bands_and_levels():

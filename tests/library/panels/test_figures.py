@@ -162,6 +162,6 @@ def test_names_of_former_runs_fit_into_the_room_there_is():
     figure.begin("λ = 0.03, μ = 0.5, proximal Newton")
     figure.draw(records(5), {})
     room = figure.margin["r"] - 14
-    lines = [line for note in figure.widget.notes for line in note["text"].split("<br>")]
+    lines = [line for note in figure.widget.notes for line in note["text"].split("\n")]
     assert len(lines) > 3 and "λ = 0.03," in lines
     assert all(LETTER * len(line) <= room + 1 for line in lines), lines

@@ -10,10 +10,11 @@ from types import SimpleNamespace as Record
 
 import nbformat
 import pytest
+from ipywidgets.widgets.widget import _instances
 from nbclient import NotebookClient
 
 from rlhf_lib.interrupt import checkpoint
-from rlhf_lib.panels import Panel, checkbox, choice, figures, log_slider, slider
+from rlhf_lib.panels import Panel, checkbox, choice, figures, log_slider, show, slider
 from rlhf_lib.panels.frame import answer_while_busy
 
 pytestmark = pytest.mark.long
@@ -313,6 +314,79 @@ def test_redraws_are_few_and_the_last_record_is_drawn():
     draws = [call for call in figure.calls if call[0] == "draw"]
     assert draws[-1] == ("draw", 0.3, 3000)
     assert len(draws) <= 2 + 10 * (time.monotonic() - start)
+
+
+def test_drawing_that_takes_long_leaves_time_for_the_run():
+    class Slow(Recorder):
+        def draw(self, records, values):
+            super().draw(records, values)
+            time.sleep(0.12)  # longer than the pause between two redraws
+
+    figure = Slow()
+    panel = panel_of(lambda lam: (Record(step=i) for i in range(200)), figure=figure)
+    panel.run()
+    drawn = [call[2] for call in figure.calls if call[0] == "draw"]
+    assert drawn[-1] == 200 and len(drawn) < 10
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_clean_up_that_raises_loses_no_record(stops):
+    gate = threading.Event()
+
+    def generate(lam):
+        try:
+            for step in range(3):
+                yield Record(step=step)
+            gate.wait(LONG)
+            while stops:
+                yield Record(step=3)
+        finally:
+            raise OSError("clean-up")
+
+    figure = Recorder()
+    panel = panel_of(generate, figure=figure)
+    panel._start()
+    until(lambda: len(panel.records) == 3)
+    if stops:
+        panel.stop()
+    gate.set()
+    assert panel.wait(LONG) and str(panel.error) == "clean-up"
+    assert len(panel.records) == figure.calls[-1][2] >= 3
+    assert panel.status == f"Error after {len(panel.records)} records: OSError: clean-up"
+
+
+def test_a_closed_panel_leaves_no_widget_and_keeps_its_records():
+    panel_of(count, figure=figures.Curves({"y": "y"})).close()
+    before = set(_instances)
+    panel = panel_of(count, figure=figures.Curves({"y": "y"}), play=True)
+    panel.run()
+    assert len(set(_instances) - before) > 20
+    panel.close()
+    panel.close()
+    assert set(_instances) == before and len(panel.records) == 5
+    assert "closed" in panel._repr_mimebundle_()["text/plain"]
+
+
+def test_a_cell_that_is_run_again_closes_what_it_showed(monkeypatch):
+    kernel = Record(parent={})
+    shell = Record(kernel=Record(get_parent=lambda: kernel.parent))
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: shell)
+    monkeypatch.setattr(show, "_SHOWN", {})
+
+    def run(cell, execution, *panels):
+        kernel.parent = {"metadata": {"cellId": cell}, "header": {"msg_id": execution}}
+        for panel in panels:
+            panel._repr_mimebundle_()
+
+    a, b, c, d = (panel_of(count, figure=figures.Curves({"y": "y"})) for _ in range(4))
+    closed = lambda: [panel.widget.comm is None for panel in (a, b, c, d)]  # noqa: E731
+    run("one", "1", a, b)
+    run("two", "2", a, c)
+    assert closed() == [False] * 4
+    run("one", "3", d)  # a is still shown by cell two
+    assert closed() == [False, True, False, False]
+    run("two", "4", c)  # the same panel once more
+    assert closed() == [True, True, False, False]
 
 
 def test_progress_counts_and_tells_the_time_left():
