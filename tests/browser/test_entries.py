@@ -12,6 +12,9 @@ from tools.notebook_state import KERNEL
 
 pytestmark = pytest.mark.browser
 
+MARKUP = (
+    '<b style="background:url(https://example.org/x)">b</b> <a href="https://example.org">a</a>'
+)
 CODE = [
     "from rlhf_course.checking.predictions import choice, curve, number, predict, look_back\n"
     "choice('03.a', 'Where will it end?', ['here', 'there'], truth=1, why='It is far.')\n"
@@ -20,6 +23,8 @@ CODE = [
     "      'x_range': [0, 3], 'y_range': [0, 10], 'x_title': 'step', 'y_title': 'loss'})",
     *(f"predict('03.{name}')" for name in "abc"),
     *(f"look_back('03.{name}')" for name in "abc"),
+    "from rlhf_lib.panels import charts\n"
+    f"charts.cells(['p', 'q'], [{MARKUP!r}, '&lt;'], [[1, 2], [3, 4]], title={MARKUP!r})",
 ]
 
 
@@ -101,6 +106,20 @@ def test_predictions_are_made_kept_and_shown_beside_the_result(page, lab, artefa
             page.locator(".rlhf-entry").nth(3 + i).screenshot(
                 path=artefacts / f"entry-{name}-{theme[-5:].strip()}.png"
             )
+
+    # Texts of a figure are no markup, nor is what the pointer finds (`open_notebook` looks whether
+    # anything was asked of another host).
+    figure = page.locator(".js-plotly-plot")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".gtitle").wait_for()
+    box = figure.locator(".nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, steps=4)
+    figure.locator(".hoverlayer .hovertext").wait_for()
+    for place in (".gtitle", ".ytick", ".hoverlayer"):
+        seen = "".join(figure.locator(place).all_text_contents()).replace("\xa0", " ")
+        assert MARKUP in seen, place
+    assert "&lt;" in figure.locator(".ytick").all_text_contents()
+    assert figure.locator("a, img, [style*=url]").count() == 0
 
 
 def test_an_entry_is_there_again_after_the_kernel_has_gone(page, lab, chromium):
