@@ -53,16 +53,21 @@ def hutchinson_diagonal(
     return total
 
 
-def gauss_newton_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tensor:
+def gauss_newton_diagonal(
+    task: TaskLoss, params: Sequence[Tensor], *, check: str = "redo"
+) -> Tensor:
     """Diagonal of the Gauss-Newton matrix of the task, exactly; shape (n,).
 
     It takes one backward pass for every direction in which a sample's loss curves (classes - 1 for
-    cross-entropy); see :class:`~rlhf_lib.per_sample.SampleSpace` for what it asks of the loss.
+    cross-entropy), and one for each sample where the samples act on one another inside the model;
+    see :class:`~rlhf_lib.per_sample.SampleSpace` for what it asks of the loss, and for ``check``.
     """
-    return SampleSpace(task, params).diagonal()
+    return SampleSpace(task, params, check=check).diagonal()
 
 
-def empirical_fisher_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tensor:
+def empirical_fisher_diagonal(
+    task: TaskLoss, params: Sequence[Tensor], *, check: str = "redo"
+) -> Tensor:
     """Mean over the samples of their squared gradients, shape (n,): Martens' (2010, section 4.7).
 
     It is the diagonal of the empirical Fisher matrix, (1/N) sum_i grad_i grad_i', with the
@@ -80,7 +85,7 @@ def empirical_fisher_diagonal(task: TaskLoss, params: Sequence[Tensor]) -> Tenso
             )
         return [gradients(loss, outputs)]
 
-    space = SampleSpace(task, params, slope)
+    space = SampleSpace(task, params, slope, check=check)
     # A row is the sample's gradient over the number of samples.
     return space.diagonal() * space.rows
 

@@ -90,9 +90,9 @@ class Rows:
             along = []
             for t in there:
                 for row in self.contrast:
-                    direction = torch.zeros_like(terms)
+                    direction = terms.new_zeros(terms.shape)
                     direction[:, t] = row
-                    along.append([direction.view_as(found)])
+                    along.append([direction.reshape(found.shape)])
             y = terms.detach()[:, there] @ self.contrast.T  # (n, T, m)
             margins.append(y.permute(1, 2, 0).flatten())
             return along
@@ -104,7 +104,7 @@ class Rows:
         batches = micro_batches(self.parts, self.micro_batch, params[0].device)
         # Equal weights: what is asked for are derivatives of outputs, not of a mean.
         task = TaskLoss(outputs, batches, count=lambda _: 1, device=params[0].device)
-        space = SampleSpace(task, params, combinations, max_bytes=max_bytes)
+        space = SampleSpace(task, params, combinations, max_bytes=max_bytes, check="raise")
         return space, torch.cat(margins)
 
 

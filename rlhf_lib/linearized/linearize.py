@@ -115,9 +115,24 @@ def linearize(
 
 
 def _first_outputs(model: Callable, data: tuple, device: torch.device) -> Tensor:
-    """The outputs of a few samples, for their shape."""
-    few = take(data[0], slice(0, min(2, count_samples(data[0]))))
-    return call(model, to_device(few, device))
+    """The outputs of a few samples, for their shape, and that they are theirs alone."""
+    n = count_samples(data[0])
+    few, more = (call(model, to_device(take(data[0], slice(min(k, n))), device)) for k in (2, 3))
+    same = few.shape[1:] == more.shape[1:] and len(more) >= len(few)
+    tolerance = torch.finfo(few.dtype).eps ** 0.5 if few.is_floating_point() else 0.0
+    if same and not torch.allclose(
+        few,
+        more[: len(few)],
+        rtol=0,
+        atol=tolerance * max(1.0, float(few.abs().max())),
+        equal_nan=True,
+    ):
+        raise ValueError(
+            "expected outputs that depend on their own sample alone, got others beside another "
+            "sample: call model.eval() (dropout, batch normalization), and let nothing in the "
+            "model draw numbers or take samples together"
+        )
+    return few
 
 
 def _named(model, params) -> list[tuple[str, Tensor]]:

@@ -24,6 +24,12 @@ from .recorder import Tape
 _VECTOR_MOVES = 12  # vectors that a solution reads and writes beside the rows
 Directions = Sequence[Sequence[Tensor]]  # at the outputs, each a list of tensors like them
 _BUFFER = 2**25  # bytes of U formed at a time; a larger part would only leave the cache
+_AT_ONCE = 16  # samples whose rows one batched backward pass makes: each holds a graph's gradients
+CHECKS = ("redo", "raise", "none")
+_MIXED = (
+    "inside the model the samples act on one another or do not lie along the first dimension "
+    "(batch normalization in training, time first, mixup, in-batch negatives, a mask over tokens)"
+)
 
 
 class SampleSpace:
@@ -31,7 +37,8 @@ class SampleSpace:
 
     Every row is the gradient of one combination of one sample's outputs: an eigenvector of the loss
     Hessian at these outputs, times the root of its eigenvalue. The loss of a sample must depend on
-    its own outputs only, as in a mean over samples.
+    its own outputs only, as in a mean over samples. The outputs may depend on other samples, too
+    (batch normalization in training): that is found out, and such rows take longer.
 
     Args:
         task: its function returns ``(loss, outputs)``, all outputs with samples first.
@@ -42,6 +49,9 @@ class SampleSpace:
             rows are made one backward pass each and kept; refuse more than this.
         every_use_known: refuse such parameters at all.
         most_outputs: refuse samples with more outputs, each of which may take a backward pass.
+        check: compare a random combination of a micro-batch's rows with one backward pass along
+            it, and where they differ make the rows again, each from a backward pass of its own
+            ("redo"), or refuse ("raise"). "none" is for who compares with a product himself.
 
     Attributes:
         rows: number of rows.
@@ -49,11 +59,12 @@ class SampleSpace:
             (rows,): gradient = U' slope; None if they cannot (a loss with a slope that does not
             curve).
         unit: scalar multiplications of one gradient of the task.
-        cost: work done so far in gradients of the task, by counting multiplications.
+        cost: work done so far in gradients of the task, by counting multiplications; that of
+            checking is not counted.
 
     Raises:
-        ValueError: the loss is not convex in the outputs, outputs are not samples first, or
-            there are parameters of unknown use.
+        ValueError: the loss is not convex in the outputs or takes samples together, outputs are
+            not samples first, there are parameters of unknown use, or rows did not pass the check.
         MemoryError: more than max_bytes would be needed.
     """
 
@@ -67,7 +78,10 @@ class SampleSpace:
         max_bytes: int = 2**31,
         every_use_known: bool = False,
         most_outputs: float = math.inf,
+        check: str = "redo",
     ):
+        if check not in CHECKS:
+            raise ValueError(f"expected check to be one of {CHECKS}, got {check!r}")
         self.params, self.rows = list(params), 0
         self._found: list[list[PerSample]] = [[] for _ in self.params]
         forward = backward = samples = 0
@@ -93,8 +107,13 @@ class SampleSpace:
                 slope = gradients(weight * loss, outputs, retain_graph=True)
             slopes.append(None if slope is None else _coordinates(slope, factor))
             samples += n
+            first = self.rows
             for direction in factor:
                 self._differentiate(tape, outputs, direction, max_bytes)
+            if check != "none" and factor and not self._agree(tape, outputs, factor, first):
+                if check == "raise":
+                    raise ValueError(f"there are no rows of single samples: {_MIXED}")
+                self._redo(outputs, factor, first, max_bytes)
             forward += sum(use.multiplications for use in tape.uses)
             backward += len(factor) * sum(use.multiplications for use in tape.uses)
         known = [part for part in slopes if part is not None]
@@ -121,27 +140,87 @@ class SampleSpace:
         rest = [i for i in range(len(self.params)) if i not in noted]
         hidden = _backward(outputs, [self.params[i] for i in rest], direction)
         unknown |= {i for i, g in zip(rest, hidden, strict=True) if g is not None}
-        if not unknown:
-            return
-        params = [self.params[i] for i in sorted(unknown)]
+        if unknown:
+            words = f"parameters used in {sorted(set(tape.other.values()))}"
+            self._one_by_one(sorted(unknown), outputs, direction, first, max_bytes, words)
+
+    def _one_by_one(
+        self,
+        which: Sequence[int],
+        outputs: Outputs,
+        direction: Sequence[Tensor],
+        first: int,
+        max_bytes: int,
+        words: str,
+        at_once: int = _AT_ONCE,
+    ) -> None:
+        """Rows of these parameters from the gradients of each sample's outputs alone."""
+        params, n = [self.params[i] for i in which], len(direction[0])
         matrices = [Plain(first, p.new_zeros(n, p.numel())) for p in params]
         held = sum(m.matrix.nbytes for ms in self._found for m in ms if isinstance(m, Plain))
         needed = held + sum(m.matrix.nbytes for m in matrices)
         if needed > max_bytes:
             raise MemoryError(
-                f"per-sample gradients of parameters used in {sorted(set(tape.other.values()))} "
-                f"take more than max_bytes = {max_bytes / 2**30:,.1f} GiB: use solver='cg' or "
-                "fewer samples, or raise max_bytes"
+                f"per-sample gradients of {words} take more than max_bytes = "
+                f"{max_bytes / 2**30:,.1f} GiB: use solver='cg' or fewer samples, or raise "
+                "max_bytes"
             )
-        for i in range(n):
+        # No index on the host: the outputs may lie on a GPU.
+        for samples in torch.arange(n, device=direction[0].device).split(at_once):
             checkpoint()
-            # No index on the host: the outputs may lie on a GPU.
-            only = torch.arange(n, device=direction[0].device) == i
-            alone = [torch.where(only.view(-1, *[1] * (d.ndim - 1)), d, 0.0) for d in direction]
-            for m, g in zip(matrices, _backward(outputs, params, alone), strict=True):
-                m.matrix[i] = 0.0 if g is None else g.reshape(-1)
-        for i, m in zip(sorted(unknown), matrices, strict=True):
+            only = samples[:, None] == torch.arange(n, device=samples.device)  # (k, n)
+            alone = [
+                torch.where(only.view(*only.shape, *[1] * (d.ndim - 1)), d, 0.0) for d in direction
+            ]
+            try:
+                found = _backward(outputs, params, alone, batched=True) if at_once > 1 else None
+            except RuntimeError:  # a function without a rule for a batch of gradients
+                found = None
+            if found is None:
+                each = [_backward(outputs, params, [a[k] for a in alone]) for k in range(len(only))]
+                found = [None if g[0] is None else torch.stack(g) for g in zip(*each, strict=True)]
+            for m, g in zip(matrices, found, strict=True):
+                if g is not None:
+                    m.matrix[samples] = g.reshape(len(samples), -1).to(m.matrix.dtype)
+        for i, m in zip(which, matrices, strict=True):
             self._found[i].append(m)
+
+    def _agree(self, tape: Tape, outputs: Outputs, factor: Directions, first: int) -> bool:
+        """Whether U' alpha is the gradient of the outputs along alpha's combination of rows.
+
+        For random signs alpha, so that rows which are wrong alone cannot be right together.
+        """
+        like, n = self.params[0], len(factor[0][0])
+        signs = torch.randint(2, (self.rows - first,), generator=torch.Generator().manual_seed(0))
+        alpha = (2 * signs - 1).to(like)
+        along = [torch.zeros_like(d) for d in factor[0]]
+        for a, direction in zip(alpha.split(n), factor, strict=True):
+            for total, d in zip(along, direction, strict=True):
+                total += a.view(-1, *[1] * (d.ndim - 1)).to(d.dtype) * d
+        truth = _backward(outputs, self.params, along)
+        error = size = 0.0
+        with torch.no_grad():
+            for p, found, g in zip(self.params, self._found, truth, strict=True):
+                total = torch.zeros_like(p, memory_format=torch.contiguous_format)
+                for part in found:
+                    if part.row >= first:
+                        part.lift(alpha[part.row - first : part.row - first + part.n], total)
+                g = total.new_zeros(()) if g is None else g
+                error, size = error + float((total - g).norm()) ** 2, size + float(g.norm()) ** 2
+        eps = max(
+            torch.finfo(d).eps for d in {*tape.dtypes, like.dtype, *(o.dtype for o in outputs)}
+        )
+        return error <= eps * size
+
+    def _redo(self, outputs: Outputs, factor: Directions, first: int, max_bytes: int) -> None:
+        """The rows from this one on again, each from a backward pass of its own."""
+        self.rows = first
+        self._found = [[part for part in found if part.row < first] for found in self._found]
+        for direction in factor:
+            self._one_by_one(
+                range(len(self.params)), outputs, direction, self.rows, max_bytes, _MIXED, at_once=1
+            )
+            self.rows += len(direction[0])
 
     @property
     def held_bytes(self) -> list[int]:
@@ -325,12 +404,21 @@ def _coordinates(slope: Sequence[Tensor], factor: Directions) -> Tensor | None:
 
 
 def _backward(
-    outputs: Outputs, to: Sequence[Tensor] | Sequence[GradientEdge], along: Sequence[Tensor]
+    outputs: Outputs,
+    to: Sequence[Tensor] | Sequence[GradientEdge],
+    along: Sequence[Tensor],
+    *,
+    batched: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of outputs . along; None where there is no path."""
+    """Gradients of outputs . along, or of a batch of these; None where there is no path."""
     reached = [(o, d) for o, d in zip(outputs, along, strict=True) if o.requires_grad]
     if not to or not reached:
         return (None,) * len(to)
     return torch.autograd.grad(
-        [o for o, _ in reached], to, [d for _, d in reached], retain_graph=True, allow_unused=True
+        [o for o, _ in reached],
+        to,
+        [d for _, d in reached],
+        retain_graph=True,
+        allow_unused=True,
+        is_grads_batched=batched,
     )

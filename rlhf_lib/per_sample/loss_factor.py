@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,8 @@ def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> 
         As many directions as the largest rank of a sample; each is a list of tensors like outputs.
 
     Raises:
-        ValueError: a sample's Hessian has a negative eigenvalue: the loss is not convex there.
+        ValueError: a sample's Hessian has a negative eigenvalue: the loss is not convex there; or
+            the loss is no sum over samples.
         MemoryError: more than max_bytes would be needed.
     """
     n = outputs[0].shape[0] if outputs and outputs[0].ndim else 0
@@ -41,7 +44,7 @@ def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> 
     columns = []
     for k, size in enumerate(sizes):
         for j in range(size if any(k == i for _, i in curved) else 0):
-            unit = torch.zeros_like(outputs[k]).view(n, -1)
+            unit = outputs[k].new_zeros(n, size)
             unit[:, j] = 1.0
             columns.append(
                 (k, j, gradients(slope[k], outputs, unit.view_as(outputs[k]), retain_graph=True))
@@ -52,6 +55,7 @@ def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> 
     starts = [sum(sizes[:k]) for k in range(len(sizes))]
     for k, j, column in columns:
         blocks[:, :, starts[k] + j] = torch.cat([c.detach().reshape(n, -1) for c in column], 1)
+    _check_blocks(blocks, slope, outputs)
     values, vectors = torch.linalg.eigh((blocks + blocks.mT).double() / 2)
     largest = values.abs().amax(1, keepdim=True)
     precision = 10 * values.shape[1] * torch.finfo(outputs[0].dtype).eps
@@ -73,3 +77,25 @@ def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> 
         ]
         for k in kept
     ]
+
+
+def _check_blocks(blocks: Tensor, slope: Sequence[Tensor], outputs: Outputs) -> None:
+    """Raise ValueError where the loss's Hessian is more than its blocks of single samples."""
+    n, m, _ = blocks.shape
+    signs = torch.randint(2, (n, m), generator=torch.Generator().manual_seed(0))
+    u = (2 * signs - 1).to(blocks)
+    parts = [
+        p.reshape(o.shape)
+        for p, o in zip(u.split([o.numel() // n for o in outputs], 1), outputs, strict=True)
+    ]
+    curved = [(s, p) for s, p in zip(slope, parts, strict=True) if s.requires_grad]
+    product = gradients([s for s, _ in curved], outputs, [p for _, p in curved], retain_graph=True)
+    whole = torch.cat([g.detach().reshape(n, -1) for g in product], 1)
+    own = torch.einsum("nab,nb->na", blocks, u)
+    eps = torch.finfo(blocks.dtype).eps
+    if float((whole - own).norm()) > eps**0.5 * float(whole.norm()) + 10 * eps * (n * m) ** 0.5:
+        raise ValueError(
+            "the loss is no sum over samples: it takes the outputs of several samples together (a "
+            "contrastive loss, or a root of a mean?), so that there are no rows of single samples; "
+            "use solver='cg', and preconditioner='hutchinson' or curvature='hessian' for diagonals"
+        )

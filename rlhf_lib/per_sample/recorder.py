@@ -44,7 +44,8 @@ class Tape(TorchFunctionMode):
 
     These are linear layers, matrix products, embeddings, layer normalization, and sums and products
     with a vector, on tensors with the samples along the first dimension. It cannot see samples that
-    act on one another (batch normalization in training); whoever uses it has to check the result.
+    act on one another (batch normalization in training), nor which dimension is theirs; whoever
+    uses it has to check the result.
 
     Args:
         params: the parameters to look for.
@@ -53,6 +54,7 @@ class Tape(TorchFunctionMode):
         samples: the leading dimension of the first output of a parameter.
         uses: what was found.
         other: the name of a function that it does not know, by index of the parameter used there.
+        dtypes: what the outputs of parameters are computed in (autocast: not the parameters').
     """
 
     def __init__(self, params: Sequence[Tensor]):
@@ -61,6 +63,7 @@ class Tape(TorchFunctionMode):
         self.samples: int | None = None
         self.uses: list[Use] = []
         self.other: dict[int, str] = {}
+        self.dtypes: set[torch.dtype] = set()
 
     def __torch_function__(
         self,
@@ -89,8 +92,9 @@ class Tape(TorchFunctionMode):
     ) -> tuple[list[Use], Any]:
         """Uses in a function with a rule, none in any other; and the result, wide if need be."""
         rule = _RULES.get(func)
-        if rule is None or not isinstance(result, Tensor):
+        if rule is None or not isinstance(result, Tensor) or not result.is_floating_point():
             return [], result
+        self.dtypes.add(result.dtype)
         before = self.samples
         n = self._count(result)
         if result.ndim > 2 and result.shape[0] == 1 < n:
@@ -99,7 +103,7 @@ class Tape(TorchFunctionMode):
             result = result.expand(n, *result.shape[1:])
         try:
             uses = rule(self, result, *args, **kwargs)
-        except _NotBySample:
+        except (_NotBySample, RuntimeError, TypeError):  # inside vmap, or with out=
             uses = []
         if not uses:
             self.samples = before
@@ -139,8 +143,8 @@ class Tape(TorchFunctionMode):
         inputs = self.by_sample(x)
 
         def rows(row: int, g: Tensor) -> Outer:
-            g = g.reshape(*inputs.shape[:2], -1).to(inputs.dtype)
-            return Outer(row, g, inputs) if output_first else Outer(row, inputs, g)
+            g, x = g.reshape(*inputs.shape[:2], -1).to(weight.dtype), inputs.to(weight.dtype)
+            return Outer(row, g, x) if output_first else Outer(row, x, g)
 
         count = inputs.shape[0] * inputs.shape[1] * weight.numel()
         return [Use(param, get_gradient_edge(y), rows, count)]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
+from ..interrupt import Interrupted
 from ..per_sample.factor import SampleSpace
 from ..scaling import dot
 from ..solve.conjugate_gradient import CGResult, conjugate_gradient
@@ -85,7 +86,9 @@ class ConjugateGradients:
         if start is not None and model.free is not None:
             start = start * model.free
         keep = Iterates() if self.backtrack else None
-        approximate, cost = preconditioner_for(self.preconditioner, model)
+        approximate, cost = preconditioner_for(
+            self.preconditioner, model, check="products" not in memory
+        )
         solved = conjugate_gradient(
             model.system(),
             -model.gradient,
@@ -141,7 +144,7 @@ class SampleSpaceSolve:
                 f"expected a GaussNewtonOperator, got {type(model.curvature).__name__}: "
                 "solver='dual' needs curvature='ggn', only J' H_L J has per-sample rows"
             )
-        space = space or SampleSpace(model.curvature.task, model.curvature.params)
+        space = space or SampleSpace(model.curvature.task, model.curvature.params, check="none")
         own = model.task_gradient is model.curvature.gradient  # not that of another batch
         solved = sample_space_solve(
             model.system(),
@@ -221,8 +224,10 @@ class Cheapest:
             found = SampleSpaceSolve(self.cg.rtol, self.cg).propose(
                 model, memory, space=space, solver=choice["grounds"]
             )
-        except (ValueError, MemoryError) as error:  # the batch is not the one it was chosen for
-            return self._by_cg(model, memory, choice, f"cg: {error}")
+        except Interrupted:
+            raise
+        except Exception as error:  # the batch is not the one it was chosen for
+            return self._by_cg(model, memory, choice, _left_to_cg(error))
         return replace(found, memory=found.memory | {"choice": choice})
 
     def _by_cg(
@@ -251,10 +256,16 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
         # A direction of the outputs costs about what a product does; the loss may curve in fewer
         # directions than there are outputs.
         space = SampleSpace(
-            operator.task, operator.params, every_use_known=True, most_outputs=1 + 2 * expected
+            operator.task,
+            operator.params,
+            every_use_known=True,
+            most_outputs=1 + 2 * expected,
+            check="raise",  # once for all steps that keep the choice
         )
-    except (ValueError, MemoryError) as error:
-        return None, f"cg: {error}"
+    except Interrupted:
+        raise
+    except Exception as error:
+        return None, _left_to_cg(error)
     prices = known()
     if prices is None:
         by_dual = space.predicted_cost + operator.product_cost
@@ -270,6 +281,12 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
         f"{by_products:{digits}}"
     )
     return (space, f"dual: {grounds}") if by_dual < by_products else (None, f"cg: {grounds}")
+
+
+def _left_to_cg(error: Exception) -> str:
+    """Why: our own words as they are; of any other error its kind, too."""
+    own = type(error) in (ValueError, MemoryError)
+    return f"cg: {error}" if own else f"cg: no rows, {type(error).__name__}: {error}"
 
 
 def _proposal(solved: CGResult, model: LocalModel, solver: str, cost: float) -> Proposal:

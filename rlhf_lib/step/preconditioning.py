@@ -25,11 +25,15 @@ def check_preconditioner(kind) -> None:
         )
 
 
-def preconditioner_for(kind, model: LocalModel):
+def preconditioner_for(kind, model: LocalModel, *, check: bool = True):
     """What conjugate_gradient takes as such, and its cost in gradients.
 
     Args:
         kind: None, one of KINDS, a tensor, an operator, or a function of (operator, shift).
+        check: whether the rows of "fisher" and "ggn" are checked by a backward pass.
+
+    Raises:
+        ValueError: "fisher" or "ggn" for a model in which samples act on one another.
     """
     if kind is None:
         return None, 0.0
@@ -43,7 +47,14 @@ def preconditioner_for(kind, model: LocalModel):
                 f"that is a matrix, got {kind!r}, which needs the outputs of a model"
             )
         diagonal = {"fisher": empirical_fisher_diagonal, "ggn": gauss_newton_diagonal}[kind]
-        approximate = diagonal_preconditioner(diagonal(operator.task, operator.params), shift)
+        try:
+            found = diagonal(operator.task, operator.params, check="raise" if check else "none")
+        except ValueError as error:
+            raise ValueError(
+                f"preconditioner={kind!r}: {error}. Use preconditioner='hutchinson', which takes "
+                "products alone, or None"
+            ) from error
+        approximate = diagonal_preconditioner(found, shift)
         cost = 1.0  # forward, backward and the rows, for one direction of the outputs
     else:
         approximate = kind if hasattr(kind, "__matmul__") else kind(operator, shift)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from cases import (
+    Classifier,
     badly_scaled,
     classification,
     close,
@@ -49,6 +50,64 @@ def test_the_gauss_newton_diagonal_is_that_of_the_dense_matrix(net):
     diagonal = gauss_newton_diagonal(operator.task, operator.params)
     close(diagonal, operator.dense().diagonal(), rtol=1e-11)
     assert operator.products == operator.shape[0]  # the diagonal itself took none
+
+
+class Mixing(nn.Module):
+    """Two layers and what is done between them; beyond cross-entropy all outputs are samples'."""
+
+    def __init__(self, between, x, **parts):
+        super().__init__()
+        self.a, self.b = (mlp(3, 4, seed=1), mlp(4, 3, seed=2))
+        self.between, self.x = between, x
+        for name, part in parts.items():
+            setattr(self, name, part.double())
+
+    def forward(self):
+        return self.between(self, torch.tanh(self.a(self.x)))
+
+
+KEPT = torch.tensor([[1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0]]).bool()
+LAST = torch.tensor([2, 0, 3, 1])
+MIXED = {
+    "batch normalization": lambda: Mixing(lambda m, h: m.b(m.n(h)), X[:4], n=nn.BatchNorm1d(4)),
+    "time first": lambda: Mixing(lambda m, h: m.b(h.mean(0)), randn(4, 4, 3)),
+    "mixup": lambda: Mixing(lambda m, h: m.b(0.7 * h + 0.3 * h[LAST]), X[:4]),
+    "in-batch negatives": lambda: Mixing(lambda m, h: m.b(h) @ m.b(h.square()).T, X[:4]),
+    "a mask that keeps as many tokens": lambda: Mixing(lambda m, h: m.b(h)[KEPT], randn(4, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", list(MIXED))
+def test_rows_are_right_where_samples_act_on_one_another(name):
+    case = Classifier(MIXED[name](), LAST.clamp(max=2))
+    close(
+        gauss_newton_diagonal(TaskLoss(case.closure), case.params), case.gauss_newton().diagonal()
+    )
+    model = GaussNewtonOperator(case.closure, case.params)
+    with pytest.raises(ValueError, match="samples act on one another"):
+        gauss_newton_diagonal(model.task, case.params, check="raise")
+
+
+def test_a_loss_that_takes_samples_together_has_no_rows():
+    net = mlp(3, 4)
+
+    def contrast():
+        z = net(X)
+        return F.cross_entropy(z @ z.T, torch.arange(10).roll(1)), z
+
+    with pytest.raises(ValueError, match=r"no sum over samples.*preconditioner='hutchinson'"):
+        gauss_newton_diagonal(TaskLoss(contrast), list(net.parameters()))
+
+
+def test_outputs_need_not_be_contiguous():
+    net, tokens, labels = mlp(3, 2), randn(4, 5, 3), torch.arange(20).view(4, 5) % 2
+
+    def closure():
+        logits = net(tokens).transpose(1, 2)
+        return F.cross_entropy(logits, labels), logits
+
+    operator = GaussNewtonOperator(closure, net.parameters())
+    close(gauss_newton_diagonal(operator.task, operator.params), operator.dense().diagonal())
 
 
 def test_the_gauss_newton_diagonal_of_a_whole_gpt2():

@@ -187,6 +187,42 @@ def test_cg_is_chosen_where_a_use_is_unknown():
     assert space is None and note == "cg: parameters are used in ['conv1d']"
 
 
+def test_cg_is_chosen_where_the_rows_cannot_be_had(net, monkeypatch):
+    def mixed():
+        z = net(X) + net(X).flip(0)
+        return nn.functional.cross_entropy(z, Y), z
+
+    space, note = choose(model_of(net, closure=mixed), 50)
+    assert space is None and "samples act on one another" in note
+    with pytest.raises(ValueError, match=r"preconditioner='fisher': .* Use preconditioner='hutch"):
+        by_cg(model_of(net, closure=mixed), 0.1, preconditioner="fisher")
+
+    def fails(*args, **options):
+        raise NotImplementedError("for complex numbers")
+
+    monkeypatch.setattr("rlhf_lib.step.directions.SampleSpace", fails)
+    found = Cheapest().propose(model_of(net, damping=0.1), {})
+    assert found.reason == "converged"
+    assert found.solver == "cg: no rows, NotImplementedError: for complex numbers"
+
+
+def test_a_product_of_complex_numbers_has_rows_of_its_own():
+    net = mlp(8, 3)
+    net.register_parameter("w", nn.Parameter(randn(5)))
+    inputs = randn(6, 8)
+
+    def closure():
+        z = net(torch.fft.irfft(torch.fft.rfft(inputs) * net.w, n=8))
+        return nn.functional.cross_entropy(z, Y[:6]), z
+
+    space, note = choose(model_of(net, closure=closure), 50)
+    assert space is None and note == "cg: parameters are used in ['mul']"
+    model = model_of(net, closure=closure)
+    found = by_samples(model, 0.1, rtol=1e-10)
+    assert found.solver == "dual"
+    close(found.direction, torch.linalg.solve(dense(model, 0.1), -model.gradient))
+
+
 def test_cg_is_chosen_where_the_loss_is_not_convex(net):
     def closure():
         z = net(X)
