@@ -10,7 +10,7 @@ from typing import Any
 from .feedback import NotAttempted, Wrong, require
 from .registry import exercise, exercises
 
-WORDS = {"lambda_reg": "λ", "damping": "damping μ"}
+WORDS = {"lambda_reg": "λ", "damping": "damping μ", "a": "start a", "b": "start b"}
 WAIT_SECONDS = 120
 
 

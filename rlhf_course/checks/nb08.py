@@ -12,7 +12,7 @@ from ..checking.registry import exercise
 LONG = 1.9  # of the panel's goal
 
 
-@goal("08.longest", start="wall")
+@goal("08.longest", a=-2.0, b=1.0)
 def longest(records, values):
     """From the wall, a full step longer than 1.9 with rho of at least 3/4."""
     rho, length = records[-1].rho, records[-1].extra["length"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlhf_lib.panels import Panel, figures, log_slider
+from rlhf_lib.panels import Panel, figures, log_slider, slider
 from rlhf_lib.panels import choice as options
 from rlhf_lib.panels.layout import HEIGHT
 from rlhf_lib.record import Record
@@ -71,7 +71,7 @@ T = [k / 40 for k in range(41)]
 LEAST = 0.57150997  # the least loss
 HOME = 1e-4  # a loss that is nearer to it is home
 PATIENTS = 569
-MARKS = {"minimum": (1.331, 2.159), "its mirror": (-1.331, -2.159), "saddle": (0, 0)}
+MARKS = {"minimum": (1.331, 2.159), "its mirror": (-1.331, -2.159), "saddle": (0, 0, "bottom left")}
 # Figures of one height get the same margins; contours need none on the right for names of curves.
 WIDER = HEIGHT + 1
 LEVELS = [0.575, 0.58, 0.59, 0.6, 0.62, 0.65, 0.69, 0.75, 0.85, 1, 1.25, 1.5, 2, 3]
@@ -170,11 +170,32 @@ def _ellipses(G: Tensor, g: Tensor, origin: Tensor, unit: Tensor) -> tuple[list,
     return xs, ys
 
 
+Starts = Mapping[str, tuple[float, float]]
+
+
+def _start(place: tuple[float, float]) -> list[Any]:
+    """Two sliders for where it begins, on the map."""
+    return [
+        slider("a", "start a", low=-3, high=4.5, step=0.1, value=place[0]),
+        slider("b", "start b", low=-3, high=4, step=0.1, value=place[1]),
+    ]
+
+
 def microscope(
-    one_step: Callable[..., Iterable[Record]], closure: Closure, models: Mapping[str, Any]
+    one_step: Callable[..., Iterable[Record]],
+    closure: Closure,
+    curvature: Callable[[Tensor], Any],
+    starts: Starts,
 ) -> Panel:
-    """`one_step(start, damping, radius, c)` yields what `along` does; `models`: G at each start."""
+    """`one_step((a, b), damping, radius, c)` yields what `along` does; `curvature(theta)` is G."""
     mus = np.logspace(-5, 1, 61)
+
+    def lengths(place: tuple[float, float]) -> tuple[np.ndarray, list[float]]:
+        return mus, _lengths(curvature(torch.tensor(place, requires_grad=True)), mus)
+
+    def generate(a: float, b: float, **values: float) -> Iterable[Record]:
+        return one_step((a, b), **values)
+
     losses = figures.Curves(
         {"true loss": "loss", "model": _of("model"), "Armijo": _of("line")},
         x=_of("t"),
@@ -183,12 +204,12 @@ def microscope(
         y_title="loss (nats)",
         x_range=[0, 1],
         y_range=[0.3, 1.5],
-        room="plateau, Δ = 2",
+        room="start a = −2.0",
     )
     return Panel(
-        one_step,
+        generate,
         controls=[
-            options("start", "start", list(models)),
+            *_start(starts["plateau"]),
             log_slider("damping", "damping μ", low=1e-4, high=10, value=0, zero=True),
             log_slider("radius", "radius Δ", low=0.05, high=UNBOUNDED, value=UNBOUNDED),
             log_slider("c", "Armijo c", low=1e-4, high=0.9, value=1e-4),
@@ -201,7 +222,8 @@ def microscope(
                 levels=LEVELS,
                 equal=True,
                 path=_quarters,
-                marks=MARKS,
+                marks=MARKS | starts,
+                start_by=("a", "b"),
                 outlines={"model": _models, "Δ": _circle},
                 title="The step over the true loss",
                 x_title="a, second layer",
@@ -212,7 +234,8 @@ def microscope(
             figures.Curves(
                 {"your step": _of("length")},
                 x=lambda r: 10 ** (6 * r.extra["t"] - 5),
-                reference={name: (mus, _lengths(G, mus)) for name, G in models.items()},
+                reference={name: lengths(place) for name, place in starts.items()}
+                | {"your start": lambda values: lengths((values["a"], values["b"]))},
                 title="Length of the damped step, for every μ",
                 x_title="damping μ",
                 y_title="length |d(μ)|",
@@ -228,6 +251,7 @@ def microscope(
         goal="from the wall, a step longer than 1.9 with ρ of at least ¾",
         reached=reached("08.longest"),
         follow=True,
+        play=True,
     )
 
 
@@ -301,16 +325,20 @@ def arrival(records: Iterable[Record]) -> Record | None:
 def walking(
     walk: Callable[..., Iterable[Record]],
     closure: Closure,
-    starts: Sequence[str],
+    starts: Starts,
     guards: Sequence[str],
     steps: int,
 ) -> Panel:
-    """`walk(start, guard, damping, radius)` yields the state before the first step and `steps`
+    """`walk((a, b), guard, damping, radius)` yields the state before the first step and `steps`
     records with `theta` and `train_loss` after each step."""
+
+    def generate(a: float, b: float, **values: Any) -> Iterable[Record]:
+        return walk((a, b), **values)
+
     return Panel(
-        walk,
+        generate,
         controls=[
-            options("start", "start", list(starts), value="wall"),
+            *_start(starts["wall"]),
             options("guard", "guarded by", list(guards)),
             log_slider("damping", "first μ", low=1e-4, high=10, value=1e-4),
             log_slider("radius", "first Δ", low=0.05, high=UNBOUNDED, value=20),
@@ -322,7 +350,8 @@ def walking(
                 y_range=[-3, 4],
                 levels=LEVELS,
                 equal=True,
-                marks=MARKS,
+                marks=MARKS | starts,
+                start_by=("a", "b"),
                 title="The path over the true loss",
                 x_title="a, second layer",
                 y_title="b, first layer",
@@ -343,15 +372,15 @@ def walking(
         readout=_tell,
         total=steps + 1,
         title="Twenty steps under guard",
-        goal="find a guard and a first μ or Δ that bring both starts home, and a guard that does "
-        "not",
-        reached=_both_ways(),
+        goal="find a guard and a first μ or Δ that bring the wall and the plateau home, and a "
+        "guard that does not",
+        reached=_both_ways(starts),
         follow=True,
         play=True,
     )
 
 
-def _both_ways() -> Callable[[Sequence[Record], Mapping[str, Any]], bool]:
+def _both_ways(starts: Starts) -> Callable[[Sequence[Record], Mapping[str, Any]], bool]:
     """Whether the runs so far hold one setting with both starts home, and one that is not."""
     home: dict[tuple, set] = {}
     lost = False
@@ -359,11 +388,14 @@ def _both_ways() -> Callable[[Sequence[Record], Mapping[str, Any]], bool]:
     def judge(records: Sequence[Record], values: Mapping[str, Any]) -> bool:
         nonlocal lost
         setting = tuple(values[name] for name in ("guard", "damping", "radius"))
+        place = values["a"], values["b"]
+        if place not in starts.values():
+            return False
         if arrival(records) is None:
             lost = True
         else:
-            home.setdefault(setting, set()).add(values["start"])
-        return lost and any(len(starts) == 2 for starts in home.values())
+            home.setdefault(setting, set()).add(place)
+        return lost and any(len(places) == len(starts) for places in home.values())
 
     return judge
 

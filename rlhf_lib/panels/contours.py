@@ -30,7 +30,7 @@ def ContourPath(
     levels: int | Sequence[float] = 15,
     *,
     path: Callable[[Any], Sequence[float]] = attrgetter("theta"),
-    marks: Mapping[str, Sequence[float]] | None = None,
+    marks: Mapping[str, Sequence[Any]] | None = None,
     resolution: int = 121,
     equal: bool = False,
     outlines: Mapping[str, Outline] | None = None,
@@ -40,7 +40,8 @@ def ContourPath(
 
     `f(x, y)` takes and returns arrays of one shape (`resolution` squared). `levels` is
     a number of levels or the increasing values themselves. `path(record)` gives the
-    point, two numbers. `marks` maps a name to a fixed point. With `equal=True` one unit is as long
+    point, two numbers. `marks` maps a name to a fixed point: two numbers and, where its name is
+    not to stand on the left, plotly's word for its place. With `equal=True` one unit is as long
     along both axes, as it must be for a gradient to stand upright on its contour; the picture then
     shows more than the ranges where there is room. A path that leaves the picture again and again
     is drawn up to its third leave. With `legend=True` what is fixed over the contours later is
@@ -109,9 +110,10 @@ def _contours(f: Callable, xs: np.ndarray, ys: np.ndarray, levels: int | Sequenc
     return fixed(look)
 
 
-def _mark(name: str, at: Sequence[float], symbol: str) -> Trace:
-    look = _point(name, _marker(symbol, 11, "#000000"), "middle left", text=f" {name.strip()} ")
-    return fixed(look.at([float(at[0])], [float(at[1])]))
+def _mark(name: str, at: Sequence[Any], symbol: str) -> Trace:
+    x, y, place = at if len(at) == 3 else (*at, "middle left")
+    look = _point(name, _marker(symbol, 11, "#000000"), place, text=f" {name.strip()} ")
+    return fixed(look.at([float(x)], [float(y)]))
 
 
 def _point(name: str, marker: dict, place: str, text: str = "", **more: Any) -> Trace:

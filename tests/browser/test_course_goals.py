@@ -43,7 +43,7 @@ GOALS = {
     ),
     "08_how_far_to_trust": (
         "One step: what the model promises, and what comes true",
-        {"start": "wall", "damping μ": 0, "radius Δ": 2, "Armijo c": 1e-4},
+        {"start a": -2, "start b": 1, "damping μ": 0, "radius Δ": 2, "Armijo c": 1e-4},
         "08.longest",
     ),
     "09_rlhf_optimizer": (

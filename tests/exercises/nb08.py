@@ -5,7 +5,7 @@ from answers import Shown, record
 
 
 def stepped(rho, length, damping=0.0, radius=100.0):
-    values = {"start": "wall", "damping": damping, "radius": radius, "c": 1e-4}
+    values = {"a": -2.0, "b": 1.0, "damping": damping, "radius": radius, "c": 1e-4}
     return Shown([record(rho=rho, extra={"length": length})], values)
 
 

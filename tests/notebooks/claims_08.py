@@ -142,7 +142,7 @@ def a_line_search_only_shortens(t, undamped, decrease):
     "From about ¾ on one calls a step well predicted",
     "(at 100 it binds nobody)",
 )
-def the_goal_is_a_step_longer_than_19(one_step):
+def the_goal_is_a_step_longer_than_19(one_step, STARTS):
     from rlhf_course.checking.goals import reached
     from rlhf_course.checks import nb08 as how_far_to_trust
 
@@ -157,7 +157,8 @@ def the_goal_is_a_step_longer_than_19(one_step):
         ("wall", 0.0, 3.0, 1e-4, False),
     ):
         records = list(one_step(start, damping, radius, c))
-        values = {"start": start, "damping": damping, "radius": radius, "c": c}
+        a, b = STARTS[start]
+        values = {"a": a, "b": b, "damping": damping, "radius": radius, "c": c}
         assert at_goal(records, values) is wanted, values
 
 
