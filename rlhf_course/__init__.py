@@ -4,13 +4,18 @@
 notebook live in the file named after it; how to write one is told in docs/writing_notebooks.md.
 """
 
-from .checking.feedback import Feedback
-from .checking.predictions import look_back, predict
-from .checking.progress import progress
-from .checking.registry import check
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .recorded import recorded
 from .series import SERIES, Notebook
-from .table import Table
+
+if TYPE_CHECKING:
+    from .checking.feedback import Feedback
+    from .checking.predictions import look_back, predict
+    from .checking.progress import progress
+    from .checking.registry import check
+    from .table import Table
 
 __all__ = [
     "SERIES",
@@ -23,3 +28,20 @@ __all__ = [
     "progress",
     "recorded",
 ]
+
+# Imported when asked for: `python -m rlhf_course.doctor` has to run where torch is missing.
+_PLACES = {
+    "Feedback": "checking.feedback",
+    "Table": "table",
+    "check": "checking.registry",
+    "look_back": "checking.predictions",
+    "predict": "checking.predictions",
+    "progress": "checking.progress",
+}
+
+
+def __getattr__(name: str):
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return found

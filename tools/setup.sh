@@ -46,7 +46,9 @@ if [ $usable = yes ] && [ -n "${PYTHON:-}" ]; then
     find_python
     [ "$(version "$python")" = "$(version "$venv/bin/python")" ] || usable=no
 fi
-if [ $usable = yes ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+# The stamp says what was asked for; that it is still there, a quick look says.
+if [ $usable = yes ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] &&
+    "$venv/bin/python" -I tools/installed.py requirements.txt; then
     exit 0
 fi
 
@@ -61,6 +63,10 @@ if [ $usable = no ]; then
 fi
 echo "Installing the pinned packages into $venv: the first time about 2 to 4 minutes and 2 GB."
 "$venv/bin/python" -m pip install --disable-pip-version-check -r requirements.txt
+# What pip takes for installed though its files are gone is put there anew.
+damaged=$("$venv/bin/python" -I tools/installed.py --damaged requirements.txt)
+[ -z "$damaged" ] || "$venv/bin/python" -m pip install --disable-pip-version-check \
+    --force-reinstall --no-deps $damaged
 "$venv/bin/python" -m pip install --disable-pip-version-check --quiet \
     --no-deps --no-build-isolation -e .
 echo "$wanted" >"$stamp"

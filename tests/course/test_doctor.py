@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -115,3 +117,19 @@ def test_the_exit_code_and_the_two_forms_agree(monkeypatch, capsys, checks, code
     for line, found in zip(lines, objects, strict=True):
         assert line.startswith(f"{found['status']}  {found['name']}: {found['detail']}")
         assert (found["status"] == FAIL) <= bool(found["cure"])
+
+
+@pytest.mark.parametrize("torch", [None, "raise OSError('libtorch.so: no such file')"])
+def test_without_torch_it_names_that_and_what_to_do(tmp_path, torch):
+    if torch:
+        (tmp_path / "torch.py").write_text(torch)
+    hide = "import sys; sys.modules['torch'] = None\n" if torch is None else "import sys\n"
+    code = f"{hide}sys.path.insert(0, {str(tmp_path)!r})\n" + (
+        "from rlhf_course import doctor\n"
+        "for name in ('Model hub', 'Chromium', 'Python'): doctor.CHECKS.pop(name)\n"
+        "sys.exit(doctor.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "Threads" in line]
+    assert line.startswith(FAIL) and "torch" in line and "make setup" in line

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from rlhf_course.doctor import read_pins
+from tools import installed
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY, COURSE = ROOT / "rlhf_lib", ROOT / "rlhf_course"
@@ -237,6 +238,8 @@ FAKE_PYTHON = """#!/bin/sh
 case "$*" in
     *version_info*) echo {version} ;;
     *"import ensurepip"*) exit {no_venv} ;;
+    *--damaged*) ;;
+    *installed.py*) exit "${{UNMET:-0}}" ;;
     "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;
     *requirements.txt*) echo install >>"$LOG"; exit "${{PIP_EXIT:-0}}" ;;
 esac
@@ -248,7 +251,13 @@ def checkout(tmp_path):
     """Runs `make setup` in a copy of the set-up files, with a Python that only pretends."""
     folder = tmp_path / "copy of it"
     (folder / "tools").mkdir(parents=True)
-    for name in ("Makefile", "requirements.txt", "pyproject.toml", "tools/setup.sh"):
+    for name in (
+        "Makefile",
+        "requirements.txt",
+        "pyproject.toml",
+        "tools/setup.sh",
+        "tools/installed.py",
+    ):
         shutil.copy(ROOT / name, folder / name)
 
     class Checkout:
@@ -323,6 +332,39 @@ def test_set_up_runs_again_only_when_the_pins_changed(checkout):
     pins.write_text(text + "# changed\n")
     checkout.setup()
     assert checkout.installs() == 2
+
+    checkout.setup(UNMET="1")  # somebody took a package away
+    assert checkout.installs() == 3
+
+
+def test_what_is_missing_damaged_or_at_another_version_is_found(tmp_path):
+    for name, version in [
+        ("torch", "2.9.0+cpu"),
+        ("Some_Thing", "1.0"),
+        ("gone", "3"),
+        ("old", "1"),
+    ]:
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (tmp_path / f"{name}.py").write_text("")
+        (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{name}.py,,\n")
+    (tmp_path / "gone.py").unlink()
+    pins = [
+        "# a comment",
+        "torch==2.9.0  # via x",
+        "some-thing==1.0",
+        "gone==3",
+        "old==2",
+        "none==1",
+        "elsewhere==1 ; sys_platform == 'nowhere'",
+    ]
+    assert list(installed.wrong(pins, [tmp_path])) == [
+        ("gone==3", installed.DAMAGED),
+        ("old==2", "1"),
+        ("none==1", "missing"),
+    ]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert {name: version for name, version, _ in installed.asked(lines)}.items() >= PINS.items()
 
 
 def test_a_failed_install_is_tried_again(checkout):
