@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..objective.parameters import assign, check_params, flatten, unflatten
 from ..regularizers import check_has_penalty, make_regularizer
-from ..regularizers.base import Regularizer, pairs
+from ..regularizers.base import Regularizer
 
 
 class PenalizedAdamW(torch.optim.AdamW):
@@ -27,10 +27,12 @@ class PenalizedAdamW(torch.optim.AdamW):
     structured neural networks").
 
     Args:
-        params: parameters or (name, parameter) pairs, one group.
+        params: parameters, (name, parameter) pairs or parameter groups. A group may have its own
+            ``lambda_reg`` beside what AdamW's may have, and more can be added while training.
         lr, betas, eps: as in torch.optim.AdamW.
-        lambda_reg: weight of the penalty.
-        regularizer: as in RLHFOptimizer; the SP kinds pull to the values at construction.
+        lambda_reg: weight of the penalty; at 0 this is torch's Adam.
+        regularizer: as in RLHFOptimizer; the SP kinds pull to the values at construction, or where
+            a group was when it was added.
 
     Attributes:
         penalty_value: lambda R at the parameters before the last step.
@@ -46,73 +48,114 @@ class PenalizedAdamW(torch.optim.AdamW):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ):
-        params = list(params)
-        if any(isinstance(p, dict) for p in params):
-            raise TypeError(
-                "expected parameters or (name, parameter) pairs in one group, got dicts: a penalty "
-                "with a weight for each group is RLHFOptimizer's"
-            )
-        self._named = pairs(params)
-        self._trained = check_params(p for _, p in self._named)
-        check_has_penalty(lambda_reg, regularizer)
-        # At lambda 0 this is torch's Adam.
-        penalty = make_regularizer(regularizer) if lambda_reg else None
-        self._lambdas = [lambda_reg] * len(self._named)
-        self.regularizer = penalty and penalty.on(self._named, self._lambdas)
+        self._unbound = make_regularizer(regularizer)
+        self._lambda_reg, self._complete = lambda_reg, False
+        self._bound: tuple[list[float], Regularizer | None] | None = None
         self.penalty_value = 0.0
-        super().__init__(self._trained, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
-        if self.regularizer is not None and self.regularizer.center is not None:
-            # Among what is saved: a run that goes on pulls to where the first one began.
-            self.param_groups[0]["center"] = self.regularizer.center
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
+        self._complete = True
+        self._penalty()
 
     def __getstate__(self) -> dict:
-        # torch's own leaves out what a subclass has, so that a deepcopy could not step.
-        return dict(self.__dict__)
+        # torch's own leaves out what a subclass has, so that a deepcopy could not step. Hooks, and
+        # a step that a scheduler has wrapped, are those of this object.
+        return {k: v for k, v in self.__dict__.items() if k != "step" and "hooks" not in k}
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Add a group, with the constructor's ``lambda_reg`` if it has none of its own.
+
+        Raises ValueError for a group that cannot be penalized; it is not added then.
+        """
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("lambda_reg", self._lambda_reg)
+        if self._pulls_to_start and group["params"]:
+            # Among what is saved: a run that goes on pulls to where the first one began.
+            group["center"] = flatten(p.detach() for p in group["params"]).clone()
+        try:
+            check_has_penalty(group["lambda_reg"], self._unbound)
+            if group["maximize"]:
+                raise ValueError("expected maximize=False, got True: a penalty is minimized")
+            self._bound = None
+            if self._complete:  # a vector of weights or a centre is for all groups
+                self._penalty()
+        except ValueError:
+            self.param_groups.pop()
+            self._bound = None
+            raise
 
     def load_state_dict(self, state_dict: dict) -> None:
         """As torch's; an SP penalty then pulls to the saved centre."""
         super().load_state_dict(state_dict)
-        center = self.param_groups[0].get("center")
-        if self.regularizer is not None and center is not None:
-            center = center.to(self._trained[0])
-            self.regularizer = self.regularizer.on(self._named, self._lambdas, center)
+        self._bound = None
+
+    @property
+    def _pulls_to_start(self) -> bool:
+        penalty = self._unbound
+        return penalty is not None and penalty.from_start and penalty.center is None
+
+    @property
+    def _trained(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def _penalty(self) -> Regularizer | None:
+        """The penalty bound to the parameters with the groups' present lambdas; None without."""
+        lambdas = [float(g["lambda_reg"]) for g in self.param_groups for _ in g["params"]]
+        if self._bound is None or self._bound[0] != lambdas:
+            trained, penalty = check_params(self._trained), None
+            if self._unbound is not None and any(lambdas):
+                names = [
+                    name
+                    for g in self.param_groups
+                    for name in g.get("param_names") or [""] * len(g["params"])
+                ]
+                centers = [g["center"] for g in self.param_groups if "center" in g]
+                center = flatten(c.to(trained[0]) for c in centers) if centers else None
+                penalty = self._unbound.on(zip(names, trained, strict=True), lambdas, center)
+            self._bound = lambdas, penalty
+        return self._bound[1]
 
     def penalty(self) -> float:
         """lambda R(theta) at the present parameters."""
-        return 0.0 if self.regularizer is None else float(self.regularizer.value())
+        penalty = self._penalty()
+        return 0.0 if penalty is None else float(penalty.value())
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step on the gradients in ``.grad``, which have to be those of the task loss."""
-        penalty = self.regularizer
-        if penalty is None:
-            return super().step(closure)
+        """One step on the gradients in ``.grad``, which have to be those of the task loss.
+
+        closure: makes them, as for torch's optimizers; what it returns is returned.
+        """
+        penalty, loss = self._penalty(), None
         if closure is not None:
-            raise TypeError(
-                "expected no closure, got one: call backward() before PenalizedAdamW.step()"
-            )
-        self.penalty_value = self.penalty()
+            with torch.enable_grad():
+                loss = closure()
+        if penalty is None:
+            super().step()
+            return loss
+        trained = self._trained
+        self.penalty_value = float(penalty.value())
         by_prox = penalty.separable and not penalty.smooth
         if not by_prox:
-            extra = unflatten(penalty.gradient(), self._trained)
-            for p, more in zip(self._trained, extra, strict=True):
+            extra = unflatten(penalty.gradient(), trained)
+            for p, more in zip(trained, extra, strict=True):
                 p.grad = more.clone() if p.grad is None else p.grad + more
         super().step()
         if by_prox:
-            theta = flatten(p.detach() for p in self._trained)
-            assign(self._trained, penalty.prox(theta, self._step_lengths()))
-        return None
+            theta = flatten(p.detach() for p in trained)
+            assign(trained, penalty.prox(theta, self._step_lengths()))
+        return loss
 
     def _step_lengths(self) -> Tensor:
         """Adam's step length for each entry, shape (n,); 0 for one that had no gradient yet."""
-        group = self.param_groups[0]
         pieces = []
-        for p in self._trained:
-            state = self.state[p]
-            if not state:
-                pieces.append(torch.zeros_like(p))
-                continue
-            seen = 1 - group["betas"][1] ** float(state["step"])
-            root = (state["exp_avg_sq"] / seen).sqrt()
-            pieces.append(group["lr"] / (root + group["eps"]))
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    pieces.append(torch.zeros_like(p))
+                    continue
+                seen = 1 - float(group["betas"][1]) ** float(state["step"])
+                mean = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
+                pieces.append(group["lr"] / ((mean / seen).sqrt() + group["eps"]))
         return flatten(pieces)

@@ -1,6 +1,7 @@
 """Early stopping, dropout, label smoothing, freezing and penalties in `finetune`."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -419,8 +420,6 @@ def test_wrong_uses_of_the_penalty_are_refused():
         list(finetune(make(1), "rlhf", coupled=True))
     with pytest.raises(ValueError, match="lambda_reg >= 0"):
         PenalizedAdamW([nn.Parameter(torch.ones(2))], lambda_reg=-1.0)
-    with pytest.raises(TypeError, match="no closure"):
-        PenalizedAdamW([nn.Parameter(torch.ones(2))], lambda_reg=1.0).step(lambda: 0.0)
 
 
 def test_measures_of_the_weights_are_their_definitions():
@@ -539,17 +538,58 @@ def test_the_centre_of_a_penalty_is_saved_with_adam():
     assert torch.equal(p, again)
 
 
-def test_a_copied_adam_can_step_and_groups_are_refused():
-    p = nn.Parameter(randn(4))
-    optimizer = PenalizedAdamW([p], lr=0.1, lambda_reg=0.5, regularizer="l1sp")
-    twin = copy.deepcopy(optimizer)
-    (q,) = twin.param_groups[0]["params"]
-    for one, parameter in ((optimizer, p), (twin, q)):
-        parameter.grad = torch.ones_like(parameter)
-        one.step()
-    assert torch.equal(p, q)
-    with pytest.raises(TypeError, match="one group"):
-        PenalizedAdamW([{"params": [p]}], lambda_reg=0.5)
+@pytest.mark.parametrize("regularizer", ["l2", "l1", "l2sp", "l1sp"])
+def test_each_group_of_adam_is_as_an_optimizer_of_its_own(regularizer):
+    starts, groups = [randn(4, 3), randn(5, 3, seed=1)], [{}, {"lr": 0.05, "lambda_reg": 0.2}]
+
+    def gradients(params, step):
+        for p in params:
+            p.grad = randn(*p.shape, seed=step)
+
+    options = {"lr": 0.1, "lambda_reg": 0.5, "regularizer": regularizer}
+    together = [nn.Parameter(start.clone()) for start in starts]
+    optimizer = PenalizedAdamW(together[:1], **options)
+    optimizer.add_param_group({"params": together[1:], **groups[1]})
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    for step in range(3):
+        gradients(together, step)
+        optimizer.step()
+        schedule.step()
+    twin = pickle.loads(pickle.dumps(optimizer))  # without the step that the scheduler wrapped
+    for start, group, p, (q,) in zip(
+        starts, groups, together, (g["params"] for g in twin.param_groups), strict=True
+    ):
+        alone = nn.Parameter(start.clone())
+        other = PenalizedAdamW([alone], **(options | group))
+        schedule = torch.optim.lr_scheduler.StepLR(other, 2)
+        for step in range(3):
+            gradients([alone], step)
+            other.step()
+            schedule.step()
+        close(p, alone, rtol=1e-12)
+        assert torch.equal(p, q) and not torch.equal(p, start)
+    optimizer.step(lambda: gradients(together, 3))
+    gradients([p for g in twin.param_groups for p in g["params"]], 3)
+    twin.step()
+    assert all(
+        torch.equal(p, g["params"][0]) for p, g in zip(together, twin.param_groups, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ({"lambda_reg": -1.0}, "lambda_reg >= 0"),
+        ({"maximize": True}, "a penalty is minimized"),
+        ({"params": [torch.zeros(2)]}, "frozen"),
+    ],
+)
+def test_a_group_that_adam_refuses_is_not_added(group, message):
+    optimizer = PenalizedAdamW([nn.Parameter(randn(2))], lambda_reg=0.5)
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group({"params": [nn.Parameter(randn(3))]} | group)
+    assert len(optimizer.param_groups) == 1
+    optimizer.step()
 
 
 def test_a_lambda_without_a_penalty_is_refused_by_adam_too():
