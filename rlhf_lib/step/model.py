@@ -59,6 +59,17 @@ class LocalModel:
             self.signs, stay = penalty.orthant(theta, -self.gradient)
             self.free = ~stay
 
+    def with_kinks(self) -> LocalModel:
+        """The same model with the penalty as it is, for proximal steps."""
+        return LocalModel(
+            self.theta,
+            self.task_gradient,
+            self.curvature,
+            self.penalty,
+            proximal=True,
+            damping=self.damping,
+        )
+
     def system(self) -> Shifted:
         """B + C + mu I, on the coordinates that are free."""
         return Shifted(self.curvature, self.shift + self.damping, self.free)
@@ -122,10 +133,11 @@ class Path:
 
     Attributes:
         predicted: m(0) - m at t = 1, what the model promises for the full step.
+        cut: whether the orthant has cut the full step.
     """
 
     def __init__(self, model: LocalModel, proposal: Proposal, lengths: float | Tensor = 1.0):
-        self._model = model
+        self._model, self.lengths = model, lengths
         whole = not isinstance(lengths, Tensor) and lengths == 1
         self._d = proposal.direction if whole else proposal.direction * lengths
         self._exact = proposal.point if whole else None
@@ -136,8 +148,9 @@ class Path:
         if whole and proposal.decrement is not None:
             self._slope = proposal.decrement
         scale = None if isinstance(lengths, Tensor) else lengths
-        if model.signs is not None and not torch.equal(self(1.0), model.theta + self._d):
-            scale = None  # the orthant has cut the step
+        self.cut = model.signs is not None and not torch.equal(self(1.0), model.theta + self._d)
+        if self.cut:
+            scale = None
         quadratic = (
             model.quadratic(self(1.0) - model.theta)
             if scale is None

@@ -14,11 +14,14 @@ from ..objective.task_loss import gradients
 from ..record import Record
 from ..regularizers import Regularizer, check_has_penalty, make_regularizer
 from ..regularizers.base import Zero
+from ..scaling import norm
 from ..solve.conjugate_gradient import SINGULAR
 from ..timing import Stopwatch
+from .dense import DenseDirection
 from .directions import Direction
-from .globalization import Damping, DampingRule, armijo, reduction_ratio
+from .globalization import Damping, DampingRule, reduction_ratio
 from .model import LocalModel, Path
+from .search import search
 from .shorthand import dense_direction_of
 
 
@@ -86,6 +89,10 @@ def newton(
     penalty = (make_regularizer(regularizer) or Zero()).on([theta], [lambda_reg])
     proposer, method = dense_direction_of(direction, method, penalty, 0.5 * tol)
     proximal, memory = method == "proximal", {}
+    if method == "orthant" and isinstance(proposer, DenseDirection):
+        otherwise = type(proposer)(True, 0.5 * tol)
+    else:
+        otherwise = None
     eye = torch.eye(theta.numel(), dtype=theta.dtype, device=theta.device)
     watch = Stopwatch()
 
@@ -100,19 +107,20 @@ def newton(
 
     value, loss, gradient = objective(theta), last[1].item(), _gradient(*last)
     taken: dict[str, Any] = {"reason": "start", "damping": mu.value}
-    said, ended = {"jitter": 0.0}, ""
+    said, ended, first_norm = {"jitter": 0.0}, "", None
     for step in range(max_steps + 1):
         curvature = MatrixOperator(exact_hessian(f, theta))
         model = LocalModel(theta, gradient, curvature, penalty, proximal=proximal, damping=mu.value)
         H = curvature.dense() + penalty.curvature_product(eye, theta)
-        norm = float(model.gradient.norm())
+        size = norm(model.gradient)
+        first_norm = size if first_norm is None else first_norm
         finite = math.isfinite(loss) and bool(H.isfinite().all() & model.gradient.isfinite().all())
         eigenvalues = torch.linalg.eigvalsh((H + H.T) / 2) if finite else H.new_full((1,), math.nan)
         ended = (
             "not_finite"
             if not finite
             else "converged"
-            if norm <= tol
+            if size <= tol
             else "max_steps"
             if step == max_steps
             else ended
@@ -122,7 +130,7 @@ def newton(
             step=step,
             loss=loss,
             penalty=value - loss,
-            grad_norm=norm,
+            grad_norm=size,
             seconds=watch.seconds.wall,
             theta=theta.clone(),
             extra={"eigenvalues": eigenvalues, "nonzeros": int((theta != 0).sum()), **said},
@@ -132,19 +140,23 @@ def newton(
             return
         proposal = proposer.propose(model, memory)
         memory, said = proposal.memory, {"jitter": 0.0, **proposal.extra}
-        products = curvature.products + proposal.products
         path = Path(model, proposal)
         full, length = objective(path(1.0)), 1.0
         if line_search or method is not None:
             # Near a minimum the decrease is smaller than the rounding of the values compared.
             slack = 4 * torch.finfo(theta.dtype).eps * abs(value)
-            length, _, _ = armijo(
-                lambda t, path=path: objective(path(t)),
+            length, proposal, path, full = search(
+                objective,
+                model,
+                proposal,
+                path,
+                full,
                 value + slack,
-                path.slope,
-                first=full,
+                otherwise,
+                {"first_norm": first_norm},
                 most=40,
             )
+            said = {"jitter": 0.0, **proposal.extra}
         start, before = theta, value
         if length:  # the accepted point is the one evaluated last
             theta, loss, gradient = last[0].detach(), last[1].item(), _gradient(*last)
@@ -154,7 +166,7 @@ def newton(
             "step_norm": float((theta - start).norm()),
             "damping": mu.value,
             "rho": (before - full) / path.predicted if path.predicted else math.nan,
-            "products": products,
+            "products": curvature.products + proposal.products,
             "reason": proposal.reason,
             "accepted": length > 0,
         }
