@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from .folders import read_json
 from .freezing import is_head
 from .pooled import PREFIX, pooled_class
+from .said import say
 
 # What the name of a class with a trained head of ours ends in, behind "For".
 HEADS = {
@@ -130,18 +130,24 @@ def check_loaded(
         if key.startswith(body) and not any(part in key for part in (".pooler.", "position_ids"))
     )
     if unused:
-        warnings.warn(
+        say(
             f"The model {name}: {len(unused)} weights of its checkpoint have no place in the "
             f"{type(model).__name__} that its config.json describes, among them "
-            f"{', '.join(unused[:3])}.",
-            stacklevel=3,
+            f"{', '.join(unused[:3])}."
         )
     stated = {architecture.partition("For")[2] for architecture in trained_for} & HEADS
     if stated and type(model).__name__.partition("For")[2] not in stated:
-        for module_name, module in model.named_modules():
-            if is_head(f"{module_name}.") and isinstance(module, nn.Linear):
-                for parameter in module.parameters():
-                    vars(parameter).pop("_is_hf_initialized", None)  # else it would stay
-                model._init_weights(module)
-                new += [f"{module_name}.{key}" for key, _ in module.named_parameters()]
+        new += renew_head(model)
     return tuple(sorted({*new}))
+
+
+def renew_head(model: PreTrainedModel) -> list[str]:
+    """Start the linear layers of a model's head anew, at random; the names of their parameters."""
+    names = []
+    for name, module in model.named_modules():
+        if is_head(f"{name}.") and isinstance(module, nn.Linear):
+            for parameter in module.parameters():
+                vars(parameter).pop("_is_hf_initialized", None)  # else it would stay
+            model._init_weights(module)
+            names += [f"{name}.{key}" for key, _ in module.named_parameters()]
+    return names

@@ -134,7 +134,7 @@ class ClassificationTask(TextTask):
         """
         found = []
         for row in self._predicted_outputs(texts, batch_size).softmax(1).tolist():
-            scores = dict(zip(self.label_names, row, strict=False))
+            scores = dict(zip(self.output_names, row, strict=True))
             label = max(scores, key=scores.__getitem__)
             found.append(ClassPrediction(label, scores[label], scores))
         return found

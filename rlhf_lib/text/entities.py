@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
 from .conll import TAG, EntityDataset
+from .label_names import name_outputs
 from .metrics import entity_scores
 from .predictions import Entity, checked_texts, read_entities, split_words
 from .scoring import measured
@@ -88,6 +89,7 @@ class EntityTask(Task):
                 f"of {training.name}, got one with {model.config.num_labels} outputs: load it with "
                 f"num_labels={len(self.label_names)}"
             )
+        name_outputs(model, self.label_names, training.name)
         if not tokenizer.is_fast:
             raise ValueError(
                 "tokenizer: expected a fast one, which knows the word of each piece, got "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,12 @@ from transformers.utils import logging as transformers_logging
 
 from ..quiet import quiet
 from .architectures import TASKS, configure, is_encoder, prepare
-from .checkpoints import check_loaded, read_config, read_tokenizer
+from .checkpoints import check_loaded, read_config, read_tokenizer, renew_head
 from .folders import folder_of, verify_embedded
+from .label_names import name_outputs, places, stated_names
 from .pooled import set_pooled
 from .pooling import Pooling, choose_pooling
+from .said import say
 from .tiny import PREFIX, TINY
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
@@ -29,6 +30,7 @@ def load_model(
     name: str | Path = "minilm",
     *,
     num_labels: int | None = None,
+    label_names: Sequence[str] | None = None,
     dtype: torch.dtype | None = None,
     dropout: float | None = None,
     pooling: str | Pooling | None = None,
@@ -44,6 +46,8 @@ def load_model(
         tokens, "tiny-random-bert", "-distilbert", "-roberta", "-gpt2", "-t5", "-modernbert".
     num_labels: classes C of classification and ner; None takes the checkpoint's own number (2
         where it states none).
+    label_names: the classes by name, in place of num_labels. A checkpoint that was trained for
+        them keeps its head, whatever their order there; one of other classes gets a new one.
     dtype: of the parameters, torch.float32 unless given.
     dropout: a rate for every dropout of the model; None keeps the checkpoint's rates. Dropout
         acts only after `model.train()`.
@@ -72,6 +76,13 @@ def load_model(
         raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
     if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 2):
         raise ValueError(f"num_labels: expected an integer of at least 2, got {num_labels!r}.")
+    if label_names is not None and (
+        num_labels is not None or task not in ("classification", "ner")
+    ):
+        raise ValueError(
+            f"label_names: expected them without num_labels, for classification or ner, got "
+            f"{label_names!r} with {num_labels!r} for {task}."
+        )
     if dropout is not None and not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout: expected a rate in [0, 1), got {dropout!r}.")
     if dtype is not None and not getattr(dtype, "is_floating_point", False):
@@ -87,6 +98,7 @@ def load_model(
             raise ValueError(f"name: expected one of {', '.join(TINY)}, got {name!r}.")
         with _quiet():
             config, tokenizer = TINY[name]()
+            num_labels = num_labels if label_names is None else len(label_names)
             dropout = dropout or 0.0
             configure(config, task, num_labels, dropout)
             kind = _pooled_kind(task, config, pooling)
@@ -99,6 +111,13 @@ def load_model(
         with _quiet():
             config = read_config(folder)
             trained_for = config.architectures or []
+            others = False
+            stated = stated_names(config) if task in ("classification", "ner") else None
+            if label_names is not None:
+                others = stated is not None and places(label_names, stated) is None
+                if stated is None or others:
+                    num_labels = len(label_names)
+                    config.num_labels = 0  # transformers numbers them anew, even if as many
             configure(config, task, num_labels, dropout)
             kind = _pooled_kind(task, config, pooling, folder)
             with _seeded(seed):
@@ -116,11 +135,16 @@ def load_model(
             tokenizer = read_tokenizer(folder)
         with _seeded(seed):
             new = check_loaded(model, info, str(name), trained_for, num_labels is None)
+            if others:
+                new = tuple(sorted({*new, *renew_head(model)}))
+                say(
+                    f"The model {name}: it was trained for the classes {stated}, so that its head "
+                    f"starts anew for {label_names}."
+                )
         if vars(model.config).pop("auto_map", None):
-            warnings.warn(
+            say(
                 f"The model {name}: its config.json names code of its own (auto_map), which is "
-                f"not run. It is read as the {type(model).__name__} of transformers.",
-                stacklevel=2,
+                f"not run. It is read as the {type(model).__name__} of transformers."
             )
         if any(key.startswith("classifier.") for key in new) and kind is not None:
             # Logistic regression needs no random start, and the features are as they were trained.
@@ -128,6 +152,8 @@ def load_model(
             torch.nn.init.zeros_(model.classifier.bias)
         model.new_weights = new
     prepare(model, tokenizer, dropout)
+    if label_names is not None:
+        name_outputs(model, label_names, "label_names")
     if dtype == torch.float64:
         with _quiet():
             from .float64 import keep_float64  # loads two architectures that few will need

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from .cached import CachedTop, batches
 from .datasets import TextDataset, encode
 from .freezing import freeze
+from .label_names import name_outputs
 from .predictions import checked_texts
 from .said import say
 from .scoring import measured
@@ -79,6 +80,8 @@ class TextTask(Task):
                 f"{validation.name}: expected {kinds[0]} as in {training.name}, got {kinds[1]}"
             )
         self.label_names, self.paired = training.label_names, _paired(training)
+        names = self.label_names
+        self.output_names = name_outputs(model, names, training.name) if names else ()
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = _checked_overlap(overlap, self.max_length, tokenizer)
