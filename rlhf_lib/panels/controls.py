@@ -22,9 +22,10 @@ from rlhf_lib.panels.page import page
 class NumberSlider(anywidget.AnyWidget):
     """A range input over `stops` and a number field, both showing `value`."""
 
-    _esm = page("slider.js")
+    _esm = page("number.js") + page("slider.js")
     _css = page("slider.css")
     label = traitlets.Unicode().tag(sync=True)
+    allowed = traitlets.Unicode().tag(sync=True)  # what a typed number must be
     hint = traitlets.Unicode().tag(sync=True)
     value = traitlets.Float().tag(sync=True)
     stops = traitlets.List(traitlets.Float()).tag(sync=True)
@@ -170,6 +171,8 @@ def _number(name, label, stops, low, high, value, whole=False) -> Control:
 
     def check(new: Any) -> float | int:
         try:
+            if isinstance(new, bool):
+                raise ValueError
             number = float(new)
         except (TypeError, ValueError):
             raise ValueError(f"{name} must be a number, got {new!r}") from None
@@ -180,9 +183,16 @@ def _number(name, label, stops, low, high, value, whole=False) -> Control:
         return round(number) if whole else number
 
     start = check(value)
+    expected = f"{'a whole number' if whole else 'a number'}, {allowed}"
     stops = sorted({float(s) for s in stops} | {float(start)})
     hint = f"{label}: {allowed}. Arrow keys or drag; the exact number can be typed."
     widget = NumberSlider(
-        label=label, hint=hint, stops=stops, low=low, whole=whole, value=float(start)
+        label=label,
+        allowed=expected,
+        hint=hint,
+        stops=stops,
+        low=low,
+        whole=whole,
+        value=float(start),
     )
     return Control(name, label, widget, check, start)

@@ -15,7 +15,7 @@ class Entry(anywidget.AnyWidget):
     `axes` of a curve: x_range, y_range, x_title, y_title and the number of points.
     """
 
-    _esm = page("entry.js")
+    _esm = page("number.js") + page("entry.js")
     _css = page("entry.css")
     kind = traitlets.Enum(["choice", "number", "curve"]).tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)

@@ -260,7 +260,7 @@ class Panel:
         """The number that a slider shows and announces; its field shows the same."""
         text, number = self.slider(label).evaluate(
             "range => [range.ariaValueText, "
-            "  range.closest('.rlhf-slider').querySelector('[type=number]').value]"
+            "  range.closest('.rlhf-slider').querySelector('[role=spinbutton]').value]"
         )
         assert text == number
         return float(text)

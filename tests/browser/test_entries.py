@@ -58,7 +58,10 @@ def test_predictions_are_made_kept_and_shown_beside_the_result(page, lab, artefa
     page.keyboard.press("Enter")
     back_where.get_by_text("As you said. It is: there. It is far.").wait_for()
 
-    much.get_by_role("spinbutton").fill("0.9")
+    much.get_by_role("spinbutton").fill("1.000,9")
+    much.get_by_role("spinbutton").press("Enter")
+    much.get_by_role("alert").get_by_text('0.3 or 1e-3, got "1.000,9"').wait_for()
+    much.get_by_role("spinbutton").fill("0,9")
     much.get_by_role("spinbutton").press("Enter")
     back_much.get_by_text("You predicted: 0.9").wait_for()
     back_much.get_by_role("button", name="Show the result").click()

@@ -87,7 +87,13 @@ def test_bert(open_notebook, artefacts):
 
     # The linearized one alone: by choice and number, and by keys.
     panel.after(lambda: panel.root.get_by_label("on release").select_option(index=1))
-    panel.after(lambda: panel.type("λ", 1))
+    runs = panel.runs
+    panel.type("λ", "0,3x")
+    refused = panel.root.get_by_role("alert").get_by_text('got "0,3x"')
+    refused.wait_for()
+    assert panel.field("λ").get_attribute("aria-invalid") == "true" and panel.runs == runs
+    panel.after(lambda: panel.type("λ", "1,0"))
+    assert refused.count() == 0
     panel.until(lambda: panel.values["lambda_reg"] == 1 and panel.status.startswith("Finished"))
     held = panel.curve("validation loss")
     assert held[0] == first[0] and max(held) < 0.53 and reached(panel) == "✓ reached"

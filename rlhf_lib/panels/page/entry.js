@@ -108,13 +108,14 @@ function render({ model, el }) {
     });
     set = value => boxes.forEach(box => { box.checked = box.value === value; });
   } else if (!locked) {
-    const box = make("input", { type: "number", step: "any" });
+    const wanted = v => Number.isNaN(v) ? "a number such as 0.3 or 1e-3" : "";
+    const { field: box, note, read, show } = numberField(wanted);
     box.setAttribute("aria-labelledby", name);
-    const typed = () => Number.isNaN(box.valueAsNumber) || send(box.valueAsNumber);
+    const typed = () => { const v = read(); if (v !== null) send(v); };
     box.addEventListener("change", typed);
     box.addEventListener("keydown", event => event.key === "Enter" && typed());
-    body.append(make("label", {}, box, model.get("unit")));
-    set = value => { if (value !== null) box.value = value; };
+    body.append(make("label", {}, box, model.get("unit")), note);
+    set = value => { if (value !== null) show(value); };
   }
   el.append(question, body);
   if (locked) {

@@ -6,17 +6,22 @@ function render({ model, el }) {
 
   const caption = document.createElement("label");
   const range = document.createElement("input");
-  const field = document.createElement("input");
+  const { field, note, read, show: showTyped } = numberField(v => {
+    const zero = v === 0 && stops[0] === 0, inside = v >= model.get("low") && v <= stops.at(-1);
+    const fits = (zero || inside) && (!model.get("whole") || Number.isInteger(v));
+    return fits ? "" : model.get("allowed");
+  });
   caption.append(label, range);
   Object.assign(range, { type: "range", min: 0, max: stops.length - 1, step: 1 });
-  Object.assign(field, { type: "number", step: "any", min: stops[0], max: stops.at(-1) });
+  field.setAttribute("aria-valuemin", stops[0]);
+  field.setAttribute("aria-valuemax", stops.at(-1));
   field.setAttribute("aria-label", `${label}, exact value`);
   caption.title = range.title = field.title = model.get("hint");
 
   const show = v => {
     range.value = nearest(v);
     range.setAttribute("aria-valuetext", number(v));
-    field.value = number(v);
+    showTyped(v);
   };
   // What is set for good. `rest` counts such moments: a hand may come back to where it began.
   const commit = v => {
@@ -62,13 +67,9 @@ function render({ model, el }) {
   for (const kind of ["pointerup", "pointercancel"])
     range.addEventListener(kind, () => setTimeout(letGo, 0, "pointer"));
   const typed = () => {
-    let v = field.valueAsNumber;
-    if (Number.isNaN(v)) return show(model.get("value"));
-    v = Math.min(Math.max(v, stops[0]), stops.at(-1));
-    const low = model.get("low");
-    if (v < low) v = v < low / 2 ? 0 : low;  // an exact zero, and nothing between it and low
-    if (model.get("whole")) v = Math.round(v);
-    if (v === model.get("value") && !moved) show(v);  // the browser says so again when it leaves
+    const v = read(), now = model.get("value");
+    if (v === null) return;
+    if (+v.toPrecision(12) === +now.toPrecision(12) && !moved) show(now);  // what is shown already
     else rest(v);
   };
   // A key that is held down moves the handle again and again: its value is set when it is let go.
@@ -79,11 +80,12 @@ function render({ model, el }) {
   field.addEventListener("change", () => held || typed());
   field.addEventListener("keydown", event => {
     if (event.key === "Enter") return typed();
+    if (event.key === "Escape") return show(model.get("value"));
     const move = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (move === undefined) return;
     event.preventDefault();
     held = "key";
-    const next = nearest(field.valueAsNumber || 0) + move;
+    const next = nearest(moved ? at() : read() ?? model.get("value")) + move;
     drag(stops[Math.min(Math.max(next, 0), stops.length - 1)]);
   });
   for (const part of [range, field])
@@ -91,7 +93,7 @@ function render({ model, el }) {
   model.on("change:value", () => held || show(model.get("value")));
 
   el.classList.add("rlhf-slider");
-  el.append(caption, field);
+  el.append(caption, field, note);
   show(model.get("value"));
 }
 export default { render };

@@ -131,6 +131,8 @@ def test_a_value_between_the_stops_is_kept_as_it_is():
         ({"lam": 1e-4}, "lam must be 0 or between"),
         ({"lam": float("nan")}, "lam must be 0 or between"),
         ({"lam": "much"}, "lam must be a number, got 'much'"),
+        ({"lam": "0,3"}, "lam must be a number, got '0,3'"),
+        ({"lam": True}, "lam must be a number, got True"),
         ({"lam": 1.0, "method": "SGD"}, "method must be one of 'RLHF', 'AdamW', got 'SGD'"),
         ({"cap": 2.5}, "cap must be a whole number"),
     ],
