@@ -9,9 +9,11 @@ from .freezing import freeze
 from .lambda_path import LambdaPathFit
 from .language import LanguageModelTask
 from .models import load_model, verify_embedded
+from .multi_label import MultiLabelTask
 from .pooling import Pooling
 from .probe import probe, start_head
 from .questions import QuestionTask
+from .regression import RegressionTask
 from .samples import Samples
 from .task import Task
 from .texts import TextPair
@@ -23,9 +25,11 @@ __all__ = [
     "EntityTask",
     "LambdaPathFit",
     "LanguageModelTask",
+    "MultiLabelTask",
     "Pooling",
     "QuestionDataset",
     "QuestionTask",
+    "RegressionTask",
     "Samples",
     "Splits",
     "Task",

@@ -13,16 +13,21 @@ from .task import BESIDE, IGNORED
 if TYPE_CHECKING:
     from .task import Task
 
+# By problem_type, of other tasks than those of classes: names of losses of `linearize`.
+LOSSES = {"regression": "mse", "multi_label_classification": "binary"}
+
 
 def linearize_task(task: Task, **options: Any) -> LinearModel:
     """The task's module linearized, with the task's training and validation data and its loss.
 
     Training labels count as its `training_loss` has them, smoothed; held-out ones as they are.
 
-    Raises TypeError for a task whose loss is not a cross-entropy over the last dimension of the
-    module's outputs, or one with class weights or windows.
+    Raises TypeError for a task whose loss is no sum over the module's outputs that is known here, a
+    cross-entropy over the last dimension, a binary one or squares, or one with class weights or
+    windows.
     """
-    if not task.cross_entropy:
+    loss = LOSSES.get(getattr(task, "problem_type", ""))
+    if loss is None and not task.cross_entropy:
         raise TypeError(
             "expected a task whose loss is a cross-entropy over its module's outputs, got "
             f"{type(task).__name__}: linearize its module yourself, linearize(module, (inputs, "
@@ -40,7 +45,7 @@ def linearize_task(task: Task, **options: Any) -> LinearModel:
         task.module,
         _data(task.training),
         _data(task.validation),
-        loss=CrossEntropy(IGNORED, smoothing),
+        loss=CrossEntropy(IGNORED, smoothing) if loss is None else loss,
         params=task.trained(),
         **options,
     )
@@ -48,4 +53,5 @@ def linearize_task(task: Task, **options: Any) -> LinearModel:
 
 def _data(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
     inputs = {key: value for key, value in batch.items() if key not in BESIDE}
-    return inputs, batch["labels"].to(torch.long)
+    labels = batch["labels"]
+    return inputs, labels if labels.is_floating_point() else labels.to(torch.long)

@@ -44,8 +44,8 @@ def load_model(
         id such as "bert-base-uncased" (downloaded once, then read from the cache), or for tests
         "tiny-random" (a BERT of 2 layers and 2,074 parameters, for 32 tokens) and, for 128
         tokens, "tiny-random-bert", "-distilbert", "-roberta", "-gpt2", "-t5", "-modernbert".
-    num_labels: classes C of classification and ner; None takes the checkpoint's own number (2
-        where it states none).
+    num_labels: classes C of classification and ner, 1 for regression; None takes the checkpoint's
+        own number (2 where it states none).
     label_names: the classes by name, in place of num_labels. A checkpoint that was trained for
         them keeps its head, whatever their order there; one of other classes gets a new one.
     dtype: of the parameters, torch.float32 unless given.
@@ -74,8 +74,8 @@ def load_model(
     """
     if task not in TASKS:
         raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
-    if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 2):
-        raise ValueError(f"num_labels: expected an integer of at least 2, got {num_labels!r}.")
+    if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 1):
+        raise ValueError(f"num_labels: expected an integer of at least 1, got {num_labels!r}.")
     if label_names is not None and (
         num_labels is not None or task not in ("classification", "ner")
     ):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedConfig
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .pooling import Pooling
@@ -52,12 +53,14 @@ class PooledClassifier(_Base):
         labels: Tensor | None = None,
         **inputs,
     ) -> SequenceClassifierOutput:
-        """Of `encode`'s tensors; with labels (n,) the mean cross-entropy as `loss`, too."""
+        """Of `encode`'s tensors; with labels the mean loss, too, by `config.problem_type`."""
         outputs = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **inputs)
         logits = self.classifier(
             self.dropout(self.pooling(outputs.last_hidden_state, attention_mask))
         )
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None
+        if labels is not None:
+            loss = ForSequenceClassificationLoss(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 

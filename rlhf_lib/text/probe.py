@@ -189,13 +189,14 @@ def fit_head(
         found = layer(features)
         return loss(found), found
 
-    norm = math.inf
+    norm, small = math.inf, 0.0
     for _ in range(_MOST_STEPS):
         optimizer.step(closure)
         record = optimizer.record
         assert record.grad_norm is not None  # of a step
         norm = record.grad_norm
-        if norm <= _SMALL_GRADIENT:
+        small = small or _SMALL_GRADIENT * max(norm, 1.0)  # labels may be of any size
+        if norm <= small:
             return layer, record.with_(reason="converged")
         if not record.accepted:
             break

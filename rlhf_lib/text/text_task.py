@@ -64,9 +64,10 @@ class TextTask(Task):
         micro_batch: int = 64,
     ):
         for data in (training, validation):
-            if _kind(data) != self.problem_type:
+            if data.problem_type != self.problem_type:
                 raise ValueError(
-                    f"{data.name}: expected {KINDS[self.problem_type]}, got {KINDS[_kind(data)]}"
+                    f"{data.name}: expected {KINDS[self.problem_type]}, got "
+                    f"{KINDS[data.problem_type]}"
                 )
         if validation.label_names != training.label_names:
             raise ValueError(
@@ -74,12 +75,12 @@ class TextTask(Task):
                 f"{training.name}, got {validation.label_names}: load it with "
                 "label_names=training.label_names"
             )
-        if _paired(validation) != _paired(training):
-            kinds = [("single texts", "pairs of texts")[_paired(d)] for d in (training, validation)]
+        if validation.paired != training.paired:
+            kinds = [("single texts", "pairs of texts")[d.paired] for d in (training, validation)]
             raise ValueError(
                 f"{validation.name}: expected {kinds[0]} as in {training.name}, got {kinds[1]}"
             )
-        self.label_names, self.paired = training.label_names, _paired(training)
+        self.label_names, self.paired = training.label_names, training.paired
         names = self.label_names
         self.output_names = name_outputs(model, names, training.name) if names else ()
         self.tokenizer = tokenizer
@@ -89,7 +90,8 @@ class TextTask(Task):
         if frozen is not None:
             freeze(self.module, frozen)
         self.classes = model.config.num_labels or 0
-        self.device = next(model.parameters()).device
+        first = next(model.parameters())
+        self.device, self.dtype = first.device, first.dtype
         model.config.problem_type = self.problem_type  # transformers' own loss is by this
         super().__init__(
             model,
@@ -284,11 +286,3 @@ def _mean_by(group: Tensor, rows: Tensor) -> Tensor:
     return (sums / counts.view(-1, *[1] * (rows.ndim - 1))).to(
         rows.dtype if rows.is_floating_point() else torch.float64
     )
-
-
-def _kind(data):
-    return getattr(data, "problem_type", "single_label_classification")
-
-
-def _paired(data):
-    return getattr(data, "paired", False)
