@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from operator import is_
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
 from .objective.parameters import assign, check_params, flatten
 from .objective.ranks import ProcessGroup, as_ranks, solver_of_ranks
@@ -226,6 +228,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         return float(self._bound_penalty().value(flatten(params)))
 
     @torch.no_grad()
+    @torch.inference_mode(False)
     def step(  # pyrefly: ignore[bad-override] a closure returns (loss, outputs), not a number
         self,
         closure: Callable | None = None,
@@ -255,15 +258,42 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 "because the closure takes a batch"
             )
         watch = Stopwatch()
-        state = self.state["rlhf"]
         params = check_params(p for group in self.param_groups for p in group["params"])
         task = TaskLoss(
             closure, batches, count=self.count, device=params[0].device, process_group=self.ranks
         )
         theta = flatten(p.detach() for p in params)
+        before, last = self.state["rlhf"], self.record
+        try:
+            final, state, record = self._proposed(task, params, theta, curvature_batches)
+            if not record.accepted:
+                task.undo(buffers_only=True)
+            assign(params, final)
+            state["seconds"] += watch.seconds.wall
+            self.state["rlhf"] = state
+            self.record = record.with_(seconds=state["seconds"])
+        except BaseException:
+            # An error or Ctrl-C at any line, these above included, must leave nothing half done.
+            assign(params, theta)
+            self.state["rlhf"], self.record = before, last
+            task.undo()
+            raise
+        return record.loss
+
+    def _proposed(
+        self,
+        task: TaskLoss,
+        params: list[Tensor],
+        theta: Tensor,
+        curvature_batches: Iterable | slice | None,
+    ) -> tuple[Tensor, dict, Record]:
+        """The parameters after this step, the state and the record; params are at a trial point."""
+        state = dict(self.state["rlhf"])
         model, loss, curvature_task = self._linearize(task, params, theta, curvature_batches)
         penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
+        if not state["step"]:
+            self._look(task, params, loss)
         proposal = self.direction.propose(model, dict(state["direction memory"]))
         residuals, memory = proposal.residuals, proposal.memory
         if proposal.reason == NOT_FINITE:
@@ -280,28 +310,26 @@ class RLHFOptimizer(torch.optim.Optimizer):
         lengths = self._lengths()
         options = [(p, Path(model, p, lengths)) for p in (proposal, *proposal.earlier[::-1])]
         proposal, path = options[0]
-        try:
-            full = objective(path(1.0))
-            for option in options[1:]:
-                lower = objective(option[1](1.0))
-                if not lower < full:
-                    break
-                full, (proposal, path) = lower, option
-            rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
-            rho = reduction_ratio(value - full, path.predicted, rounding)
-            length, _, _ = armijo(
-                lambda t: objective(path(t)),
-                value,
-                path.slope,
-                first=full,
-                c=1e-4 if self.line_search else 0.0,
-                most=12 if self.line_search else 0,
-            )
-        except BaseException:
-            assign(params, theta)  # an error or Ctrl-C in the closure must not lose the weights
-            raise
+        full = objective(path(1.0))
+        for option in options[1:]:
+            lower = objective(option[1](1.0))
+            if not lower < full:
+                break
+            full, (proposal, path) = lower, option
+        rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
+        rho = reduction_ratio(value - full, path.predicted, rounding)
+        length, _, _ = armijo(
+            lambda t: objective(path(t)),
+            value,
+            path.slope,
+            first=full,
+            c=1e-4 if self.line_search else 0.0,
+            most=12 if self.line_search else 0,
+        )
         final = path(length) if length else theta
-        assign(params, final)
+        if not length:
+            assign(params, theta)
+            look(task, params, loss, outputs=False)  # a wrong closure has its steps rejected
 
         used = state["damping"]
         self._adapt(state, rho, proposal.reason, moved=path.slope(1.0) != 0)
@@ -314,8 +342,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             + proposal.cost
             + (0 if curvature_task is task else 1)
         )
-        state["seconds"] += watch.seconds.wall
-        self.record = Record(
+        record = Record(
             step=state["step"],
             loss=loss,
             penalty=penalty_value,
@@ -328,7 +355,6 @@ class RLHFOptimizer(torch.optim.Optimizer):
             reason=proposal.reason,
             accepted=length > 0,
             cost=state["cost"],
-            seconds=state["seconds"],
             extra={
                 "solver": proposal.solver,
                 "radius": state["radius"],
@@ -336,7 +362,22 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 **proposal.extra,
             },
         )
-        return loss
+        return final, state, record
+
+    def _look(self, task: TaskLoss, params: list[Tensor], loss: float) -> None:
+        """Before the first step, at the cost of one evaluation: is the closure a right one?"""
+        unreached = look(task, params, loss, outputs=self.curvature == "ggn")
+        if not unreached or self.ranks is not None:  # another rank's batches may reach them
+            return
+        names = [n for group in self.param_groups for n in group.get("param_names", [])]
+        shown = [names[i] if names else f"{i} {tuple(params[i].shape)}" for i in unreached[:5]]
+        warnings.warn(
+            f"the loss does not reach {len(unreached)} of the {len(params)} parameters: "
+            f"{', '.join(shown)}{', ...' if len(unreached) > 5 else ''}. The data does not move "
+            "them. Either they are not used, and need not be given to the optimizer; or what they "
+            "make is cut off by .detach(), .data, .item() or torch.no_grad()",
+            stacklevel=7,  # the caller of step
+        )
 
     def _linearize(
         self,

@@ -69,6 +69,7 @@ def train(
                 )
                 penalty = 0.0 if rlhf is None else rlhf.penalty()
                 start = Record(step=0, loss=first.value(), penalty=penalty, reason="start")
+                first.undo(buffers_only=True)  # the first step is what moves them
                 yield measured(start)
             if max_steps is not None and step >= max_steps:
                 return

@@ -2,6 +2,7 @@
 spectrum, and the same matrix damped.
 """
 
+from .check_closure import check_closure
 from .damped import Shifted
 from .diagonals import (
     diagonal_preconditioner,
@@ -21,6 +22,7 @@ __all__ = [
     "MatrixOperator",
     "Shifted",
     "SpectralDensity",
+    "check_closure",
     "diagonal_preconditioner",
     "empirical_fisher_diagonal",
     "exact_hessian",

@@ -17,6 +17,7 @@ from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
 from ..objective.ranks import ProcessGroup
 from ..objective.task_loss import Outputs, TaskLoss, gradients
+from .look import check_same
 
 # Of a list of tensors like the parameters, and of one micro-batch's matrix.
 Product = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -68,20 +69,22 @@ class CurvatureOperator:
         self.dtype, self.device = self.params[0].dtype, device
         self.keep_graph, self.products = keep_graph, 0
         self._graphs: list[Product] = []
+        self._losses: list[float] = []  # of the micro-batches
         self.gradient, self.loss = self.task.together(self._build, self.params, same=self.params)
 
     def _build(self) -> tuple[Tensor | None, float]:
         """Graphs, gradient and loss of the micro-batches, as a sum."""
         value, total = 0.0, None
         with torch.enable_grad():
-            for weight, loss, outputs in self.task.evaluate():
+            for weight, loss, outputs in self.task.evaluate(curved=True):
                 self._check(loss, outputs)
                 if self.keep_graph:
                     gradient, product = self._linearize(weight * loss, outputs, retain=True)
                     self._graphs.append(product)
                 else:
                     gradient = gradients(weight * loss, self.params)
-                value += weight * loss.item()
+                self._losses.append(loss.item())
+                value += weight * self._losses[-1]
                 with torch.no_grad():
                     flat = flatten(gradient)
                 total = flat if total is None else total.add_(flat)
@@ -103,7 +106,9 @@ class CurvatureOperator:
         if self.keep_graph:
             yield from self._graphs
             return
-        for weight, loss, outputs in self.task.evaluate():
+        passes = zip(self._losses, self.task.evaluate(), strict=True)
+        for first, (weight, loss, outputs) in passes:
+            check_same(first, loss.item(), self.dtype)
             yield self._linearize(weight * loss, outputs, retain=False)[1]
 
     def __matmul__(self, v: Tensor) -> Tensor:

@@ -1,51 +1,163 @@
-"""The random numbers of a call, the same each time it is made: one dropout mask for all passes."""
+"""What a call draws and moves beside the parameters: the same draws each time, moved once.
+
+A step calls the loss 2 to 20 times. Dropout must draw one mask for all of them, and what a forward
+pass moves (the statistics of batch normalization, the vectors of spectral normalization) must move
+as in one call.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 class Draws:
-    """What a call draws from torch's generators, the same at each repetition.
+    """What a call draws and moves, the same at each repetition.
 
-    Without a seed these are the numbers that the generators are at when the call is first made,
-    which moves them on, so that the next call gets fresh ones; with one they hang on it alone.
-    Otherwise the generators stay as they were.
+    The first call draws the numbers that the generators are at and moves generators and buffers on,
+    so that the next call gets fresh ones. A repetition starts where the first call did, and leaves
+    everything as it found it. What the first call does not move is not looked at again. A first
+    call that fails has moved nothing.
 
     Args:
-        devices: where numbers may be drawn (only CUDA's need to be named).
-        seed: of the numbers, or None.
+        generators: torch's, numpy's or Python's.
+        modules: whose buffers are put back, each named once.
+        moves: False puts the buffers back after the first call, too.
     """
 
-    def __init__(self, devices: Iterable[torch.device] = (), seed: int | None = None):
-        self._cuda = [device for device in devices if device.type == "cuda"]
-        self._seed = seed
-        self._states: list[Tensor] | None = None
+    def __init__(
+        self, generators: Iterable[Any] = (), modules: Iterable[nn.Module] = (), moves: bool = True
+    ):
+        self._generators, self._modules, self._moves = generators, modules, moves
+        self._before: list[tuple[_Drawn | _Buffer, Any]] | None = None
 
     @contextmanager
     def held(self) -> Generator[None]:
         """What is called in here draws those numbers."""
-        if self._seed is None and self._states is None:
-            # Before the call, because it may be left half way by an error.
-            self._states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._cuda)]
-            yield
+        if self._before is not None:
+            now = [(place, place.read()) for place, _ in self._before]
+            try:
+                _write(self._before)
+                yield
+            finally:
+                _write(now)
             return
-        with torch.random.fork_rng(devices=self._cuda):
-            if self._states is not None:
-                torch.set_rng_state(self._states[0])
-                for state, device in zip(self._states[1:], self._cuda, strict=True):
-                    torch.cuda.set_rng_state(state, device)
-            elif self._seed is not None:
-                self._start_from(self._seed)
+        # Before the call, because it may be left half way by an error.
+        before = [(place, place.read()) for place in self._places()]
+        self._before = before
+        try:
             yield
+        except BaseException:
+            self.undo()
+            self._before = None
+            raise
+        self._before = [(place, state) for place, state in before if place.moved(state)]
+        if not self._moves:
+            self.undo(buffers_only=True)
 
-    def _start_from(self, seed: int) -> None:
+    def undo(self, *, buffers_only: bool = False) -> None:
+        """Put everything back to what it was before the first call."""
+        before = self._before or []
+        _write([pair for pair in before if isinstance(pair[0], _Buffer) or not buffers_only])
+
+    def _places(self) -> Iterable[_Drawn | _Buffer]:
+        yield from map(_Drawn, self._generators)
+        for module in self._modules:
+            for name, buffer in module._buffers.items():
+                if buffer is None or not is_lazy(buffer):
+                    yield _Buffer(module, name)
+
+
+def _write(states: list) -> None:
+    for place, state in states:
+        place.write(state)
+
+
+class _Drawn:
+    """The state of a generator."""
+
+    def __init__(self, generator: Any):
+        self._generator = generator
+
+    def read(self) -> Any:
+        generator = self._generator
+        if hasattr(generator, "get_state"):  # torch's, and numpy's RandomState
+            return generator.get_state()
+        if hasattr(generator, "bit_generator"):  # numpy's Generator
+            return generator.bit_generator.state
+        return generator.getstate()
+
+    def write(self, state: Any) -> None:
+        generator = self._generator
+        if hasattr(generator, "set_state"):
+            generator.set_state(state)
+        elif hasattr(generator, "bit_generator"):
+            generator.bit_generator.state = state
+        else:
+            generator.setstate(state)
+
+    def moved(self, state: Any) -> bool:
+        return not _equal(state, self.read())
+
+
+class _Buffer:
+    """A buffer of a module, by its object and by its numbers."""
+
+    def __init__(self, module: nn.Module, name: str):
+        self._module, self._name = module, name
+
+    def read(self) -> tuple[Tensor | None, Tensor | None]:
+        buffer = self._module._buffers[self._name]
+        return buffer, None if buffer is None else buffer.detach().clone()
+
+    def write(self, state: tuple[Tensor | None, Tensor | None]) -> None:
+        buffer, numbers = state
+        self._module._buffers[self._name] = buffer
+        if buffer is not None and numbers is not None:
+            # By .data, of which autograd keeps no count: a kept graph may hold the buffer.
+            buffer.data.copy_(numbers)
+
+    def moved(self, state: tuple[Tensor | None, Tensor | None]) -> bool:
+        buffer, numbers = state
+        now = self._module._buffers[self._name]
+        if now is not buffer:
+            return True
+        return buffer is not None and numbers is not None and not torch.equal(buffer, numbers)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    same = a == b
+    return bool(same) if isinstance(same, bool) else bool(same.all())
+
+
+def default_generators(devices: Iterable[torch.device]) -> list[torch.Generator]:
+    """Those that torch draws from without being told: the processor's, and these devices'."""
+    cuda = [device for device in devices if device.type == "cuda"]
+    indices = [torch.cuda.current_device() if d.index is None else d.index for d in cuda]
+    return [torch.default_generator, *(torch.cuda.default_generators[i] for i in indices)]
+
+
+@contextmanager
+def seeded(devices: Iterable[torch.device], seed: int) -> Generator[None]:
+    """What is called in here draws the numbers of this seed; the generators stay as they were."""
+    generators = default_generators(devices)
+    states = [generator.get_state() for generator in generators]
+    try:
         # Not torch.manual_seed, which would reach the generators of devices not in use, too.
-        torch.default_generator.manual_seed(seed)
-        for device in self._cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        for generator in generators:
+            generator.manual_seed(seed)
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)

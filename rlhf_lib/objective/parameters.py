@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
@@ -33,6 +34,7 @@ def assign(params: Sequence[Tensor], vector: Tensor) -> None:
     """Copy a flat vector into the parameters in place (bit for bit when dtypes agree)."""
     for p, value in zip(params, unflatten(vector, params), strict=True):
         p.copy_(value)
+    torch.clear_autocast_cache()  # which has casts of what the parameters were
 
 
 def check_params(params: Iterable[Tensor]) -> list[Tensor]:
@@ -46,6 +48,11 @@ def check_params(params: Iterable[Tensor]) -> list[Tensor]:
     if not params:
         raise ValueError("expected at least one parameter, got an empty list")
     for i, p in enumerate(params):
+        if is_lazy(p):
+            raise ValueError(
+                f"expected parameters with a shape, got parameter {i} of a lazy module: run the "
+                "model on one batch first"
+            )
         shape = tuple(p.shape)
         if not p.requires_grad:
             raise ValueError(

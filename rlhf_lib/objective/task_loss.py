@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from ..interrupt import checkpoint
-from .draws import Draws
+from .draws import Draws, default_generators
 from .parameters import flatten
 from .ranks import ProcessGroup, as_ranks
-from .second_derivative import explain, refuse_once_differentiable
-
-Outputs = tuple[Tensor, ...]
+from .reach import reach
+from .returned import Outputs, split
+from .second_derivative import (
+    explain,
+    refuse_once_differentiable,
+    refuse_reentrant_checkpoints,
+    twice_differentiable_attention,
+)
 
 
 def sample_count(batch: object) -> int:
@@ -43,6 +49,7 @@ class _Call:
     arguments: tuple
     count: float
     draws: Draws
+    curved: bool = False  # its graph has been asked for second derivatives
 
 
 class TaskLoss:
@@ -50,11 +57,14 @@ class TaskLoss:
 
     Every pass over the batches, or over a :meth:`part` of them, draws the same random numbers
     (dropout masks), so that value, gradient and curvature products all belong to one and the same
-    function. A new object draws new ones.
+    function. A new object draws new ones. What ``fn`` moves besides, as far as :mod:`.reach` sees
+    it (buffers such as the statistics of batch normalization, generators of its own), moves in the
+    first pass alone. ``fn`` runs with gradients enabled in every pass.
 
     Args:
-        fn: returns the mean loss of a batch, or ``(loss, outputs)``. Called ``fn(batch)`` when
-            batches are given, else ``fn()``.
+        fn: returns the mean loss of a batch, or ``(loss, outputs)``, or what a transformers model
+            returns: an object or a dict with ``loss`` and ``logits`` (of several outputs all that
+            end in ``_logits``). Called ``fn(batch)`` when batches are given, else ``fn()``.
         batches: iterable of micro-batches; read once and kept.
         count: ``count(batch)`` gives a batch's weight: the number of terms in its mean (samples,
             or labelled tokens). Default: the leading dimension of its first tensor.
@@ -82,10 +92,12 @@ class TaskLoss:
                 "expected batches=... with a process group, which counts their samples, got none"
             )
         self._count = count or sample_count
-        self._devices = [] if device is None else [device]
+        modules, generators = reach(fn)
+        generators += default_generators([] if device is None else [device])
+        self._draws = partial(Draws, generators, modules)
         self._calls: list[_Call] = []
         if batches is None:
-            self._take(lambda: [_Call((), 1, Draws(self._devices))])
+            self._take(lambda: [_Call((), 1, self._draws())])
         else:
             self._take(lambda: self._calls_of(batches))
 
@@ -103,15 +115,21 @@ class TaskLoss:
         if not self.counted:
             raise ValueError("expected a part of a loss over batches, got a loss without batches")
         part = copy(self)
+        part._draws = partial(self._draws, moves=False)
         part._take(
-            lambda: self._calls[which] if isinstance(which, slice) else self._calls_of(which)
+            lambda: self._calls[which] if isinstance(which, slice) else part._calls_of(which)
         )
         return part
+
+    def undo(self, *, buffers_only: bool = False) -> None:
+        """Put back what the first pass has moved: the buffers, and the generators."""
+        for call in reversed(self._calls):
+            call.draws.undo(buffers_only=buffers_only)
 
     def _calls_of(self, batches: Iterable) -> list[_Call]:
         known = {id(call.arguments[0]): call for call in self._calls}
         calls = [
-            known.get(id(batch)) or _Call((batch,), self._count(batch), Draws(self._devices))
+            known.get(id(batch)) or _Call((batch,), self._count(batch), self._draws())
             for batch in batches
         ]
         counts = [call.count for call in calls]
@@ -136,14 +154,21 @@ class TaskLoss:
         counts = [call.count for call in self._calls]
         self.weights = [c / self.samples for c in counts]
 
-    def evaluate(self) -> Iterator[tuple[float, Tensor, Outputs]]:
-        """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss."""
+    def evaluate(self, *, curved: bool = False) -> Iterator[tuple[float, Tensor, Outputs]]:
+        """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss.
+
+        With ``curved``, and from then on, attention runs in a form that has second derivatives.
+        """
         for weight, call in zip(self.weights, self._calls, strict=True):
             if not weight:  # the mean over no terms is NaN, and 0 * NaN would spoil the sum
                 continue
             checkpoint()
-            with call.draws.held():
-                loss, outputs = _split(self.fn(*call.arguments))
+            call.curved |= curved
+            # Casts made without gradients, or before the parameters moved, are no good here.
+            torch.clear_autocast_cache()
+            attention = twice_differentiable_attention() if call.curved else nullcontext()
+            with torch.enable_grad(), attention, call.draws.held():
+                loss, outputs = split(self.fn(*call.arguments))
             if not self.counted and outputs and outputs[0].ndim:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
@@ -166,7 +191,6 @@ class TaskLoss:
         # Alone there is always a batch, so that only who asks for no vector gets none.
         return torch.empty(0) if vector is None else vector, scalar
 
-    @torch.no_grad()
     def value(self) -> float:
         """The weighted mean loss; not finite values come back as they are."""
 
@@ -192,21 +216,11 @@ class TaskLoss:
         return value, gradient
 
 
-def _split(result: Any) -> tuple[Tensor, Outputs]:
-    """Bring what the caller's function returned into the form (scalar loss, tuple of outputs)."""
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    loss, outputs = result if pair else (result, ())
-    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    if not isinstance(loss, Tensor) or not all(isinstance(o, Tensor) for o in outputs):
-        raise TypeError(
-            "expected (loss, outputs) as tensors from the closure, or the loss alone with "
-            f"curvature='hessian', got {type(result).__name__}"
-        )
-    if loss.numel() != 1:
-        raise ValueError(
-            f"expected a scalar loss, got shape {tuple(loss.shape)}: take its mean over the batch"
-        )
-    return loss.reshape(()), outputs
+_NO_PARAMETER = (
+    "the loss does not depend on any trained parameter: it may have been detached, made anew from "
+    "a number (.item(), .data), or computed under torch.no_grad() or inference_mode(), or all "
+    "parameters it uses are frozen"
+)
 
 
 def gradients(
@@ -219,16 +233,15 @@ def gradients(
 ) -> tuple[Tensor, ...]:
     """``torch.autograd.grad`` with zeros for what is unused and with errors that say what to do."""
     if create_graph:
-        refuse_once_differentiable([value] if isinstance(value, Tensor) else value)
+        refuse_once_differentiable(_listed(value))
     try:
-        return torch.autograd.grad(
+        found = torch.autograd.grad(
             value,
             params,
             grad_outputs,
             create_graph=create_graph,
             retain_graph=retain_graph,
             allow_unused=True,
-            materialize_grads=True,
         )
     except RuntimeError as error:
         text = str(error)
@@ -237,15 +250,35 @@ def gradients(
                 "the graph of the loss is gone: the closure must not call loss.backward(); it only "
                 "returns (loss, outputs) and the optimizer differentiates them"
             ) from error
+        if "modified by an inplace operation" in text:
+            raise RuntimeError(
+                "what a derivative needs was overwritten: by an operation in place in the model "
+                "(relu_(), x += y), or the outputs were computed before the closure was called, "
+                "and the parameters have moved since: call the model inside the closure"
+            ) from error
         reason = explain(error)
         if reason is not None:
             raise RuntimeError(reason) from error
         if "does not require grad" in text:
-            raise RuntimeError(
-                "the loss does not depend on any trained parameter: it may have been detached or "
-                "computed under torch.no_grad(), or all parameters it uses are frozen"
-            ) from error
+            raise RuntimeError(_NO_PARAMETER) from error
         raise
+    absent = [g is None for g in found]
+    if any(absent) and (create_graph or grad_outputs is None):  # not in each product
+        refuse_reentrant_checkpoints(_listed(value))
+        if all(absent):
+            raise RuntimeError(_NO_PARAMETER)
+    if any(g is not None and g.is_sparse for g in found):
+        raise ValueError(
+            "expected dense gradients, got a sparse one: build the layer as "
+            "nn.Embedding(sparse=False), because curvature products have dense entries"
+        )
+    return tuple(
+        torch.zeros_like(p) if g is None else g for g, p in zip(found, params, strict=True)
+    )
+
+
+def _listed(value: Tensor | Sequence[Tensor] | Sequence[GradientEdge]) -> Sequence:
+    return [value] if isinstance(value, Tensor) else value
 
 
 def check_finite(name: str, value: float | Tensor) -> None:

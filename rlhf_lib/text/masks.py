@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..objective.draws import Draws
+from ..objective.draws import seeded
 
 
 class Drawn(dict):
@@ -84,7 +84,7 @@ def with_dropout(loss_fn: Callable, module: nn.Module, rate: float) -> Callable:
 
     def masked(batch: Drawn) -> Any:
         devices = {p.device for p in module.parameters()}
-        with dropout_at(module, rate), Draws(devices, batch.seed).held():
+        with dropout_at(module, rate), seeded(devices, batch.seed):
             return loss_fn(batch)
 
     return masked

@@ -445,7 +445,7 @@ def test_without_line_search_the_full_step_is_taken_or_none(net):
 
 
 @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
-@pytest.mark.parametrize("at_call", [1, 2, 3])
+@pytest.mark.parametrize("at_call", [1, 2, 3, 4])
 def test_an_exception_in_the_closure_loses_nothing(net, error, at_call):
     theta, calls, inner = flat(net.parameters()), [], cross_entropy_closure(net, X, Y)
 
@@ -454,7 +454,7 @@ def test_an_exception_in_the_closure_loses_nothing(net, error, at_call):
         if len(calls) == at_call:
             raise error("in the closure")
         loss, logits = inner()
-        return (loss if len(calls) == 1 else loss + 100), logits  # the line search goes on
+        return (loss if len(calls) < 3 else loss + 100), logits  # the line search goes on
 
     optimizer = RLHFOptimizer(net.parameters(), warm_start=0.9)
     state = dict(optimizer.state["rlhf"])
@@ -608,7 +608,8 @@ def test_cost_is_the_cumulative_sum_of_what_the_steps_did(net):
     for _ in range(6):
         calls.clear()
         optimizer.step(lambda: calls.append(1) or inner())
-        trials = len(calls) - 1
+        looks = 2 if optimizer.record.step == 1 else 1  # the gradient, and a look at the closure
+        trials = len(calls) - looks
         expected += 12 * (1 + trials / 3 + optimizer.record.products * 4 / 3)
         assert optimizer.record.cost == pytest.approx(expected)
         assert optimizer.record.seconds > 0

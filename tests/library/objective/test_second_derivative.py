@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import close, randn
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlhf_lib import GaussNewtonOperator, HessianOperator, RLHFOptimizer, exact_hessian
 from rlhf_lib.objective.second_derivative import explain
@@ -18,13 +19,23 @@ def attention(x):
     return F.scaled_dot_product_attention(*[x.view(1, 1, 4, 3)] * 3)
 
 
+def flash(x):
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return attention(x)
+
+
+def attention_by_hand(x):
+    x = x.view(1, 1, 4, 3)
+    return (x @ x.mT / 3**0.5).softmax(-1) @ x
+
+
 def ctc(x):
     log_p = x.view(4, 1, 3).log_softmax(2)
     return F.ctc_loss(log_p, torch.tensor([[1]]), torch.tensor([4]), torch.tensor([1]))
 
 
 OPERATIONS = {
-    "attention": (attention, 'scaled_dot_product_flash_attention_for_cpu has no second .*="eager"'),
+    "attention": (flash, 'scaled_dot_product_flash_attention_for_cpu has no second .*="eager"'),
     "ctc": (ctc, r"ctc_loss has no second derivative .*first derivatives only"),
     "distance": (lambda x: torch.cdist(x.view(4, 3), x.view(4, 3) + 1), r"cdist has no second"),
     "bag": (
@@ -51,6 +62,22 @@ def test_the_operation_and_the_way_out_are_named(Operator, operation):
     with pytest.raises(RuntimeError, match=message) as caught:
         Operator(closure, [x]) @ randn(12)
     assert "is not implemented" in str(caught.value.__cause__)
+
+
+@both
+@pytest.mark.parametrize("keep_graph", [True, False])
+def test_fused_attention_gives_way_where_second_derivatives_are_asked_for(Operator, keep_graph):
+    x, v = randn(12).requires_grad_(True), randn(12, seed=1)
+
+    def closure(function):
+        outputs = function(x.sin())
+        return outputs.square().sum(), outputs
+
+    def product(function):
+        return Operator(lambda: closure(function), [x], keep_graph=keep_graph) @ v
+
+    close(product(attention), product(attention_by_hand), rtol=1e-12)
+    assert torch.backends.cuda.flash_sdp_enabled()
 
 
 class Sine(torch.autograd.Function):
