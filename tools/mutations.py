@@ -49,8 +49,8 @@ FAULTS = [
     _fault(
         "dropout masks drawn anew",
         "objective/draws",
-        "torch.set_rng_state(self._states[0])",
-        "torch.set_rng_state(self._states[0]) if False else None",
+        "            generator.set_state(state)\n        elif",
+        "            pass\n        elif",
         "task_loss",
     ),
     _fault(
@@ -135,8 +135,8 @@ FAULTS = [
     _fault(
         "the promise with mu in it",
         "step/directions",
-        "- float(model.gradient @ d)) - model.damping * float(d @ d)",
-        "- float(model.gradient @ d))",
+        "- dot(model.gradient, d)) - model.damping * dot(d, d)",
+        "- dot(model.gradient, d))",
         "directions",
     ),
     _fault(
@@ -149,7 +149,7 @@ FAULTS = [
     _fault(
         "preconditioner used in the first iteration only",
         "solve/conjugate_gradient",
-        "z = apply_m(r)\n        new_rz",
+        "z = shifted(apply_m(r), -m)\n        new_rz",
         "z = r.clone()\n        new_rz",
         "conjugate_gradient",
     ),
@@ -247,8 +247,8 @@ FAULTS = [
     _fault(
         "per-sample gradient transposed",
         "per_sample/recorder",
-        "Outer(row, g, inputs) if output_first else Outer(row, inputs, g)",
-        "Outer(row, inputs, g) if output_first else Outer(row, g, inputs)",
+        "Outer(row, g, x) if output_first else Outer(row, x, g)",
+        "Outer(row, x, g) if output_first else Outer(row, g, x)",
         "sample_space",
     ),
     _fault(

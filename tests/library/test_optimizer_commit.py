@@ -1,4 +1,4 @@
-"""Ctrl-C at any line of a step: all of parameters, buffers, state and record are old, or all new."""
+"""Ctrl-C at any line of a step: parameters, buffers, state and record are all old, or all new."""
 
 import copy
 import sys
