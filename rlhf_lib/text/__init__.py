@@ -15,6 +15,7 @@ from .probe import probe, start_head
 from .questions import QuestionTask
 from .regression import RegressionTask
 from .samples import Samples
+from .saving import load_task
 from .task import Task
 from .texts import TextPair
 
@@ -41,6 +42,7 @@ __all__ = [
     "freeze",
     "load_dataset",
     "load_model",
+    "load_task",
     "probe",
     "start_head",
     "verify_embedded",

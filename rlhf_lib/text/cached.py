@@ -14,6 +14,11 @@ from torch import Tensor, nn
 
 from .pooling import Pooling
 
+NO_DATA = (
+    "data: expected tensors, got none: a task that was loaded has no data to train on. Do: "
+    "load_model the folder, and make the task with data."
+)
+
 
 class CachedTop(nn.Module):
     """The top k layers and the head of a BERT that classifies texts or tokens, or finds answers.
@@ -201,6 +206,8 @@ def batches(
     """
     if size < 1:
         raise ValueError(f"size: expected at least 1, got {size!r}.")
+    if not data:
+        raise ValueError(NO_DATA)
     n = len(next(iter(data.values())))
     order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
     for index in order.split(size):

@@ -96,7 +96,7 @@ def load_model(
     if str(name).startswith(PREFIX) and not Path(name).is_dir():
         if name not in TINY:
             raise ValueError(f"name: expected one of {', '.join(TINY)}, got {name!r}.")
-        with _quiet():
+        with quiet_loading():
             config, tokenizer = TINY[name]()
             num_labels = num_labels if label_names is None else len(label_names)
             dropout = dropout or 0.0
@@ -108,7 +108,7 @@ def load_model(
         model.new_weights = tuple(name for name, _ in model.named_parameters())
     else:
         folder = verify_embedded() if name == "minilm" else folder_of(name)
-        with _quiet():
+        with quiet_loading():
             config = read_config(folder)
             trained_for = config.architectures or []
             others = False
@@ -155,7 +155,7 @@ def load_model(
     if label_names is not None:
         name_outputs(model, label_names, "label_names")
     if dtype == torch.float64:
-        with _quiet():
+        with quiet_loading():
             from .float64 import keep_float64  # loads two architectures that few will need
         keep_float64(model)
     return model.eval(), tokenizer
@@ -186,7 +186,7 @@ def _seeded(seed: int) -> Generator[None]:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet_loading() -> Generator[None]:
     """No load report and no bar from transformers; its settings come back afterwards."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

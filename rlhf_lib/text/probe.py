@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..optimizer import RLHFOptimizer
 from ..record import Record
 from ..timing import Stopwatch
+from .cached import NO_DATA
 from .head import head_layer, is_zero
 from .task import IGNORED, Task
 
@@ -77,6 +78,8 @@ def start_head(
     """
     if start not in (None, *STARTS):
         raise ValueError(f"start: expected one of {STARTS} or None, got {start!r}")
+    if not task.training:
+        raise ValueError(NO_DATA)
     task.reset()
     if start is None:
         pooled = task.linear_head and hasattr(task.model, "pooling")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -123,6 +124,21 @@ class Task:
         from .linear import linearize_task
 
         return linearize_task(self, **options)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write model, tokenizer, names of the classes and settings; `load_task` reads them again.
+
+        The folder is written beside and takes its place at the end, so that an earlier one is
+        replaced as a whole, or on an error not at all. transformers reads it, too: a mean-pooled
+        classifier once `rlhf_lib.text` has loaded one in the process; before, it is refused.
+
+        Raises FileExistsError for a folder that holds other files than a model's, ValueError for a
+        model that was pruned or quantized, which `compress.save` keeps, and TypeError for one that
+        is not of transformers.
+        """
+        from .saving import save_task
+
+        return save_task(self, folder)
 
     def trained(self) -> list[tuple[str, nn.Parameter]]:
         """(name, parameter) of all that is trained."""

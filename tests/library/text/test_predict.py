@@ -29,6 +29,7 @@ def classify(name="tiny-random", **options):
     return ClassificationTask(model, tokenizer, REVIEWS, REVIEWS, max_length=32, **options)
 
 
+@pytest.mark.filterwarnings("ignore:texts:UserWarning")  # one is cut
 @pytest.mark.parametrize("options", [{}, {"top_layers": 1}, {"pooling": "mean"}])
 def test_classes_and_probabilities_are_those_of_transformers_pipeline(options):
     pooling = options.pop("pooling", None)
