@@ -6,6 +6,8 @@ PYTEST := $(PY) -m pytest
 
 # What makes the pins, and is none of the course's.
 UV := 0.13.9
+# What asks for known vulnerabilities, likewise.
+PIP_AUDIT := 2.10.1
 
 # Two workers: a torch notebook needs most of a gigabyte of memory.
 WORKERS ?= 2
@@ -18,7 +20,7 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-.PHONY: help lab setup lock test test-unit test-browser test-full test-portable coverage docs format lint \
+.PHONY: help lab setup lock audit torture test test-unit test-browser test-full test-portable coverage docs format lint \
 	notebooks bench evidence doctor
 
 help:  ## list the commands
@@ -42,6 +44,18 @@ lock: setup .lock-tool/uv-$(UV)  ## make requirements.txt from pyproject.toml: A
 	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps \
 		--target .lock-tool uv==$(UV)
 	@touch $@
+
+audit: setup .audit-tool/pip-audit-$(PIP_AUDIT)  ## known vulnerabilities of the pins, where the network allows
+	PYTHONPATH=.audit-tool $(PY) tools/audit.py
+
+.audit-tool/pip-audit-$(PIP_AUDIT):
+	@rm -rf .audit-tool
+	$(PY) -m pip install --disable-pip-version-check --quiet \
+		--target .audit-tool pip-audit==$(PIP_AUDIT)
+	@touch $@
+
+torture: setup  ## kills, storms, full disks: what is lost, in figures (minutes): ARGS="--only journal"
+	$(PY) tools/torture.py $(ARGS)
 
 test: lint  ## everything a change has to pass
 	@sh tools/beside.sh "$(MAKE) test-unit" "$(MAKE) test-browser"
