@@ -232,6 +232,11 @@ class Regularizer:
         a, b = self._offset(start), self._offset(end)
         return (a.sign() * b < 0) & (self._w(a) * self._jump(torch.zeros_like(a)) > 0)
 
+    def landed(self, start: Tensor, end: Tensor) -> Tensor:
+        """``end`` with the entries that pass their kink on the way from ``start`` put on it."""
+        kink = torch.zeros_like(end) if self.center is None else self.center
+        return torch.where(self.crossed(start, end), kink, end)
+
     def orthant(self, theta: Tensor, descent: Tensor) -> tuple[Tensor, Tensor]:
         """Signs (+1, -1, or 0 for no restriction) of theta - center in which R stays smooth.
 

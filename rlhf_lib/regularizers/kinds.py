@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from .base import Regularizer, check_lambda
+from .box import NonNegative
 from .elementwise import L1, L1SP, L2, L2SP, ElasticNet, PseudoHuber
 from .group_lasso import GroupLasso
+from .sparse_group_lasso import SparseGroupLasso
 
 KINDS = {
     "l1": L1,
@@ -13,6 +15,8 @@ KINDS = {
     "l2sp": L2SP,
     "l1sp": L1SP,
     "group-lasso": GroupLasso,
+    "sparse-group-lasso": SparseGroupLasso,
+    "non-negative": NonNegative,
     "pseudo-huber": PseudoHuber,
 }
 

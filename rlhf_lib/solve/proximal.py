@@ -174,7 +174,6 @@ class _InUnits:
 
     def __init__(self, penalty: Regularizer, u: int, v: int):
         self.penalty, self.u, self.v = penalty, u, v
-        self.center = None if penalty.center is None else shifted(penalty.center, -u)
 
     def value(self, theta):
         return shifted(self.penalty.value(shifted(theta, self.u).double()), -self.v)
@@ -197,6 +196,10 @@ class _InUnits:
 
     def crossed(self, start, end):
         return self.penalty.crossed(shifted(start, self.u), shifted(end, self.u))
+
+    def landed(self, start, end):
+        true = self.penalty.landed(shifted(start, self.u), shifted(end, self.u))
+        return shifted(true, -self.u)
 
 
 class _Model:
@@ -315,13 +318,14 @@ def _subspace_step(model: _Model, tolerance: float) -> bool:
     """Minimize over the entries away from the kink; returns whether a prox step has to follow."""
     inner, last, reason = _conjugate_gradient(model, tolerance)
     y, ay = inner
-    if last is not None:  # the last CG step crossed a kink; m is convex along it
+    if last is not None:  # the last CG step crossed a kink; m is convex, if not finite, along it
         t, value = 1.0, model.change(y + last[0], ay + last[1])
         while t > 1e-8:
             shorter = model.change(y + 0.5 * t * last[0], ay + 0.5 * t * last[1])
-            if shorter >= value:
+            if shorter >= value and value < math.inf:
                 break
             t, value = 0.5 * t, shorter
+        t = t if value < math.inf else 0.0
         y, ay = y + t * last[0], ay + t * last[1]
         if reason is None and _project(model, inner[0] + last[0], value):
             return False
@@ -339,10 +343,7 @@ def _subspace_step(model: _Model, tolerance: float) -> bool:
 
 def _project(model: _Model, y: Tensor, value: float) -> bool:
     """Go to point + y with the entries that crossed at their kink, if m falls by -value or more."""
-    center = model.penalty.center
-    target = model.point + y
-    kink = torch.zeros_like(target) if center is None else center
-    target = torch.where(model.penalty.crossed(model.point, target), kink, target)
+    target = model.penalty.landed(model.point, model.point + y)
     step = target - model.point
     if model.products >= model.limit or not bool(step.any()):
         return False

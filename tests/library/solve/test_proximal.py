@@ -9,7 +9,16 @@ from scipy.optimize import minimize
 
 from rlhf_lib import conjugate_gradient
 from rlhf_lib.curvature import Shifted
-from rlhf_lib.regularizers import L1, L2, ElasticNet, GroupLasso, PseudoHuber
+from rlhf_lib.regularizers import (
+    L1,
+    L2,
+    Box,
+    ElasticNet,
+    GroupLasso,
+    NonNegative,
+    PseudoHuber,
+    SparseGroupLasso,
+)
 from rlhf_lib.solve import forcing_term, proximal_solve
 
 N = 12
@@ -22,6 +31,9 @@ PENALTIES = {
     "group-lasso around a centre": lambda: GroupLasso(
         groups=torch.arange(N) // 3, weight=0.4, center=CENTER
     ),
+    "sparse-group-lasso": lambda: SparseGroupLasso(groups=torch.arange(N) // 3, weight=0.4),
+    "non-negative": NonNegative,
+    "box": lambda: Box(lower=-0.1, upper=CENTER.abs()),
     "l2": lambda: L2(weight=0.5),
     "pseudo-huber": lambda: PseudoHuber(weight=0.5, delta=0.1),
     "none": lambda: L1(weight=0.0),
@@ -66,6 +78,7 @@ def by_proximal_gradient(A, g, penalty, theta, steps=20_000):
 def test_the_minimum_is_that_of_plain_proximal_gradients(kind, seed):
     penalty, A, g = PENALTIES[kind](), spd(N, seed, 30.0), 2 * randn(N, seed=seed + 1)
     theta = randn(N, seed=seed + 2) * (randn(N, seed=seed + 3) > 0)
+    theta = penalty.prox(theta, 0.0)  # inside, where there are bounds
     result = proximal_solve(A, g, penalty, theta, rtol=1e-11)
     expected = by_proximal_gradient(A, g, penalty, theta)
     assert result.converged and result.reason == "converged"
@@ -76,7 +89,8 @@ def test_the_minimum_is_that_of_plain_proximal_gradients(kind, seed):
 
 @every_penalty
 def test_what_the_result_reports_is_so(kind):
-    penalty, A, g, theta = PENALTIES[kind](), Counting(spd(N)), 2 * randn(N), randn(N, seed=2)
+    penalty, A, g = PENALTIES[kind](), Counting(spd(N)), 2 * randn(N)
+    theta = penalty.prox(randn(N, seed=2), 0.0)  # inside, where there are bounds
     result = proximal_solve(A, g, penalty, theta, rtol=1e-8)
     d, m = result.direction, model(A.A, g, penalty, theta)
     assert result.iterations == A.products
