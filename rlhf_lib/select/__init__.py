@@ -2,6 +2,7 @@
 
 from .choose import nested_select_lambda, select_lambda
 from .folds import stratified_folds
+from .grid import lambda_grid
 from .journal import Journal
 from .result import CriterionSelection, LambdaPath, LambdaSelection, NestedSelection, Selection
 from .search import LambdaSearch
@@ -14,6 +15,7 @@ __all__ = [
     "LambdaSelection",
     "NestedSelection",
     "Selection",
+    "lambda_grid",
     "nested_select_lambda",
     "select_lambda",
     "stratified_folds",

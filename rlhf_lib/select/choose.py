@@ -47,7 +47,7 @@ def select_lambda(
             Or a linearized model (:func:`~rlhf_lib.linearize`), or its ``fold_fit(...)``.
         labels_or_n: a class for each sample, a number or a text, for stratified folds; or the
             number of samples.
-        lambdas: different numbers >= 0, in any order.
+        lambdas: different numbers >= 0, in any order; :func:`lambda_grid` makes them.
         by: "cv", or with a linearized model "loo" for leave-one-out in closed form (Rad and
             Maleki, 2020) and "evidence" for Laplace's (MacKay, 1992; Immer et al., 2021). These
             two fit each lambda once, to all samples; of the options they take ``rule``.
