@@ -71,6 +71,24 @@ def answer_scores(predicted: str, accepted: Sequence[str]) -> tuple[bool, float]
     )
 
 
+def best_threshold(gains: Sequence[tuple[float, float]]) -> float:
+    """Up to which doubt questions are best answered, for the largest sum of what that gains.
+
+    gains: for each question how doubtful it is that there is an answer, and what an answer adds to
+        the score, its F1, or -1 where none would be right (Rajpurkar et al., 2018, "Know what you
+        don't know", and the official script of SQuAD 2.0). Below all doubts nobody is answered.
+    """
+    ordered = sorted(gains)
+    total = best = 0.0
+    threshold = ordered[0][0] - 1
+    for i, (doubt, gain) in enumerate(ordered):
+        total += gain
+        last = i + 1 == len(ordered) or ordered[i + 1][0] > doubt
+        if last and total > best:
+            best, threshold = total, doubt
+    return threshold
+
+
 def _word_f1(predicted: list[str], accepted: list[str]) -> float:
     if not predicted or not accepted:
         return float(predicted == accepted)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from .answers import Found, check_answers, places_of
 from .cached import CachedTop
-from .metrics import answer_scores
+from .metrics import answer_scores, best_threshold
 from .predictions import AnswerPrediction, checked_texts
-from .squad import Answer, Question, QuestionDataset
-from .task import Task
+from .scoring import measured
+from .squad import Question, QuestionDataset
+from .task import BESIDE, Task
 
+if TYPE_CHECKING:  # it takes seconds, and a model comes with it
+    from transformers import PreTrainedModel
+
+_SAVED = "null_threshold"  # in the model's config
 _numbers = itertools.count()
-# By question: the sum of two logits, the product of their probabilities, and the characters.
-Best = dict[int, tuple[float, float, int, int]]
 
 
 class QuestionTask(Task):
@@ -27,22 +32,31 @@ class QuestionTask(Task):
     Question and context go in together (Devlin et al., 2019, section 4.2). A context too long for
     `max_length` goes in windows that overlap by `stride` tokens; each window is a sample of its
     own, so the loss is a mean over windows and `samples` counts these. A window that does not hold
-    the whole of the first accepted answer is trained to point to its first token, [CLS].
+    the whole of the first accepted answer is trained to point to its first token, [CLS], and so are
+    all windows of a question without an answer (SQuAD 2.0).
 
     The loss of a window is the mean of two cross-entropies, of the first and of the last token of
     the answer, over all tokens but padding.
 
     The answer to a question is the span of the largest sum of both logits over all its windows:
-    inside the context, the last token not before the first, of at most `max_answer` tokens. A
-    Record's accuracy is the exact match, the mean over questions and not over windows; F1 is in
-    its `extra` as val_f1 and train_f1 (see `answer_scores`: both from 0 to 1).
+    inside the context, the last token not before the first, of at most `max_answer` tokens. There
+    is none where [CLS] has more, in the window where it has least, than that sum and
+    `null_threshold` (Devlin et al., 2019, section 4.3). A Record's accuracy is the exact match, the
+    mean over questions and not over windows; F1 is in its `extra` as val_f1 and train_f1 (see
+    `answer_scores`: both from 0 to 1). Where some questions have no answer, `f1_answerable` and
+    `accuracy_unanswerable` are of these parts.
 
     model, tokenizer: as `load_model("qa")` gives them.
     training, validation: QuestionDatasets.
     top_layers: k >= 1 trains the top k layers and the outputs' layer on activations that are
         computed once, here; None trains all parameters.
     max_length: most tokens of question and context together, special tokens among them.
-    stride: tokens of a context that two windows share.
+    stride: tokens of a context that two windows share; as many as the longest answer has.
+    max_answer: most tokens of an answer that is found; accepted ones that are longer are counted
+        in a warning.
+    null_threshold: of finding no answer, a difference of sums of two logits; `tune_threshold` sets
+        it by the validation set. None: 0, or what the model was saved with, if the training set
+        has questions without an answer, else every question is answered.
     micro_batch: most windows in one graph; bounds the memory.
 
     The dicts of tensors hold, beside what the model takes, `labels` (n, 2), first and last token
@@ -50,12 +64,15 @@ class QuestionTask(Task):
     `question` (n,), a number by which this task knows the question.
 
     Raises ValueError for a question or a context without a token, for a question that leaves no
-    room for its context, and for a tokenizer that cannot tell the characters of a token.
+    room for its context, for an answer that no window holds whole, since all would be trained to
+    deny it, and for a tokenizer that cannot tell the characters of a token.
     """
+
+    reports = ("loss", "accuracy", "f1")
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         training: QuestionDataset,
         validation: QuestionDataset,
@@ -64,8 +81,21 @@ class QuestionTask(Task):
         max_length: int = 256,
         stride: int = 64,
         max_answer: int = 30,
+        null_threshold: float | None = None,
         micro_batch: int = 16,
     ):
+        for name, value, least in (("stride", stride, 0), ("max_answer", max_answer, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"{name}: expected a number of tokens of at least {least}, got {value!r}"
+                )
+        if null_threshold is None and any(q.is_impossible for q in training):
+            null_threshold = getattr(model.config, _SAVED, 0.0)
+        if null_threshold is not None and not math.isfinite(null_threshold):
+            raise ValueError(
+                f"null_threshold: expected a finite number or None, got {null_threshold!r}"
+            )
+        self.null_threshold = null_threshold
         if not tokenizer.is_fast:
             raise ValueError(
                 "tokenizer: expected a fast one, which knows the characters of each token, got "
@@ -108,9 +138,24 @@ class QuestionTask(Task):
         # A token without characters, as a mark of a word's beginning, cannot bound an answer.
         inside &= spans[:, :, 1] > spans[:, :, 0]
         spans = spans.masked_fill(~inside[:, :, None], -1)
-        labels = [
-            self._label(spans[i], encoded["input_ids"][i], data.questions[k])
+        nothing = [self._null(row) for row in encoded["input_ids"].tolist()]
+        places = [
+            places_of(spans[i], data.questions[k].answers[0]) if data.questions[k].answers else None
             for i, k in enumerate(origin)
+        ]
+        check_answers(
+            data,
+            origin,
+            spans,
+            places,
+            self.tokenizer,
+            max_length=self.max_length,
+            stride=self.stride,
+            max_answer=self.max_answer,
+        )
+        labels = [
+            (null, null) if place is None else place
+            for place, null in zip(places, nothing, strict=True)
         ]
         numbers = [next(_numbers) for _ in data]
         self._asked.update(zip(numbers, data.questions, strict=True))
@@ -119,6 +164,7 @@ class QuestionTask(Task):
             "labels": torch.tensor(labels),
             "spans": spans,
             "padding": encoded["attention_mask"] == 0,
+            "nothing": torch.tensor(nothing),
             "question": torch.tensor([numbers[k] for k in origin]),
         }
         tensors = {key: value.to(self.device) for key, value in tensors.items()}
@@ -139,24 +185,14 @@ class QuestionTask(Task):
                         "Do: raise max_length, or lower stride."
                     )
 
-    def _label(self, spans: Tensor, ids: Tensor, question: Question) -> tuple[int, int]:
-        """First and last token of the answer in a window, or twice the place of [CLS]."""
-        answer = question.answers[0]
-        # No token holds the space around an answer.
-        start = answer.start + len(answer.text) - len(answer.text.lstrip())
-        stop = start + len(answer.text.strip())
-        meets = (spans[:, 0] < stop) & (spans[:, 1] > start)
-        places = meets.nonzero().flatten().tolist()
-        if places and spans[places[0], 0] <= start and spans[places[-1], 1] >= stop:
-            return places[0], places[-1]
-        cls, found = self.tokenizer.cls_token_id, ids.tolist()  # no [CLS] in GPT-2 and T5
-        place = found.index(cls) if cls in found else 0
-        return place, place
+    def _null(self, ids: list[int]) -> int:
+        """The place that says that there is no answer: [CLS], or the first, as in GPT-2 and T5."""
+        cls = self.tokenizer.cls_token_id
+        return ids.index(cls) if cls in ids else 0
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean span loss, logits of shape (n, T, 2), of first and of last tokens) of a batch."""
-        other = ("labels", "spans", "padding", "question")
-        found = self.module(**{key: value for key, value in batch.items() if key not in other})
+        found = self.module(**{key: value for key, value in batch.items() if key not in BESIDE})
         if not isinstance(found, Tensor):
             found = torch.stack((found.start_logits, found.end_logits), -1)
         # Else the loss of a window would depend on the longest of its batch.
@@ -171,17 +207,41 @@ class QuestionTask(Task):
     def assess(self, data: dict[str, Tensor]) -> dict[str, float]:
         """`loss` over windows; `accuracy`, the exact match, and `f1` over questions."""
         total, loss = 0, 0.0
-        best: Best = {}
+        best: dict[int, Found] = {}
         for batch, mean, outputs in self.outputs(data):
             n = self.count(batch)
             total, loss = total + n, loss + n * mean
             self._keep_best(best, batch, outputs)
-        scores = []
-        for number, (_, _, begin, stop) in best.items():
-            asked = self._asked[number]
-            scores.append(answer_scores(asked.context[begin:stop], [a.text for a in asked.answers]))
+        asked = [self._asked[number] for number in best]
+        texts = [self._text(number, found) or "" for number, found in best.items()]
+        accepted = [_texts(q) or [""] for q in asked]
+        scores = [answer_scores(*pair) for pair in zip(texts, accepted, strict=True)]
         exact, f1 = (sum(column) / len(scores) for column in zip(*scores, strict=True))
-        return {"loss": loss / total, "accuracy": exact, "f1": f1}
+        parts = {}
+        if any(q.is_impossible for q in asked):
+            pairs = [*zip(asked, scores, strict=True)]
+            parts = {
+                "f1_answerable": _mean([f1 for q, (_, f1) in pairs if not q.is_impossible]),
+                "accuracy_unanswerable": _mean([same for q, (same, _) in pairs if q.is_impossible]),
+            }
+        further = measured(self.metrics, texts, accepted)
+        return {"loss": loss / total, "accuracy": exact, "f1": f1, **parts, **further}
+
+    def tune_threshold(self, data: dict[str, Tensor] | None = None) -> float:
+        """Set `null_threshold` to where F1 is best, here and in the model's config; returns it.
+
+        data: from `encode`; None: the validation set, whose F1 is too good by this choice.
+        """
+        gains = []
+        for number, found in self._best(self.validation if data is None else data).items():
+            asked = self._asked[number]
+            text = asked.context[found.begin : found.stop]
+            gain = -1.0 if asked.is_impossible else answer_scores(text, _texts(asked))[1]
+            gains.append((found.doubt, gain))
+        threshold = best_threshold(gains)
+        self.null_threshold = threshold
+        setattr(self.model.config, _SAVED, threshold)
+        return threshold
 
     @overload
     def predict(self, questions: dict[str, Tensor]) -> list[str]: ...
@@ -196,7 +256,8 @@ class QuestionTask(Task):
         *,
         batch_size: int | None = None,
     ) -> list[Any]:
-        """The answer to each question in its context; or, of data from `encode`, its text.
+        """The answer to each question in its context; or, of data from `encode`, its text, "" where
+        there is none.
 
         questions, contexts: as many of one as of the other.
         batch_size: questions at a time; default twice micro_batch.
@@ -204,8 +265,8 @@ class QuestionTask(Task):
         Raises TypeError or ValueError, with its place, for what is no text or has nothing to read.
         """
         if isinstance(questions, dict):
-            best = self._best(questions)
-            return [self._asked[number].context[slice(*span)] for number, _, _, *span in best]
+            found = self._best(questions)
+            return [self._text(number, best) or "" for number, best in found.items()]
         asked = checked_texts(questions, "questions")
         given = checked_texts([] if contexts is None else contexts, "contexts")
         if len(asked) != len(given):
@@ -217,28 +278,36 @@ class QuestionTask(Task):
         return self._predicted(pairs, batch_size, self._answers)
 
     def _answers(self, pairs: Sequence[tuple[str, str]]) -> list[AnswerPrediction]:
-        nowhere = (Answer("", 0),)
-        asked = [Question(str(i), q, context, nowhere) for i, (q, context) in enumerate(pairs)]
+        asked = [Question(str(i), q, context, ()) for i, (q, context) in enumerate(pairs)]
         data = self.encode(QuestionDataset(tuple(asked), "questions"))
         try:
+            found = self._best(data)
             return [
-                AnswerPrediction(context[begin:stop], share, begin, stop)
-                for (_, context), (_, _, share, begin, stop) in zip(
-                    pairs, self._best(data), strict=True
+                AnswerPrediction(None, best.nothing_share, None, None)
+                if self._text(number, best) is None
+                else AnswerPrediction(
+                    context[best.begin : best.stop], best.share, best.begin, best.stop
                 )
+                for (_, context), (number, best) in zip(pairs, found.items(), strict=True)
             ]
         finally:
             for number in data["question"].unique().tolist():
                 del self._asked[number]
 
-    def _best(self, data: dict[str, Tensor]) -> list[tuple[int, float, float, int, int]]:
-        """By question: its number, then what `Best` holds."""
-        best: Best = {}
+    def _best(self, data: dict[str, Tensor]) -> dict[int, Found]:
+        """What was found of each question, in their order."""
+        best: dict[int, Found] = {}
         for batch, _, outputs in self.outputs(data):
             self._keep_best(best, batch, outputs)
-        return [(number, *found) for number, found in sorted(best.items())]
+        return dict(sorted(best.items()))
 
-    def _keep_best(self, best: Best, batch: dict[str, Tensor], outputs: Tensor) -> None:
+    def _text(self, number: int, found: Found) -> str | None:
+        """The answer; None where there is rather none."""
+        if self.null_threshold is not None and found.doubt > self.null_threshold:
+            return None
+        return self._asked[number].context[found.begin : found.stop]
+
+    def _keep_best(self, best: dict[int, Found], batch: dict[str, Tensor], outputs: Tensor) -> None:
         """Put each window's best span into `best` where it beats the question's others."""
         spans = batch["spans"]
         inside = spans[:, :, 0] >= 0
@@ -255,10 +324,23 @@ class QuestionTask(Task):
             (shares[rows, first, 0] + shares[rows, last, 1]).exp().tolist(),
             spans[rows, first, 0].tolist(),
             spans[rows, last, 1].tolist(),
+            outputs[rows, batch["nothing"]].sum(1).tolist(),
+            shares[rows, batch["nothing"]].sum(1).exp().tolist(),
             strict=True,
         )
-        for number, score, *answer in found:
+        for number, score, share, begin, stop, nothing, nothing_share in found:
             if number not in self._asked:
                 raise ValueError("these data were encoded by another task: use this one's encode")
-            if number not in best or score > best[number][0]:
-                best[number] = (score, *answer)
+            one = best.setdefault(number, Found())
+            if score > one.score:
+                one.score, one.share, one.begin, one.stop = score, share, begin, stop
+            if nothing < one.nothing:
+                one.nothing, one.nothing_share = nothing, nothing_share
+
+
+def _texts(question: Question) -> list[str]:
+    return [answer.text for answer in question.answers]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

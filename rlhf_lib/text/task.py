@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 IGNORED = -100  # the label of a place that no loss looks at, as torch and transformers have it
 
 # What a batch holds beside the module's inputs.
-BESIDE = ("labels", "text", "share", "words", "sentence", "spans", "padding", "question")
+BESIDE = (
+    *("labels", "text", "share", "words", "sentence"),
+    *("spans", "padding", "question", "nothing"),
+)
 
 # Those by which rows belong together: windows of a text, a sentence, a question.
 GROUPS = ("text", "sentence", "question")

@@ -267,3 +267,91 @@ def test_spaces_around_an_answer_do_not_hide_it():
         task = make((Question("q", "who", context, (Answer(text, start),)),))
         places.append(task.training["labels"].tolist())
     assert all(place == places[0] for place in places) and places[0][0][0] > 0
+
+
+LETTERS = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
+TEN = ask("who?", LETTERS, "i j k l m n o p q r")
+
+
+def test_an_answer_that_no_window_holds_is_refused_with_a_cure_that_works():
+    with pytest.raises(ValueError, match=r"1 of 1 that none does, the longest 10 .*Do: stride=10,"):
+        make((TEN,), max_length=20)
+    labels = make((TEN,), (TEN,), max_length=20, stride=10).training["labels"].tolist()
+    assert any(last - first == 9 for first, last in labels)
+    with pytest.raises(ValueError, match="stride=20 and max_length=28"):
+        make((ask("who?", LETTERS, "c d e f g h i j k l m n o p q r s t u v"),), max_length=20)
+
+
+def test_answers_longer_than_are_found_are_counted():
+    two = (TEN, ask("who?", LETTERS, "a b c", "b", id="p"), QUESTIONS[0])
+    with pytest.warns(UserWarning, match=r"1 of 3 questions .* most 2 tokens.*max_answer=10"):
+        make(two, max_answer=2)
+    make(two, max_answer=10, stride=10)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"stride": -1}, {"max_answer": 0}, {"null_threshold": float("nan")}, {"stride": 2.5}],
+)
+def test_numbers_that_are_none_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}: expected a"):
+        make(**options)
+
+
+NOBODY = [Question(f"n{i}", "who?", context, ()) for i, context in enumerate(("x", "y z", LETTERS))]
+MIXED = (*QUESTIONS, *NOBODY)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return make(MIXED, MIXED, max_length=18)
+
+
+def scored(task, threshold):
+    """By the official rules, question by question: exact match and F1."""
+    scores = []
+    for q in MIXED:
+        encoded = task.encode(data(q))
+        batch, _, outputs = next(iter(task.outputs(encoded)))
+        nothing = float((outputs[:, 0].sum(1)).min())
+        rows = zip(outputs.mT.tolist(), batch["spans"].tolist(), strict=True)
+        best, begin, stop = max(best_span(*o, spans, 30) for o, spans in rows)
+        text = "" if nothing - best > threshold else q.context[begin:stop]
+        scores.append(answer_scores(text, [a.text for a in q.answers] or [""]))
+    return scores
+
+
+def test_questions_without_an_answer_are_trained_and_scored_as_squad_2_does(mixed):
+    encoded = mixed.training
+    unanswerable = [q.is_impossible for q in MIXED]
+    numbers = sorted({*encoded["question"].tolist()})
+    for label, number in zip(encoded["labels"].tolist(), encoded["question"].tolist(), strict=True):
+        if unanswerable[numbers.index(number)]:
+            assert label == [0, 0]
+    assert mixed.null_threshold == 0 and make().null_threshold is None
+    found = mixed.assess(encoded)
+    exact, f1 = (list(column) for column in zip(*scored(mixed, 0.0), strict=True))
+    assert found["accuracy"] == pytest.approx(sum(exact) / 6)
+    assert found["f1"] == pytest.approx(sum(f1) / 6)
+    assert found["f1_answerable"] == pytest.approx(sum(f1[:3]) / 3)
+    assert found["accuracy_unanswerable"] == pytest.approx(sum(exact[3:]) / 3)
+
+
+def test_the_tuned_threshold_is_the_best_of_all():
+    task = make(MIXED, MIXED, max_length=18)
+    list(finetune(task, "adamw", steps=12, lr=0.02))
+    tried = [
+        sum(f1 for _, f1 in scored(task, threshold)) / 6
+        for threshold in torch.linspace(-20, 20, 81, dtype=torch.float64).tolist()
+    ]
+    threshold = task.tune_threshold()
+    best = task.assess(task.validation)["f1"]
+    assert best >= max(tried) - 1e-12
+    assert best == pytest.approx(sum(f1 for _, f1 in scored(task, threshold)) / 6)
+    again = QuestionTask(task.model, task.tokenizer, data(*MIXED), data(*MIXED), stride=4)
+    assert again.null_threshold == threshold  # from the model's config
+    task.null_threshold = -1e9
+    (nobody,) = task.predict(["who?"], ["Ann met Bo."])
+    assert nobody.text is None and nobody.start is None and 0 <= nobody.score <= 1
+    task.null_threshold = None
+    assert task.predict(["who?"], ["Ann met Bo."])[0].text
