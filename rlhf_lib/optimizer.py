@@ -239,8 +239,13 @@ class RLHFOptimizer(torch.optim.Optimizer):
         """Take one step and return the task loss before it.
 
         Args:
-            closure: returns ``(loss, outputs)`` and does not call ``backward()``. Called without
-                arguments, or with a micro-batch where ``batches`` are given.
+            closure: returns ``(loss, outputs)``, or what a transformers model returns, and does not
+                call ``backward()``. Called without arguments, or with a micro-batch where
+                ``batches`` are given; with gradients enabled, several times in a step, and before
+                the first step once more to see that it is one function of the parameters. What it
+                moves besides moves as in one call: dropout masks, the statistics of batch
+                normalization (not at all where the step is rejected or fails), generators. See
+                :func:`~rlhf_lib.curvature.check_closure.check_closure` for a thorough check.
             batches: micro-batches of the gradient and the line search, weighted by sample counts.
             curvature_batches: micro-batches for the curvature products, if they should be others
                 (fewer) than those of the gradient, or a slice of these: see
@@ -248,7 +253,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         Raises:
             TypeError: no closure, or one that returns something else.
-            FloatingPointError: the loss or its gradient is not finite; nothing has changed.
+            ValueError, RuntimeError: a closure that is not what it should be, by name: it uses a
+                part that was computed outside, draws a new batch at each call, returns
+                log-probabilities as outputs, or has an operation without second derivatives.
+            FloatingPointError: the loss or its gradient is not finite.
+
+        After an error, and after Ctrl-C, everything is as before the step.
         """
         if closure is None:
             raise TypeError(_NO_CLOSURE)
@@ -293,7 +303,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
         if not state["step"]:
-            self._look(task, params, loss)
+            self._look(task, params, theta, loss)
         proposal = self.direction.propose(model, dict(state["direction memory"]))
         residuals, memory = proposal.residuals, proposal.memory
         if proposal.reason == NOT_FINITE:
@@ -329,7 +339,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         final = path(length) if length else theta
         if not length:
             assign(params, theta)
-            look(task, params, loss, outputs=False)  # a wrong closure has its steps rejected
+            look(task, params, theta, loss, outputs=False)  # a wrong closure has its steps rejected
 
         used = state["damping"]
         self._adapt(state, rho, proposal.reason, moved=path.slope(1.0) != 0)
@@ -364,9 +374,9 @@ class RLHFOptimizer(torch.optim.Optimizer):
         )
         return final, state, record
 
-    def _look(self, task: TaskLoss, params: list[Tensor], loss: float) -> None:
+    def _look(self, task: TaskLoss, params: list[Tensor], theta: Tensor, loss: float) -> None:
         """Before the first step, at the cost of one evaluation: is the closure a right one?"""
-        unreached = look(task, params, loss, outputs=self.curvature == "ggn")
+        unreached = look(task, params, theta, loss, outputs=self.curvature == "ggn")
         if not unreached or self.ranks is not None:  # another rank's batches may reach them
             return
         names = [n for group in self.param_groups for n in group.get("param_names", [])]

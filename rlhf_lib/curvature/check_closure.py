@@ -68,7 +68,7 @@ def _compare(
 ) -> dict[str, float]:
     params, g = operator.params, operator.gradient
     eps = torch.finfo(theta.dtype).eps
-    unreached = look(task, params, operator.loss, outputs=gauss_newton)
+    unreached = look(task, params, theta, operator.loss, outputs=gauss_newton)
     generator = torch.Generator().manual_seed(0)
     u, v = torch.randn(2, len(theta), generator=generator, dtype=torch.float64).to(theta)
     u, v = u / u.norm(), v / v.norm() + g / g.norm().clamp_min(torch.finfo(g.dtype).tiny)

@@ -8,16 +8,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..objective.parameters import flatten
 from ..objective.second_derivative import nodes
 from ..objective.task_loss import Outputs, TaskLoss, gradients
 
 _LOG_PROBABILITIES = ("LogSoftmax", "LogSigmoid")
 
 
-def look(task: TaskLoss, params: Sequence[Tensor], loss: float, *, outputs: bool) -> list[int]:
+def look(
+    task: TaskLoss, params: Sequence[Tensor], theta: Tensor, loss: float, *, outputs: bool
+) -> list[int]:
     """Evaluate once more at the same parameters, and look at the graphs.
 
     Args:
+        theta: the parameters before the first evaluation, shape (n,).
         loss: what the first evaluation gave.
         outputs: whether the outputs are to carry a Gauss-Newton matrix.
 
@@ -25,9 +29,10 @@ def look(task: TaskLoss, params: Sequence[Tensor], loss: float, *, outputs: bool
         The indices of the parameters that nothing reaches in any micro-batch.
 
     Raises:
-        ValueError: the loss is another one than before; a part of it was computed before the
-            closure was called; or the Gauss-Newton matrix of an output is zero whatever the
-            parameters are. Where it is zero at this point alone, a warning says so.
+        ValueError: the loss is another one than before; the parameters are others; a part of the
+            loss was computed before the closure was called; or the Gauss-Newton matrix of an output
+            is zero whatever the parameters are. Where it is zero at this point alone, a warning
+            says so.
     """
     unreached = {id(p): i for i, p in enumerate(params)}
 
@@ -49,7 +54,14 @@ def look(task: TaskLoss, params: Sequence[Tensor], loss: float, *, outputs: bool
             start = _sequence()
         return None, value
 
-    check_same(loss, task.together(own_value)[1], params[0].dtype)
+    _, again = task.together(own_value)
+    if not torch.equal(theta, flatten(p.detach() for p in params)):
+        raise ValueError(
+            "expected a closure that leaves the parameters alone, got one that changes them "
+            "(nn.Embedding(max_norm=...), clamping, another optimizer's step?): bound weights by a "
+            "penalty, and step other optimizers outside of the closure"
+        )
+    check_same(loss, again, params[0].dtype)
     return sorted(unreached.values())
 
 

@@ -16,7 +16,7 @@ from torch.autograd.graph import get_gradient_edge
 from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
 from ..objective.ranks import ProcessGroup
-from ..objective.task_loss import Outputs, TaskLoss, gradients
+from ..objective.task_loss import NO_PARAMETER, Outputs, TaskLoss, gradients
 from .look import check_same
 
 # Of a list of tensors like the parameters, and of one micro-batch's matrix.
@@ -199,7 +199,16 @@ class GaussNewtonOperator(CurvatureOperator):
                 "the Gauss-Newton matrix needs the model's outputs: return (loss, outputs), or "
                 "use curvature='hessian' (HessianOperator) with the loss alone"
             )
+        if not loss.requires_grad:
+            raise RuntimeError(NO_PARAMETER)
         _check_path(loss, outputs, self.params)
+        for i, output in enumerate(outputs):
+            if not output.requires_grad:
+                raise ValueError(
+                    f"expected outputs of the model alone, got output {i} of shape "
+                    f"{tuple(output.shape)} in {output.dtype}, which does not depend on the "
+                    "parameters: return those alone that do (logits, but no labels or predictions)"
+                )
 
     def _linearize(
         self, loss: Tensor, outputs: Outputs, *, retain: bool
@@ -264,7 +273,7 @@ def _check_path(loss: Tensor, outputs: Outputs, params: list[Tensor]) -> None:
         raise ValueError(
             "the loss depends on a parameter other than through the outputs that were "
             "returned with it (a weight penalty in the closure?): pass the penalty as "
-            "regularizer=..., or return all outputs that the loss uses"
+            "regularizer=..., return all outputs that the loss uses, or use curvature='hessian'"
         )
     if len(outputs) > 1 and (
         len(ends) + len(leaves) < len(outputs)
@@ -272,5 +281,6 @@ def _check_path(loss: Tensor, outputs: Outputs, params: list[Tensor]) -> None:
     ):
         raise ValueError(
             "one of the outputs was computed from another one (hidden states and logits?), so its "
-            "path would count twice: return only those that go into the loss themselves"
+            "path would count twice: return only those that go into the loss themselves, or use "
+            "curvature='hessian'"
         )

@@ -44,15 +44,17 @@ def reach(fn: Callable) -> tuple[list[nn.Module], list[Any]]:
         if isinstance(x, kinds):
             generators[id(x)] = x
         elif isinstance(x, nn.Module):
-            forwards = set()
+            functions = set()
             for module in x.modules():
                 seen[id(module)] = modules[id(module)] = module
                 own = vars(module)
                 for name in own.keys() - _REGISTERED:
                     if isinstance(own[name], kinds):
                         generators[id(own[name])] = own[name]
-                forwards.add(getattr(type(module), "forward", None))
-            todo.extend(forwards)
+                functions.add(getattr(type(module), "forward", None))
+                for hooks in (module._forward_pre_hooks, module._forward_hooks):
+                    functions.update(hooks.values())
+            todo.extend(functions)
         todo.extend(_below(x))
     return list(modules.values()), list(generators.values())
 
@@ -88,6 +90,7 @@ def _below(x: Any) -> Iterator[Any]:
         yield from (value for name, value in vars(x).items() if name not in _REGISTERED)
     elif _library(type(x).__module__) not in _LIBRARIES:
         yield from getattr(x, "__dict__", {}).values()
+        yield from (getattr(x, name, None) for name in getattr(type(x), "__slots__", ()))
         yield type(x).__dict__.get("__call__")
 
 

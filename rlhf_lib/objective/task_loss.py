@@ -216,7 +216,7 @@ class TaskLoss:
         return value, gradient
 
 
-_NO_PARAMETER = (
+NO_PARAMETER = (
     "the loss does not depend on any trained parameter: it may have been detached, made anew from "
     "a number (.item(), .data), or computed under torch.no_grad() or inference_mode(), or all "
     "parameters it uses are frozen"
@@ -253,20 +253,21 @@ def gradients(
         if "modified by an inplace operation" in text:
             raise RuntimeError(
                 "what a derivative needs was overwritten: by an operation in place in the model "
-                "(relu_(), x += y), or the outputs were computed before the closure was called, "
-                "and the parameters have moved since: call the model inside the closure"
+                "(relu_(), x += y) or in the closure, which must not change parameters; or the "
+                "outputs were computed before the closure was called, and the parameters have "
+                "moved since: call the model inside the closure"
             ) from error
         reason = explain(error)
         if reason is not None:
             raise RuntimeError(reason) from error
         if "does not require grad" in text:
-            raise RuntimeError(_NO_PARAMETER) from error
+            raise RuntimeError(NO_PARAMETER) from error
         raise
     absent = [g is None for g in found]
     if any(absent) and (create_graph or grad_outputs is None):  # not in each product
         refuse_reentrant_checkpoints(_listed(value))
         if all(absent):
-            raise RuntimeError(_NO_PARAMETER)
+            raise RuntimeError(NO_PARAMETER)
     if any(g is not None and g.is_sparse for g in found):
         raise ValueError(
             "expected dense gradients, got a sparse one: build the layer as "

@@ -100,6 +100,27 @@ def sparse(net):
     return lambda: pair(net[:-1](X) + net[-1](Y))
 
 
+def renormalized(net):
+    net.append(nn.Embedding(5, 3, max_norm=0.1).double())
+    return lambda: pair(net[:-1](X) + net[-1](Y))
+
+
+def labels_among_outputs(net):
+    def closure():
+        loss, outputs = pair(net(X))
+        return loss, (outputs, outputs.argmax(1))
+
+    return closure
+
+
+def without_gradients(net):
+    @torch.no_grad()
+    def closure():
+        return pair(net(X))
+
+    return closure
+
+
 WRONG = {
     stale_outputs: "computed anew in each call",
     stale_body: "computed anew in each call",
@@ -111,6 +132,9 @@ WRONG = {
     reentrant: "use_reentrant=False",
     detached: "does not depend on any trained parameter",
     sparse: "sparse=False",
+    renormalized: "leaves the parameters alone, .*max_norm",
+    labels_among_outputs: r"got output 1 of shape \(12,\) in torch.int64",
+    without_gradients: r"computed under torch.no_grad\(\)",
 }
 
 

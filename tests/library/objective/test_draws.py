@@ -2,6 +2,7 @@
 
 import math
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rlhf_lib.objective import TaskLoss
 from rlhf_lib.objective.reach import reach
 
 X, Y = classification(12)
+# Closures reach these by their names, as those of a script do.
 GENERATOR, RNG = torch.Generator(), np.random.default_rng()
 
 
@@ -144,7 +146,18 @@ def test_modules_and_generators_are_found_where_a_closure_keeps_them():
     assert set(net.modules()) <= set(modules) and any(g is GENERATOR for g in generators)
     layer = nn.Dropout()
     layer.generator = GENERATOR
-    assert reach(lambda: layer)[1] == [GENERATOR]
+    layer.register_forward_hook(lambda module, inputs, output: output + np.random.rand())  # noqa: NPY002
+    assert set(map(id, reach(lambda: layer)[1])) >= {id(GENERATOR), id(np.random.mtrand._rand)}
+
+    class Slots:
+        __slots__ = ("parts",)
+
+        def __call__(self):
+            return None
+
+    callable_object = Slots()
+    callable_object.parts = (layer,)
+    assert reach(partial(callable_object))[0] == [layer]
 
 
 def test_casts_of_autocast_are_made_anew_when_the_parameters_move():
