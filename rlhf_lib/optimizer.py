@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections import defaultdict
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
-from .objective.parameters import assign, check_params, flatten
-from .objective.ranks import ProcessGroup, as_ranks, solver_of_ranks
+from .objective.parameters import assign, check_params, flatten, unflatten
+from .objective.ranks import ProcessGroup, as_ranks, refuse_wrapped, solver_of_ranks
 from .objective.task_loss import TaskLoss, check_finite
 from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
@@ -164,22 +165,24 @@ class RLHFOptimizer(torch.optim.Optimizer):
         # None before the first step; Any, so that nobody has to ask for that after one.
         self.record: Record | Any = None
         self._bound: tuple[tuple, list[Tensor], Regularizer] | None = None  # see _bound_penalty
-        super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg})
+        # Under "rlhf" a saved group has what all steps have in common; see state_dict.
+        super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg, "rlhf": ""})
         self.damping_rule = damping_rule
         # What the direction and the damping rule remember is theirs: two dicts nobody else reads.
         self.state["rlhf"] = {
             "step": 0,
             "cost": 0.0,
             "seconds": 0.0,
-            "damping": Damping(damping, damping_rule).value,
-            "radius": None if radius is None else TrustRegion(radius).radius,
+            "damping": float(Damping(damping, damping_rule).value),
+            "radius": None if radius is None else float(TrustRegion(radius).radius),
             "direction memory": {},
             "damping memory": {},
         }
 
     def __getstate__(self) -> dict:
-        # torch's own leaves out what a subclass has, so that a deepcopy could not step.
-        return dict(self.__dict__)
+        # torch's own leaves out what a subclass has, so that a deepcopy could not step. Hooks, and
+        # a step that a scheduler has wrapped, are those of this object.
+        return {k: v for k, v in self.__dict__.items() if k != "step" and "hooks" not in k}
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group; an SP penalty pulls its parameters to their present values."""
@@ -187,7 +190,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         group = self.param_groups[-1]
         try:
             _check_group(group)
-            check_params([p for g in self.param_groups for p in g["params"]])
+            check_params(self._params())
             check_has_penalty(group["lambda_reg"], self.regularizer)
         except ValueError:
             self.param_groups.pop()
@@ -196,10 +199,78 @@ class RLHFOptimizer(torch.optim.Optimizer):
             for p in group["params"]:
                 self.state[p]["center"] = p.detach().clone()
 
+    def state_dict(self) -> dict:
+        """What a run goes on from, bit for bit, in torch's form.
+
+        Vectors that the direction remembers are cut into the states of the parameters. All else
+        that steps have in common is one JSON text, the same in each group, so that
+        torch.distributed.checkpoint finds in a fresh optimizer the places for what it loads.
+
+        Raises TypeError for a memory that is neither vectors of n entries nor JSON.
+        """
+        common = dict(self.state["rlhf"])
+        memory = dict(common["direction memory"])
+        vectors = {k: v for k, v in memory.items() if isinstance(v, Tensor) and v.ndim == 1}
+        common["direction memory"] = {k: v for k, v in memory.items() if k not in vectors}
+        common["vectors"] = list(vectors)
+        params = self._params()
+        n = sum(p.numel() for p in params)
+        for key in {*vectors, *getattr(self.direction, "remembers", ())}:
+            whole = params[0].new_zeros(n)  # where parameters were added, too
+            if key in vectors:
+                whole[: len(vectors[key])] = vectors[key]
+            for p, piece in zip(params, unflatten(whole, params), strict=True):
+                self.state[p][_remembered(key)] = piece
+        try:
+            text = json.dumps(common)
+        except TypeError as error:
+            raise TypeError(
+                "expected a memory of numbers, texts, lists, dicts and vectors of n entries, to be "
+                f"saved as JSON: {error}"
+            ) from error
+        found = super().state_dict()
+        del found["state"]["rlhf"]
+        for group in found["param_groups"]:
+            group["rlhf"] = text
+        return found
+
+    @torch.no_grad()
     def load_state_dict(self, state_dict: dict) -> None:
-        """Continue as the optimizer whose ``state_dict`` this is, bit for bit."""
+        """Continue as the optimizer whose ``state_dict`` this is, bit for bit.
+
+        Raises ValueError for the state of another optimizer, which changes nothing.
+        """
+        saved = state_dict["param_groups"]
+        texts = {group.get("rlhf", "") for group in saved}
+        if len(texts) != 1 or texts == {""}:
+            raise ValueError(
+                "expected what RLHFOptimizer.state_dict() gives, got a state without 'rlhf' in its "
+                "groups: that of another optimizer, or of an older version"
+            )
+        common = json.loads(texts.pop())
+        vectors = common.pop("vectors")
+        needed = {_remembered(key) for key in vectors} | (
+            {"center"} if self._pull_to_start else set()
+        )
+        for key in (key for group in saved for key in group["params"]):
+            missing = needed - set(state_dict["state"].get(key, ()))
+            if missing:
+                raise ValueError(
+                    f"expected {', '.join(sorted(missing))} in the state of parameter {key}, got "
+                    "none: save with the same regularizer and solver, and where torch flattens the "
+                    "state, call get_optimizer_state_dict before set_optimizer_state_dict"
+                )
         super().load_state_dict(state_dict)
-        self.state["rlhf"] = dict(self.state["rlhf"])  # not shared with that optimizer
+        params = self._params()
+        for key in vectors:
+            pieces = [self.state[p][_remembered(key)] for p in params]
+            common["direction memory"][key] = flatten(pieces)
+        self.state["rlhf"] = common
+        for group in self.param_groups:
+            group["rlhf"] = ""
+
+    def _params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
 
     def _bound_penalty(self) -> Regularizer:
         """The penalty bound to the parameters with the groups' present lambdas."""
@@ -224,8 +295,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
     def penalty(self) -> float:
         """lambda R(theta) at the present parameters."""
-        params = [p.detach() for group in self.param_groups for p in group["params"]]
-        return float(self._bound_penalty().value(flatten(params)))
+        return float(self._bound_penalty().value(flatten(p.detach() for p in self._params())))
 
     @torch.no_grad()
     @torch.inference_mode(False)
@@ -268,7 +338,9 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 "because the closure takes a batch"
             )
         watch = Stopwatch()
-        params = check_params(p for group in self.param_groups for p in group["params"])
+        params = check_params(self._params())
+        if self.record is None:
+            refuse_wrapped(params, self.ranks)
         task = TaskLoss(
             closure, batches, count=self.count, device=params[0].device, process_group=self.ranks
         )
@@ -439,6 +511,11 @@ class RLHFOptimizer(torch.optim.Optimizer):
         if state["radius"] is not None and moved:
             at_boundary = reason in (BOUNDARY, NEGATIVE_CURVATURE, SINGULAR)
             state["radius"] = TrustRegion(state["radius"]).update(rho, at_boundary)
+
+
+def _remembered(key: str) -> str:
+    """The name, in the state of a parameter, of its piece of a vector of the direction's memory."""
+    return f"remembered {key}"
 
 
 def _check_group(group: dict) -> None:

@@ -25,7 +25,9 @@ steps or products it takes.
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -305,6 +307,41 @@ def as_ranks(group: ProcessGroup) -> Ranks | None:
         "expected process_group to be connect()'s Ranks or a torch.distributed process group, got "
         f"{type(group).__name__}"
     )
+
+
+def refuse_wrapped(params: Sequence[Tensor], ranks: Ranks | None) -> None:
+    """Raise ValueError for parameters whose wrapper would let the ranks go apart without a word.
+
+    DistributedDataParallel adds gradients up in hooks that ``backward()`` runs, and
+    ``torch.autograd.grad`` does not; FullyShardedDataParallel leaves each rank a part of each
+    parameter.
+    """
+    if not dist.is_initialized():
+        return
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    kinds = (fsdp.FullyShardedDataParallel,) if fsdp else ()
+    if ranks is None and dist.get_world_size() > 1:
+        kinds = (*kinds, torch.nn.parallel.DistributedDataParallel)
+    own = {id(p) for p in params}
+    # A parameter does not know its wrapper, so all objects are asked, once for an optimizer.
+    wrappers = {
+        type(thing).__name__
+        for thing in (gc.get_objects() if kinds else ())
+        if issubclass(type(thing), kinds) and any(id(p) in own for p in thing.parameters())
+    }
+    if "DistributedDataParallel" in wrappers:
+        raise ValueError(
+            "expected process_group=... with parameters of a DistributedDataParallel model, got "
+            "none: it adds gradients up over the ranks in backward(), which is not called here, so "
+            "each rank would go its own way. Make the optimizer with process_group="
+            "torch.distributed.group.WORLD and give step this rank's batches, as in "
+            "rlhf_lib.objective.ranks; the closure may call the model itself, ddp.module"
+        )
+    if wrappers or any(hasattr(p, "full_tensor") for p in params):
+        raise ValueError(
+            "expected whole parameters on each rank, got those of fully sharded data parallel: "
+            "share the samples and not the parameters, by process_group=..."
+        )
 
 
 def solver_of_ranks(solver: Solver, preconditioner: object) -> Solver | str:

@@ -129,7 +129,7 @@ class TaskLoss:
     def _calls_of(self, batches: Iterable) -> list[_Call]:
         known = {id(call.arguments[0]): call for call in self._calls}
         calls = [
-            known.get(id(batch)) or _Call((batch,), self._count(batch), self._draws())
+            known.get(id(batch)) or _Call((batch,), _plain(self._count(batch)), self._draws())
             for batch in batches
         ]
         counts = [call.count for call in calls]
@@ -221,6 +221,11 @@ NO_PARAMETER = (
     "a number (.item(), .data), or computed under torch.no_grad() or inference_mode(), or all "
     "parameters it uses are frozen"
 )
+
+
+def _plain(number: float) -> float:
+    """Python's own number for one of torch's or numpy's, so that records hold plain ones."""
+    return getattr(number, "item", lambda: number)()
 
 
 def gradients(

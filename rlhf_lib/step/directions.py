@@ -4,7 +4,8 @@ A direction is anything with ``propose(model, memory) -> Proposal``. Its memory 
 its own, kept in the optimizer's state; what it is after this step, the proposal says.
 Three class attributes tell what a direction can do, all False by default: it takes the penalty's
 kinks as they are (``proximal``), it keeps to ``model.radius`` (``bounded``), and ranks that share a
-loss may use it (``for_ranks``).
+loss may use it (``for_ranks``). Vectors of n entries in its memory are named by ``remembers``, so
+that a distributed checkpoint has places for them before the first step.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ class ConjugateGradients:
         """The radius counts from zero, which a warm start is not."""
         return self.warm_start == 0
 
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """The last solution, for a warm start."""
+        return ("direction",) if self.warm_start else ()
+
     def propose(
         self,
         model: LocalModel,
@@ -129,6 +135,11 @@ class SampleSpaceSolve:
     def backtrack(self) -> bool:
         """Whether it may propose earlier iterates, too."""
         return self.otherwise.backtrack
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """What conjugate gradients do."""
+        return self.otherwise.remembers
 
     def propose(
         self,
@@ -205,6 +216,11 @@ class Cheapest:
     def backtrack(self) -> bool:
         """Whether it may propose earlier iterates, too."""
         return self.cg.backtrack
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """What conjugate gradients do."""
+        return self.cg.remembers
 
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """Choose where that is due, and propose by what was chosen."""

@@ -43,8 +43,7 @@ def test_a_solver_is_one_class():
     expected, _ = losses(rtol=1e-13, max_iter=500)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
     assert optimizer.record.extra["solver"] == "dense"
-    state = optimizer.state_dict()
-    assert state["state"]["rlhf"]["direction memory"] == {"times": 4}
+    assert optimizer.state["rlhf"]["direction memory"] == {"times": 4}
 
 
 class Floored(DenseDirection):

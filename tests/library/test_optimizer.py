@@ -1,6 +1,5 @@
 import copy
 import gc
-import io
 import math
 import warnings
 from itertools import pairwise
@@ -677,33 +676,6 @@ def make_run(net, dropout_seed=None, **options):
         net.named_parameters(), lambda_reg=0.02, damping=1e-3, max_iter=5, **options
     )
     return optimizer, cross_entropy_closure(net, X, Y)
-
-
-@pytest.mark.parametrize("regularizer", ["l2sp", "l1sp", "l1"])
-@pytest.mark.parametrize("through_file", [True, False])
-def test_a_state_dict_continues_bit_for_bit(net, regularizer, through_file):
-    optimizer, closure = make_run(net, regularizer=regularizer, warm_start=0.9)
-    for _ in range(3):
-        optimizer.step(closure)
-    model_state = {key: value.clone() for key, value in net.state_dict().items()}
-    state = optimizer.state_dict()
-    if through_file:
-        file = io.BytesIO()
-        torch.save(state, file)
-        file.seek(0)
-        state = torch.load(file, weights_only=True)
-    other = mlp(3, 4, 3, seed=1)
-    # Made where the parameters are now: the centre has to come with the state.
-    other.load_state_dict(model_state)
-    resumed, resumed_closure = make_run(other, regularizer=regularizer, warm_start=0.9)
-    resumed.load_state_dict(state)
-    for _ in range(4):
-        optimizer.step(closure)
-        resumed.step(resumed_closure)
-        assert torch.equal(flat(other.parameters()), flat(net.parameters()))
-        ours, theirs = optimizer.record, resumed.record
-        assert ours.with_(seconds=0, cost=0) == theirs.with_(seconds=0, cost=0)
-        assert ours.cost == theirs.cost and ours.step == theirs.step
 
 
 def test_without_its_state_a_resumed_run_would_go_elsewhere(net):

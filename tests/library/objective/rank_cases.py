@@ -1,5 +1,6 @@
 """What each of several processes does in test_ranks.py, and the one problem they share."""
 
+import gc
 import os
 import sys
 import time
@@ -164,11 +165,20 @@ def raised_together(ranks):
     attempt("other start", lambda: optimizer.step(loss_fn, batches=shard))
     ranks.broadcast(params)
     attempt("after the broadcast", lambda: optimizer.step(loss_fn, batches=shard))
+    data_parallel(net, attempt, loss_fn, shard, ranks)
+    gc.collect()  # the wrapper holds the group, also beyond close()
     attempt(
         "other sizes",
         lambda: HessianOperator(loss_fn, params[1 + ranks.rank :], shard, process_group=ranks),
     )
     return raised
+
+
+def data_parallel(net, attempt, loss_fn, shard, ranks):
+    wrapped = torch.nn.parallel.DistributedDataParallel(net)
+    alone, shared = (RLHFOptimizer(wrapped.parameters(), process_group=g) for g in (None, ranks))
+    attempt("data parallel alone", lambda: alone.step(lambda: loss_fn(shard[0])))
+    attempt("data parallel together", lambda: shared.step(loss_fn, batches=shard))
 
 
 def fail(ranks, how):

@@ -130,6 +130,8 @@ def test_an_error_on_one_rank_is_raised_on_all_and_they_go_on(together):
         assert "do not agree" in raised["other vector"] and "do not agree" in raised["other start"]
         assert "after the broadcast" not in raised
         assert "number of trained parameters" in raised["other sizes"]
+        assert "each rank would go its own way" in raised["data parallel alone"]
+        assert "data parallel together" not in raised
 
 
 @pytest.fixture(scope="module")
