@@ -42,7 +42,8 @@ class Splits(NamedTuple("Splits", [("train", Samples), ("validation", Samples)])
 
     def __repr__(self) -> str:
         parts = {**self._asdict(), "test": self.test}
-        return "\n".join(f"{name}: {part!r}" for name, part in parts.items() if part is not None)
+        shown = [f"{name}: {part.contents}" for name, part in parts.items() if part is not None]
+        return "\n".join([*shown, *(f"  {guess}" for guess in getattr(self.train, "guesses", ()))])
 
 
 def load_dataset(

@@ -17,7 +17,8 @@ from .tables import has_header, suffix_of
 from .texts import TextDataset
 
 SUFFIXES = {
-    **dict.fromkeys((".csv", ".tsv", ".tab", ".jsonl", ".ndjson"), "texts"),
+    **dict.fromkeys((".csv", ".tsv", ".tab"), "texts"),
+    **dict.fromkeys((".jsonl", ".ndjson"), "records"),
     **dict.fromkeys((".conll", ".bio", ".bioes", ".iob", ".iob2"), "entities"),
 }
 
@@ -112,8 +113,8 @@ def read_file(
     if kind == "documents":
         options.only(path, "plain text", "documents")
         return read_documents(path, source, options.documents)
-    if kind == "texts":
-        return read_texts(path, source, options.columns(), label_names)
+    if kind in ("texts", "records"):
+        return read_texts(path, source, options.columns(), label_names, kind == "records")
     if kind == "entities":
         options.only(path, "tokens and tags", "text_column", "label_column")
         numbers = [
@@ -135,10 +136,8 @@ def _kind(path: Path, source: Source, options: FileOptions) -> str:
         return "entities"
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
-    if suffix == ".json":
-        return "texts" if is_records(text) else "questions"
-    if _is_json(text):
-        return "texts" if is_records(text) else "questions"
+    if suffix == ".json" or _is_json(text):
+        return "records" if is_records(text) else "questions"
     if looks_like_conll(text):
         return "entities"
     of_tables = options.given("documents", "split_column")
@@ -152,7 +151,7 @@ def _is_json(text: str) -> bool:
     for part in (text, text.lstrip().split("\n")[0]):
         try:
             json.loads(part)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         return True
     return False

@@ -42,7 +42,7 @@ def class_names(values: Sequence[str]) -> tuple[str, ...]:
                 f"the label {name!r} has its quote in it.",
                 "delete the white space before the quote, or quotes=True if quotes enclose values.",
             )
-    numbers = {name: number(name) for name in counts}
+    numbers = {name: number(name.replace(",", ".")) for name in counts}
     fraction = next((n for n, x in numbers.items() if x is not None and x % 1), None)
     if fraction is not None and None not in numbers.values():
         raise Doubt(
@@ -60,7 +60,7 @@ def class_names(values: Sequence[str]) -> tuple[str, ...]:
         )
     if len(counts) > max(FEW, len(values) / 2):
         raise Doubt(
-            first[all_names[-1]],
+            0,
             f"{len(counts)} different labels in {len(values)} rows: is this the column of classes?",
             "label_column= another one, regression=True for numbers, or label_names= with all of "
             "them.",
@@ -99,14 +99,25 @@ def alike(names) -> list[tuple[str, str]]:
 
 
 def numbers_of(values: Sequence[str]) -> tuple[float, ...]:
-    """Labels of a regression; Doubt names the first that is no finite number."""
+    """Labels of a regression, with a point or all with a comma before the fraction.
+
+    Raises Doubt for the first that is no finite number, and for commas that may be of thousands.
+    """
+    commas = [value for value in values if "," in value]
+    if commas and not any("." in value for value in values):
+        if all(value[-4:-3] == "," for value in commas):
+            raise Doubt(
+                values.index(commas[0]),
+                f"the comma of {commas[0]!r} may be of a fraction or of thousands.",
+                "write a point, or no comma.",
+            )
+        values = [value.replace(",", ".") for value in values]
     found = [number(value) for value in values]
     if None in found:
         place = found.index(None)
-        comma = number(values[place].replace(",", ".")) is not None
         raise Doubt(
             place,
             f"expected a finite number as label, got {values[place]!r}.",
-            "write a point for the comma." if comma else "correct it or delete the row.",
+            "correct it or delete the row.",
         )
     return tuple(x for x in found if x is not None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .labels import MISSING, Doubt, class_names, numbers_of, order
-from .records import is_records, read_records
+from .records import read_records
 from .samples import unusable
 from .sources import Source
 from .tables import Table, read_table
@@ -51,7 +51,11 @@ class Columns:
 
 
 def read_texts(
-    path: Path, source: Source, columns: Columns, label_names: Sequence[str] | None = None
+    path: Path,
+    source: Source,
+    columns: Columns,
+    label_names: Sequence[str] | None = None,
+    of_json: bool = False,
 ) -> TextDataset:
     """A table of a file, or rows of JSON, as one data set.
 
@@ -59,10 +63,13 @@ def read_texts(
     Raises ValueError naming file, line, reason and what to do.
     """
     required = (*columns.others, *columns.labels)
-    if len(set(required)) < len(required):
-        raise ValueError(f"columns: expected different ones, got {', '.join(required)}.")
+    different = required[: 1 + (columns.second is not None)] + columns.labels
+    if len({*different}) < len(different):
+        raise ValueError(f"columns: expected different ones, got {', '.join(different)}.")
+    if columns.regression and label_names is not None:
+        raise ValueError(f"label_names: expected None in regression, got {label_names!r}.")
     one_label = columns.labels[0] if len(columns.labels) == 1 else None
-    if is_records(source.text) or source.text.lstrip().startswith("{"):
+    if of_json:
         table = read_records(path, source.text, required)
     else:
         table = read_table(
@@ -74,8 +81,8 @@ def read_texts(
             label=one_label,
         )
     for place, row in table.rows:
-        for column in required:
-            _filled(path, place, column, row[column], column in columns.labels)
+        for column, value in row.items():
+            _checked(path, place, column, value, column in required, column in columns.labels)
     said = _checked_splits(path, table, columns.split)
     labels, names, more = _labels(path, table, columns, one_label, label_names)
 
@@ -122,14 +129,20 @@ def _checked_splits(path: Path, table: Table, column: str | None) -> list[str]:
     return [f"{key} {value!r} means {meaning}" for value, meaning in meanings.items()]
 
 
-def _filled(path: Path, place: str, column: str, value: Any, is_label: bool) -> None:
+def _checked(
+    path: Path, place: str, column: str, value: Any, required: bool, is_label: bool
+) -> None:
     reason = None
-    if value == "":
+    if value == "" and required:
         reason = f"the {column} is missing. Do: fill it in or delete the row."
-    elif isinstance(value, list) and not is_label:
-        reason = f"expected a string as {column}, got a list. Do: write one text a row."
-    elif isinstance(value, str) and (broken := unusable(value)):
-        reason = f"{column}: {broken}"
+    elif required and not isinstance(value, (str, list) if is_label else str):
+        kind = type(value).__name__
+        reason = f"expected a string as {column}, got {kind}. Do: write one text a row."
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(value, list) and not isinstance(part, str):
+            reason = f"expected a list of strings as {column}, got {part!r}. Do: write names."
+        elif isinstance(part, str) and (broken := unusable(part)):
+            reason = f"{column}: {broken}"
     if reason:
         raise ValueError(f"{path}, {place}: {reason}")
 
@@ -157,7 +170,9 @@ def _labels(
         return _indicators(path, table, columns.labels), columns.labels, ["a class a column"]
     values = [row[one_label] for _, row in table.rows]
     if columns.regression:
-        return doubtful(numbers_of, values), (), []
+        commas = any("," in value for value in values)
+        said = ["numbers with a comma before the fraction"] if commas else []
+        return doubtful(numbers_of, list(map(str, values))), (), said
     several = [isinstance(value, list) for value in values]
     if any(several):
         if not all(several):

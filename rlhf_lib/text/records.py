@@ -13,12 +13,14 @@ from .tables import Table, column_error
 
 def is_records(text: str) -> bool:
     """Whether a JSON text is a list, or an object and another after it, as JSONL has."""
-    if text.lstrip().startswith("["):
-        return True
+    if text.lstrip()[:1] != "{":
+        return text.lstrip()[:1] == "["
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
         return error.msg == "Extra data"
+    except (ValueError, RecursionError):
+        pass  # the reader says why
     return False
 
 
@@ -42,8 +44,14 @@ def read_json(path: Path, text: str, first: int = 1) -> Any:
     def constant(name: str) -> Any:
         raise place_error(path, first, f"{name} is no value of JSON.", "write null or a number.")
 
+    def integer(digits: str) -> int:
+        if len(digits) > 400:  # no float holds it
+            raise place_error(path, first, f"{digits[:9]}... is too large.", "write a string.")
+        return int(digits)
+
+    hooks = {"object_pairs_hook": unique, "parse_constant": constant, "parse_int": integer}
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=constant)
+        return json.loads(text, **hooks)
     except json.JSONDecodeError as error:
         raise place_error(
             path,
@@ -104,5 +112,6 @@ def _value(value: Any) -> Any:
         return ""
     if isinstance(value, str):
         return value.strip()
-    simple = isinstance(value, list) and not any(isinstance(v, list | dict) for v in value)
-    return [_value(v) for v in value] if simple else json.dumps(value)
+    if isinstance(value, list):
+        return [_value(v) for v in value]
+    return value if isinstance(value, dict) else json.dumps(value)

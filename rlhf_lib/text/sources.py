@@ -84,16 +84,20 @@ def decode(path: Path, encoding: str | None = None) -> Source:
 
 def _undecodable(path: Path, raw: bytes, name: str, start: int) -> ValueError:
     line = raw.count(b"\n", 0, start) + 1
+    if name != "utf-8":
+        return place_error(path, line, f"these bytes are not {name.upper()}.", "save it as UTF-8.")
+    if any(byte < 9 for byte in raw[:1024]):
+        return ValueError(
+            f"{path}: expected text, got bytes of another kind. Do: give a text file."
+        )
     around = raw[max(raw.rfind(b"\n", 0, start) + 1, start - 20) : start + 20].split(b"\n")[0]
     shown = around.decode("cp1252", "replace").strip()
-    cure = (
-        f'save the file as UTF-8, or, if "{shown}" is right, load_dataset(path, encoding="cp1252")'
-    )
+    cure = f'save it as UTF-8, or, if "{shown}" is right, load_dataset(path, encoding="cp1252")'
     try:
         raw.decode("cp1252")
     except UnicodeDecodeError:
         cure = "save the file as UTF-8, or give its encoding, as load_dataset(path, encoding=...)"
-    return place_error(path, line, f"byte 0x{raw[start]:02x} is not {name.upper()}.", f"{cure}.")
+    return place_error(path, line, f"byte 0x{raw[start]:02x} is not UTF-8.", f"{cure}.")
 
 
 def _refuse_binary(path: Path, raw: bytes) -> None:

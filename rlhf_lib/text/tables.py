@@ -53,9 +53,7 @@ def column_error(
     if argument:
         cure = f"if another one is meant, name it, as {argument}={free!r}"
         cure += " (or label_column=None for texts alone)" if column == "label" else ""
-        cure += (
-            f"; if these are no names, write {','.join(required)} above them, and more for others"
-        )
+        cure += f"; if these are no names, write a line of names above, as {','.join(required)}"
     return ValueError(
         f"{path}, {place}: expected one column {column}, got the columns {', '.join(names)}. "
         f"Do: {cure}."
@@ -158,12 +156,12 @@ class _Reading:
     def rows(self, quotes: bool | None, label: int | None) -> tuple[list[Line], list[str]]:
         """Header and rows, all of one width, and what was guessed; ValueError if none fits."""
         if quotes is None and '"' in self.text and self.separator == "\t":
-            quotes = self._quotes_of_tabs()
+            quotes = self._quotes_of_tabs(label)
         try:
             rows, guesses = self._parse(quotes is not False)
         except Misfit as error:
             line, reason, cure = error.args
-            if quotes is None and self._fits(False) and '"' in self.text:
+            if quotes is None and '"' in self.text and self._fitting(False):
                 cure += ", or, if quotes are part of the texts, load_dataset(path, quotes=False)"
             raise place_error(self.path, line, reason, f"{cure}.") from None
         if quotes is None:
@@ -173,19 +171,24 @@ class _Reading:
             guesses.append(f"double quotes {meaning}")
         return rows, guesses
 
-    def _quotes_of_tabs(self) -> bool | None:
+    def _quotes_of_tabs(self, label: int | None) -> bool | None:
         """Whether quotes enclose values in a table of tabs; None where nothing speaks for it."""
-        quoted, plain = self._fits(True), self._fits(False)
+        quoted, plain = self._fitting(True), self._fitting(False)
         if not plain or '"' in lines(self.text)[0]:
             return None
-        return quoted == plain
+        if not quoted or len(quoted) == len(plain):
+            return bool(quoted)
+        if label is None:
+            return None
+        known, found = ({row.values[label] for row in rows[1:]} for rows in (quoted, plain))
+        return False if found <= known else None
 
-    def _fits(self, quotes: bool) -> int:
-        """How many rows this reading has; 0 where it does not fit."""
+    def _fitting(self, quotes: bool) -> list[Line]:
+        """The rows of this reading; none where it does not fit."""
         try:
-            return len(self._parse(quotes)[0])
+            return self._parse(quotes)[0]
         except Misfit:
-            return 0
+            return []
 
     def _parse(self, quotes: bool) -> tuple[list[Line], list[str]]:
         quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
@@ -237,7 +240,7 @@ class _Reading:
                     row.first,
                     f"expected {width} columns ({', '.join(header.values)}), got "
                     f"{len(row.values)}.",
-                    f"fill in what is missing; {DO_QUOTE}",
+                    f"write {width} values in each line; {DO_QUOTE}",
                 )
         return [header, *body]
 
