@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from .labels import alike
-from .samples import Samples, checked_names, unusable
+from .samples import Samples, as_tuple, checked_names, unusable
 from .sources import Source, lines, place_error
 from .tags import TAG, Row, as_bio
+
+NUMBER = re.compile(r"\d+([-.]\d+)?")  # also of CoNLL-U: 1-2, 1.1
 
 
 class Cells(NamedTuple):
@@ -49,7 +51,8 @@ class EntityDataset(Samples):
 
     def __post_init__(self) -> None:
         for key in ("tokens", "tags"):
-            object.__setattr__(self, key, tuple(map(tuple, getattr(self, key))))
+            found = as_tuple(key, getattr(self, key))
+            object.__setattr__(self, key, tuple(as_tuple(key, sentence) for sentence in found))
         object.__setattr__(self, "label_names", checked_names(self.label_names))
         if len(self.tokens) != len(self.tags):
             raise ValueError(
@@ -128,7 +131,7 @@ def read_conll(
         if column is not None and not 1 <= column <= width:
             raise ValueError(f"{key}: expected a number from 1 to {width}, got {column!r}.")
     last = (tag_column or width) - 1
-    first = _token_column(path, sentences) if token_column is None else token_column - 1
+    first = _token_column(path, sentences, last) if token_column is None else token_column - 1
     if tag_column is None:
         _refuse_other_tags(path, sentences, last)
     rows = [[_row(path, cells, first, last) for cells in sentence] for sentence in sentences]
@@ -212,23 +215,35 @@ def _row(path: Path, cells: Cells, first: int, last: int) -> Row:
     return Row(cells.line, token, tag)
 
 
-def _token_column(path: Path, sentences: list[list[Cells]]) -> int:
-    """0, or 1 where the first column counts the words of each sentence."""
+def _token_column(path: Path, sentences: list[list[Cells]], last: int) -> int:
+    """0, or 1 where the first column counts the words of each sentence.
+
+    Raises ValueError where the first column has numbers, or one name a sentence, and no words.
+    """
     firsts = [[cells.columns[0] for cells in sentence] for sentence in sentences]
-    if len(sentences[0][0].columns) < 3 or not all(
-        word.isdecimal() for words in firsts for word in words
-    ):
-        return 0
-    for words, sentence in zip(firsts, sentences, strict=True):
-        begin = int(words[0])
-        if begin not in (0, 1) or [int(w) for w in words] != [*range(begin, begin + len(words))]:
-            raise place_error(
-                path,
-                sentence[0].line,
-                "the first column has numbers alone, which do not count this sentence's words.",
-                "text_column= the number of the tokens' column, as text_column=2.",
-            )
-    return 1
+    words = [word for sentence in firsts for word in sentence]
+    width = len(sentences[0][0].columns)
+    counts = all(
+        sentence in ([*map(str, range(k, k + len(sentence)))] for k in (0, 1))
+        for sentence in firsts
+    )
+    if counts and width > 2 and last != 1:
+        return 1
+    numbers = sum(NUMBER.fullmatch(word) is not None for word in words)
+    named = all(len(set(sentence)) == 1 for sentence in firsts) and len(words) > len(firsts)
+    what = None
+    if (counts and len(words) > 1) or (width > 2 and 2 * numbers > len(words)):
+        what = "mostly numbers"
+    elif width > 2 and named and len(words) > 3:
+        what = "one name a sentence"
+    if what:
+        raise place_error(
+            path,
+            sentences[0][0].line,
+            f"the first column has {what}, as {words[0]!r}: are these the words?",
+            "text_column= the number of the words' column, as text_column=2, or text_column=1.",
+        )
+    return 0
 
 
 def _refuse_other_tags(path: Path, sentences: list[list[Cells]], last: int) -> None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .conll import EntityDataset, tag_names
 from .files import FileOptions, read_file
-from .reading import SPELLINGS
+from .labels import SPELLINGS
 from .samples import Samples, checked_names, is_whole, unusable
 from .squad import QuestionDataset
 from .texts import TextDataset, TextPair
@@ -130,6 +130,8 @@ def load_dataset(
         quotes,
     )
     reviews = str(name) == "course-reviews"  # whose file has 0 and 1
+    if reviews and label_names is not None:
+        raise ValueError(f"label_names: expected None for {name}, got {label_names!r}.")
     whole = read_file(path, options, None if reviews else label_names or embedded)
     if label_noise and not isinstance(whole, TextDataset):
         raise ValueError(
@@ -178,7 +180,7 @@ def load_dataset(
 
 def _find(name: str | Path) -> Path:
     """The file of a name or a path, or the folder."""
-    if not isinstance(name, str | Path):
+    if not isinstance(name, str | Path) or not str(name):
         raise ValueError(f"name: expected a string or a path, got {name!r}.")
     if str(name) in EMBEDDED_DATA:
         return next(p for p in sorted(DATA.glob(f"{name}.*")) if p.suffix != ".md")
@@ -216,7 +218,8 @@ def encode(
     max_length: longer texts are cut to this many tokens, or to the model's own limit if that is
     less; of a pair the longer one is cut first. BERT also gets `token_type_ids`.
     """
-    found = list(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else []
+    listed = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | dict)
+    found = list(texts) if listed else []
     pairs = [tuple(text) if isinstance(text, tuple) else (text,) for text in found]
     if not found or len({*map(len, pairs)}) > 1 or len(pairs[0]) > 2:
         raise ValueError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .labels import Doubt, class_names
+from .labels import SPELLINGS, Doubt, class_names
 from .sources import Source, decode, lines
 from .texts import TextDataset
 
@@ -44,7 +45,9 @@ def read_documents(path: Path, source: Source, unit: str | None = None) -> TextD
     return TextDataset(tuple(texts), (), (), path.name, guesses=(*source.guesses, said))
 
 
-def read_folder(path: Path, unit: str | None, encoding: str | None) -> TextDataset:
+def read_folder(
+    path: Path, unit: str | None, encoding: str | None, label_names: Sequence[str] | None = None
+) -> TextDataset:
     """A folder of .txt files as texts without labels, or of folders of them, a class each.
 
     Raises ValueError naming what is in the folder that does not fit.
@@ -56,6 +59,11 @@ def read_folder(path: Path, unit: str | None, encoding: str | None) -> TextDatas
         raise ValueError(
             f"{path}: expected .txt files or folders of them, a class each, got both, as "
             f"{files[0].name} and {folders[0].name}. Do: move one kind elsewhere."
+        )
+    if folders and all(folder.name.lower() in SPELLINGS for folder in folders):
+        raise ValueError(
+            f"{path}: expected a folder a class, got a folder a part, as {folders[0].name}. Do: "
+            f"load each, as load_dataset({str(folders[0])!r}), all with the label_names of the first."
         )
     parts = {folder.name: sorted(folder.glob("*.txt")) for folder in folders} or {"": files}
     empty = next((folder for folder, found in parts.items() if not found), None)
@@ -75,17 +83,24 @@ def read_folder(path: Path, unit: str | None, encoding: str | None) -> TextDatas
             texts += new
             labels += [folder] * len(new)
     said = f"{sum(map(len, parts.values()))} files, {unit or 'a text each'}"
-    other = len(inside) - len(folders) - len(files)
+    there = [p for folder in folders for p in folder.iterdir()] if folders else inside
+    other = sum(not p.name.startswith(".") and p.suffix.lower() != ".txt" for p in there)
     guesses = [said, *([f"{other} other files are left out"] if other else [])]
     numbers: tuple[Any, ...] = ()
     names: tuple[str, ...] = ()
     if folders:
         try:
-            names = class_names(labels)
+            names = tuple(label_names or class_names(labels))
         except Doubt as doubt:
             raise ValueError(f"{path}: {doubt.args[1]} Do: rename the folders.") from None
         if len(names) < 2:
             raise ValueError(f"{path}: expected folders of two classes, got {labels[0]} alone.")
+        other_names = {*parts} - {*names}
+        if other_names:
+            raise ValueError(
+                f"{path}: expected folders out of {list(names)}, got {min(other_names)}. "
+                "Do: move it elsewhere, or give other label_names."
+            )
         numbers = tuple(names.index(label) for label in labels)
         guesses.append("a class a folder")
     return TextDataset(tuple(texts), numbers, names, path.name, guesses=tuple(guesses))

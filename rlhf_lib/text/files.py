@@ -82,6 +82,19 @@ class FileOptions:
                 f"{getattr(self, name)!r}. Do: leave it out."
             )
 
+    def numbers(self) -> list[int | None]:
+        """The numbers of the columns of tokens and of tags; None for the usual ones."""
+        found: list[int | None] = []
+        for key, usual in (("text_column", "text"), ("label_column", "label")):
+            value = getattr(self, key)
+            if not isinstance(value, int) and value != usual:
+                raise ValueError(
+                    f"{key}: expected the number of a column, counted from 1, for a file of tokens "
+                    f"and tags, got {value!r}."
+                )
+            found.append(None if value == usual else value)
+        return found
+
     def columns(self) -> Columns:
         """What a table's reader needs of them."""
         text, label = self.text_column, self.label_column
@@ -107,25 +120,26 @@ def read_file(
     """The data set in a file or a folder."""
     if path.is_dir():
         options.only(path, "a folder of texts", "documents")
-        return read_folder(path, options.documents, options.encoding)
+        return read_folder(path, options.documents, options.encoding, label_names)
     source = decode(path, options.encoding)
     kind = _kind(path, source, options)
     if kind == "documents":
         options.only(path, "plain text", "documents")
+        _refuse_names(label_names, "plain text")
         return read_documents(path, source, options.documents)
     if kind in ("texts", "records"):
         return read_texts(path, source, options.columns(), label_names, kind == "records")
     if kind == "entities":
         options.only(path, "tokens and tags", "text_column", "label_column")
-        numbers = [
-            value if isinstance(value, int) else None
-            for value in (options.text_column, options.label_column)
-        ]
-        return read_conll(path, source, label_names, *numbers)
+        return read_conll(path, source, label_names, *options.numbers())
     options.only(path, "questions")
-    if label_names is not None:
-        raise ValueError(f"label_names: expected None for questions, got {label_names!r}.")
+    _refuse_names(label_names, "questions")
     return read_squad(path, source)
+
+
+def _refuse_names(label_names: Sequence[str] | None, kind: str) -> None:
+    if label_names is not None:
+        raise ValueError(f"label_names: expected None for {kind}, got {label_names!r}.")
 
 
 def _kind(path: Path, source: Source, options: FileOptions) -> str:

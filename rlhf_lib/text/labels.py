@@ -15,6 +15,17 @@ MISSING = frozenset(
 FEW = 20  # classes; more of them than half the rows have are taken for a slip
 
 
+# What the values of a column of splits mean.
+SPELLINGS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(
+        ("validation", "validate", "valid", "val", "dev", "devel", "development", "eval"),
+        "validation",
+    ),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+
+
 class Doubt(Exception):
     """Values that no guess fits: (the row's number, reason, what to do)."""
 

@@ -7,21 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .labels import MISSING, Doubt, class_names, numbers_of, order
+from .labels import MISSING, SPELLINGS, Doubt, class_names, numbers_of, order
 from .records import read_records
 from .samples import unusable
 from .sources import Source
 from .tables import Table, read_table
 from .texts import TextDataset, TextPair
-
-SPELLINGS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(
-        ("validation", "validate", "valid", "val", "dev", "devel", "development", "eval"),
-        "validation",
-    ),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-}
 
 
 @dataclass(frozen=True)
@@ -63,12 +54,14 @@ def read_texts(
     Raises ValueError naming file, line, reason and what to do.
     """
     required = (*columns.others, *columns.labels)
+    one_label = columns.labels[0] if len(columns.labels) == 1 else None
     different = required[: 1 + (columns.second is not None)] + columns.labels
     if len({*different}) < len(different):
         raise ValueError(f"columns: expected different ones, got {', '.join(different)}.")
-    if columns.regression and label_names is not None:
-        raise ValueError(f"label_names: expected None in regression, got {label_names!r}.")
-    one_label = columns.labels[0] if len(columns.labels) == 1 else None
+    if label_names is not None and (columns.regression or one_label is None):
+        raise ValueError(
+            f"label_names: expected None without one column of classes, got {label_names!r}."
+        )
     if of_json:
         table = read_records(path, source.text, required)
     else:

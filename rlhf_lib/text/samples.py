@@ -97,6 +97,14 @@ def generator(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng([int(seed), *stream] if stream else int(seed))
 
 
+def as_tuple(key: str, values: Any) -> tuple[Any, ...]:
+    """A sequence, an array or a tensor as a tuple; ValueError for a string and for no sequence."""
+    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
+        raise ValueError(f"{key}: expected a sequence of them, got {values!r}.")
+    to_list = getattr(values, "tolist", None)
+    return tuple(to_list() if to_list is not None else values)
+
+
 def checked_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """label_names as a tuple, if they are different strings, none empty."""
     if names is None:

@@ -65,6 +65,8 @@ class QuestionDataset(Samples):
     def __post_init__(self) -> None:
         object.__setattr__(self, "questions", tuple(self.questions))
         for question in self.questions:
+            if not isinstance(question, Question):
+                raise ValueError(f"{self.name}: expected Questions, got {question!r}.")
             for text in (question.question, question.context):
                 if reason := unusable(text):
                     raise ValueError(f"{self.name}, question {question.id}: {reason}")

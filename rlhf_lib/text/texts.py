@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, NamedTuple, Self, TypeVar
 
-from .samples import Samples, checked_names, generator, is_whole, unusable
+from .samples import Samples, as_tuple, checked_names, generator, is_whole, unusable
 
 Value = TypeVar("Value")
 
@@ -53,13 +53,11 @@ class TextDataset(Samples):
 
     def __post_init__(self) -> None:
         for key in ("texts", "labels", "clean_labels", "groups", "guesses"):
-            value = getattr(self, key)
-            if isinstance(value, str):
-                raise ValueError(f"{key}: expected a sequence of them, got {value!r}.")
-            values = value.tolist() if hasattr(value, "tolist") else value  # of arrays and tensors
-            object.__setattr__(self, key, tuple(values))
-        names = checked_names(self.label_names) if len(self.label_names) else ()
-        object.__setattr__(self, "label_names", names)
+            object.__setattr__(self, key, as_tuple(key, getattr(self, key)))
+        pairs = [TextPair(*t) if isinstance(t, tuple) and len(t) == 2 else t for t in self.texts]
+        object.__setattr__(self, "texts", tuple(pairs))
+        if self.label_names != ():
+            object.__setattr__(self, "label_names", checked_names(self.label_names or [None]))
         if not self.clean_labels:
             object.__setattr__(self, "clean_labels", self.labels)
         sizes = {"labels": self.labels, "clean_labels": self.clean_labels, "groups": self.groups}
@@ -70,8 +68,10 @@ class TextDataset(Samples):
                     f"{len(values)}."
                 )
         for place, text in enumerate(self.texts):
-            for part in text if isinstance(text, tuple) else (text,):
+            for part in text if self.paired and isinstance(text, TextPair) else (text,):
                 reason = unusable(part) if isinstance(part, str) else f"expected str, got {part!r}."
+                if self.paired and part is text:
+                    reason = f"expected a pair as before, got {text!r}."
                 if reason:
                     raise ValueError(f"{self.name}, text {place}: {reason}")
         for place, label in enumerate(self.labels):
@@ -129,7 +129,7 @@ class TextDataset(Samples):
     @property
     def paired(self) -> bool:
         """Whether the texts are pairs."""
-        return bool(self.texts) and isinstance(self.texts[0], tuple)
+        return bool(self.texts) and isinstance(self.texts[0], TextPair)
 
     def take(self, indices: Any) -> Self:
         """The rows with these indices, in this order, or those where a mask is True."""
