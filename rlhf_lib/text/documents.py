@@ -63,7 +63,7 @@ def read_folder(
     if folders and all(folder.name.lower() in SPELLINGS for folder in folders):
         raise ValueError(
             f"{path}: expected a folder a class, got a folder a part, as {folders[0].name}. Do: "
-            f"load each, as load_dataset({str(folders[0])!r}), all with the label_names of the first."
+            f"load each, as load_dataset({str(folders[0])!r}), with the label_names of the first."
         )
     parts = {folder.name: sorted(folder.glob("*.txt")) for folder in folders} or {"": files}
     empty = next((folder for folder, found in parts.items() if not found), None)

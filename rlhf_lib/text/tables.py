@@ -166,8 +166,8 @@ class _Reading:
             raise place_error(self.path, line, reason, f"{cure}.") from None
         if quotes is None:
             self._refuse_swallowed(rows, label)
-        elif '"' in self.text:
-            meaning = "enclose values" if quotes else "are part of the texts"
+        if '"' in self.text:
+            meaning = "are part of the texts" if quotes is False else "enclose values"
             guesses.append(f"double quotes {meaning}")
         return rows, guesses
 

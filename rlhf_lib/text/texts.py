@@ -56,8 +56,9 @@ class TextDataset(Samples):
             object.__setattr__(self, key, as_tuple(key, getattr(self, key)))
         pairs = [TextPair(*t) if isinstance(t, tuple) and len(t) == 2 else t for t in self.texts]
         object.__setattr__(self, "texts", tuple(pairs))
-        if self.label_names != ():
-            object.__setattr__(self, "label_names", checked_names(self.label_names or [None]))
+        object.__setattr__(self, "label_names", as_tuple("label_names", self.label_names))
+        if self.label_names:
+            checked_names(self.label_names)
         if not self.clean_labels:
             object.__setattr__(self, "clean_labels", self.labels)
         sizes = {"labels": self.labels, "clean_labels": self.clean_labels, "groups": self.groups}
