@@ -13,9 +13,12 @@ from .diagonals import (
 from .exact import MatrixOperator, exact_hessian
 from .lanczos import LanczosResult, SpectralDensity, lanczos, spectral_density
 from .operators import CurvatureOperator, GaussNewtonOperator, HessianOperator
+from .scipy_operator import to_scipy
+from .traces import Estimate, log_determinant, trace, trace_of
 
 __all__ = [
     "CurvatureOperator",
+    "Estimate",
     "GaussNewtonOperator",
     "HessianOperator",
     "LanczosResult",
@@ -29,5 +32,9 @@ __all__ = [
     "gauss_newton_diagonal",
     "hutchinson_diagonal",
     "lanczos",
+    "log_determinant",
     "spectral_density",
+    "to_scipy",
+    "trace",
+    "trace_of",
 ]

@@ -38,7 +38,19 @@ class Shifted(Generic[Operator_co]):
         self.A, self.shift, self.free = A, shift, free
         self.shape = A.shape
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of A, if it has one."""
+        return self.A.dtype  # pyrefly: ignore[missing-attribute] only some operators have one
+
+    @property
+    def device(self) -> torch.device:
+        """That of A, if it has one."""
+        return self.A.device  # pyrefly: ignore[missing-attribute] only some operators have one
+
     def __matmul__(self, v: Tensor) -> Tensor:
+        if v.ndim == 2:
+            return torch.stack([self.matvec(column) for column in v.T], dim=1)
         return self.matvec(v)
 
     def matvec(self, v: Tensor, out: Tensor | None = None) -> Tensor:

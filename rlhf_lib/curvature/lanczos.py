@@ -41,6 +41,11 @@ class LanczosResult:
     reason: str
     basis: Tensor = field(repr=False)
 
+    @property
+    def ritz_vectors(self) -> Tensor:
+        """Unit vectors that belong to the Ritz values, in columns, shape (n, m)."""
+        return self.basis.T @ _eigh(self.diagonal, self.off_diagonal)[1].to(self.basis)
+
 
 @torch.no_grad()
 def lanczos(
@@ -101,11 +106,17 @@ def lanczos(
             basis[j + 1] = w / remainder
     m = len(diagonal)
     d, e = (torch.tensor(x, dtype=torch.float64) for x in (diagonal, off_diagonal))
-    values, vectors = torch.linalg.eigh(torch.diag(d) + torch.diag(e, 1) + torch.diag(e, -1))
+    values, vectors = _eigh(d, e)
     d, e, values, first, bounds = (
         x.to(start) for x in (d, e, values, vectors[0], remainder * vectors[-1].abs())
     )
     return LanczosResult(d, e, values, bounds, first, reason, basis[:m])
+
+
+def _eigh(diagonal: Tensor, off_diagonal: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors of a symmetric tridiagonal matrix, in float64."""
+    d, e = diagonal.double(), off_diagonal.double()
+    return torch.linalg.eigh(torch.diag(d) + torch.diag(e, 1) + torch.diag(e, -1))
 
 
 @dataclass(frozen=True)
@@ -158,13 +169,18 @@ def spectral_density(
         raise ValueError(f"expected steps and probes >= 1, got {steps} and {probes}")
     nodes, weights = [], []
     for _ in range(probes):
-        bits = torch.randint(2, A.shape[:1], generator=generator, **_like(A, generator))
-        found = lanczos(A, min(steps, A.shape[0]), start=(2 * bits - 1).to(_device(A)))
+        found = lanczos(A, min(steps, A.shape[0]), start=signs(A, generator))
         nodes.append(found.ritz_values)
         weights.append(found.first_components.square())
     order = torch.cat(nodes).argsort()
     shares = torch.cat(weights)[order]
     return SpectralDensity(torch.cat(nodes)[order], shares / shares.sum())
+
+
+def signs(A: Symmetric, generator: torch.Generator | None) -> Tensor:
+    """A vector of random signs for A, shape (n,)."""
+    bits = torch.randint(2, A.shape[:1], generator=generator, **_like(A, generator))
+    return (2 * bits - 1).to(_device(A))
 
 
 def _device(A: Symmetric) -> torch.device:

@@ -17,7 +17,9 @@ from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
 from ..objective.ranks import ProcessGroup
 from ..objective.task_loss import NO_PARAMETER, Outputs, TaskLoss, gradients
+from .damped import Shifted
 from .look import check_same
+from .scipy_operator import to_scipy
 
 # Of a list of tensors like the parameters, and of one micro-batch's matrix.
 Product = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -112,6 +114,11 @@ class CurvatureOperator:
             yield self._linearize(weight * loss, outputs, retain=False)[1]
 
     def __matmul__(self, v: Tensor) -> Tensor:
+        if not isinstance(v, Tensor):
+            raise TypeError(
+                f"expected a tensor, got {type(v).__name__}: use torch.as_tensor(v), or "
+                "op.to_scipy(), which takes NumPy's arrays"
+            )
         if v.shape[:1] != self.shape[:1] or v.ndim > 2:
             raise ValueError(
                 f"expected a vector of shape ({self.shape[0]},) or a matrix with that many rows, "
@@ -145,6 +152,14 @@ class CurvatureOperator:
             return None if first else out, 0.0
 
         return self.task.together(own_product, self.params, same=[v], out=out)[0]
+
+    def shifted(self, shift: float | Tensor) -> Shifted:
+        """The operator plus ``shift`` times I, or plus diag(shift) for a shift of shape (n,)."""
+        return Shifted(self, shift)
+
+    def to_scipy(self):
+        """This operator as a ``scipy.sparse.linalg.LinearOperator``: see :func:`.to_scipy`."""
+        return to_scipy(self)
 
     def dense(self) -> Tensor:
         """The matrix itself, shape (n, n), by n products: for tests and toys."""

@@ -59,6 +59,7 @@ WHEN_CALLED = {
     "disk.py": {"filelock"},
     "files.py": {"safetensors"},
     "paths.py": {"joblib"},
+    "scipy_operator.py": {"scipy"},
     "nb09_grid.py": {"sklearn"},
     "nb16_lambda.py": {"sklearn"},
     "rule.py": {"scipy"},
