@@ -16,6 +16,7 @@ from .metrics import entity_scores
 from .predictions import Entity, checked_texts, read_entities, split_words
 from .scoring import measured
 from .task import BESIDE, IGNORED, Task
+from .turns import part_to_train
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
     from transformers import PreTrainedModel
@@ -99,7 +100,7 @@ class EntityTask(Task):
             raise ValueError(f"overlap: expected at least 0 words, got {overlap!r}")
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = overlap
-        module: nn.Module = model if top_layers is None else CachedTop(model, top_layers)
+        module = part_to_train(model, top_layers)
         self.device, self.module = next(model.parameters()).device, module
         super().__init__(
             model, module, self.encode(training), self.encode(validation), micro_batch=micro_batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from .masks import Masked, with_dropout
 from .probe import PROBE_LAMBDA, start_head
 from .scoring import Metric, set_metric
 from .task import Task
+from .turns import one_at_a_time
 
 METHODS = ("rlhf", "adamw")
 
@@ -60,6 +61,7 @@ class _Steps:
         ]
 
 
+@one_at_a_time
 def finetune(
     task: Task,
     method: str = "rlhf",
@@ -84,10 +86,11 @@ def finetune(
     lambda_head: float | None = None,
     head_center: str = "start",
     **options: Any,
-) -> Iterator[Record]:
+) -> Generator[Record]:
     """Fine-tune from the task's starting point and yield Records with both sets' losses.
 
-    task: what to train; it is reset first, so that runs can be compared.
+    task: what to train; it is reset first, so that runs can be compared. Of two runs on one model
+        the later one goes on, whatever the threads; the earlier ends with a RuntimeError.
     method: "rlhf": each of the `steps` is one step on the whole training set. "adamw": each is an
         epoch of minibatches.
     lambda_reg, regularizer: of rlhf, see RLHFOptimizer, which also takes damping, max_iter and

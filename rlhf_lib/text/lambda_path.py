@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from .cached import batches
 from .probe import PROBE_LAMBDA, start_head
 from .scoring import Metric, set_metric
 from .task import Task
+from .turns import in_turn
 
 
 class LambdaPathFit:
@@ -82,6 +83,11 @@ class LambdaPathFit:
         self, train_index: Tensor, validation_index: Tensor, lambdas: list[float], seed: int
     ) -> Iterator[dict[str, float]]:
         """Yield the scores of each lambda in turn."""
+        return in_turn(self.task, lambda: self._path(train_index, validation_index, lambdas, seed))
+
+    def _path(
+        self, train_index: Tensor, validation_index: Tensor, lambdas: list[float], seed: int
+    ) -> Generator[dict[str, float]]:
         task = self.task
         set_metric(task, self.metric, self.maximize)
         training, left_out = (_rows(task.training, i) for i in (train_index, validation_index))

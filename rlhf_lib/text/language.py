@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from .predictions import TextScore, checked_texts
 from .task import IGNORED, Task
 from .texts import TextDataset
+from .turns import part_to_train
 
 
 class LanguageModelTask(Task):
@@ -52,7 +53,11 @@ class LanguageModelTask(Task):
         self.tokenizer, self.max_length = tokenizer, min(max_length, tokenizer.model_max_length)
         self.device = next(model.parameters()).device
         super().__init__(
-            model, model, self.encode(training), self.encode(validation), micro_batch=micro_batch
+            model,
+            part_to_train(model),
+            self.encode(training),
+            self.encode(validation),
+            micro_batch=micro_batch,
         )
 
     def encode(self, data: TextDataset) -> dict[str, Tensor]:

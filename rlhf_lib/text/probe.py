@@ -20,6 +20,7 @@ from ..timing import Stopwatch
 from .cached import NO_DATA
 from .head import head_layer, is_zero
 from .task import IGNORED, Task
+from .turns import turn_of
 
 STARTS = ("probe", "zero", "as_loaded")
 PROBE_LAMBDA = 0.1
@@ -47,16 +48,18 @@ def probe(task: Task, lambda_reg: float = PROBE_LAMBDA) -> Record:
 
     Raises ValueError for a task of another loss, and where it did not converge.
     """
-    before, begun = [p.detach().clone() for p in task.module.parameters()], task._start
-    try:
-        task.reset()
-        fitted = _set_probe(task, lambda_reg)
-        return fitted.with_(**task.evaluate(), extra=fitted.extra | task.measures)
-    finally:
-        with torch.no_grad():
-            for p, value in zip(task.module.parameters(), before, strict=True):
-                p.copy_(value)
-        task._start = begun
+    with turn_of(task.model).lock:
+        task.own()
+        before, begun = [p.detach().clone() for p in task.module.parameters()], task._start
+        try:
+            task.reset()
+            fitted = _set_probe(task, lambda_reg)
+            return fitted.with_(**task.evaluate(), extra=fitted.extra | task.measures)
+        finally:
+            with torch.no_grad():
+                for p, value in zip(task.module.parameters(), before, strict=True):
+                    p.copy_(value)
+            task._start = begun
 
 
 def start_head(

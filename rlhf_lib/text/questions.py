@@ -18,6 +18,7 @@ from .predictions import AnswerPrediction, checked_texts
 from .scoring import measured
 from .squad import Question, QuestionDataset
 from .task import BESIDE, Task
+from .turns import part_to_train
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
     from transformers import PreTrainedModel
@@ -103,7 +104,7 @@ class QuestionTask(Task):
             )
         self.tokenizer, self.max_answer = tokenizer, max_answer
         self.max_length, self.stride = min(max_length, tokenizer.model_max_length), stride
-        self.module = model if top_layers is None else CachedTop(model, top_layers)
+        self.module = part_to_train(model, top_layers)
         self.device = next(model.parameters()).device
         self._asked: dict[int, Question] = {}
         super().__init__(

@@ -26,7 +26,9 @@ from .folders import folder_of, read_json
 from .label_names import stated_names
 from .language import LanguageModelTask
 from .models import load_model, quiet_loading
+from .multi_label import MultiLabelTask
 from .questions import QuestionTask
+from .regression import RegressionTask
 from .squad import Answer, Question, QuestionDataset
 from .task import Task
 from .texts import TextDataset, TextPair
@@ -37,6 +39,8 @@ if TYPE_CHECKING:  # it takes seconds, and a model comes with it
 # The task of `load_model` for each kind.
 KINDS: dict[type[Task], str] = {
     ClassificationTask: "classification",
+    MultiLabelTask: "classification",
+    RegressionTask: "classification",
     EntityTask: "ner",
     QuestionTask: "qa",
     LanguageModelTask: "lm",
@@ -50,8 +54,20 @@ ENDINGS: dict[str, type[Task]] = {
     "LMHeadModel": LanguageModelTask,
     "ForCausalLM": LanguageModelTask,
 }
+BY_PROBLEM: dict[str, type[Task]] = {
+    "multi_label_classification": MultiLabelTask,
+    "regression": RegressionTask,
+}
 # What changes predictions, where a task has it: names of attributes, and of arguments but "paired".
-SETTINGS = ("paired", "max_length", "overlap", "stride", "max_answer", "threshold")
+SETTINGS = (
+    "paired",
+    "max_length",
+    "overlap",
+    "stride",
+    "max_answer",
+    "threshold",
+    "null_threshold",
+)
 # What a folder may hold that is replaced.
 FILES = (
     "config.json",
@@ -103,6 +119,8 @@ def load_task(name: str | Path, *, dtype: torch.dtype | None = None) -> Any:
     if stated is None:
         architectures = [str(a) for a in raw.get("architectures") or []]
         found = [kind for a in architectures for end, kind in ENDINGS.items() if a.endswith(end)]
+        if ClassificationTask in found:
+            found = [BY_PROBLEM.get(str(raw.get("problem_type")), ClassificationTask)]
         expected, got = "architectures that end in one of " + ", ".join(ENDINGS), architectures
     else:
         found = [kind for kind in KINDS if kind.__name__ == stated]
@@ -133,8 +151,10 @@ def _stand_in(kind: type[Task], model: PreTrainedModel, paired: bool) -> Any:
         return EntityDataset((("a",),), ((names[0],),), names, "stand-in")
     if kind is QuestionTask:
         return QuestionDataset((Question("1", "a", "a", (Answer("a", 0),)),), "stand-in")
+    labels: dict[type[Task], Any] = {MultiLabelTask: (0,) * len(names), RegressionTask: 0.0}
     text = TextPair("a", "a") if paired else "a a"
-    return TextDataset((text,), (0,), names, "stand-in")
+    names = () if kind is RegressionTask else names
+    return TextDataset((text,), (labels.get(kind, 0),), names, "stand-in")
 
 
 @torch.no_grad()

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .cached import batches
+from .label_names import name_outputs
 from .scoring import Metrics
+from .turns import begin, own, turn_of
 
 if TYPE_CHECKING:
     from ..linearized import LinearModel
@@ -64,8 +66,21 @@ class Task:
         self.samples = len(training["labels"])
         self.measures: dict[str, float] = {}
         self.metrics: Metrics = {}
+        self.trains: list[tuple[nn.Parameter, bool]] = []  # while another task has the model
+        self.changed: list[tuple[nn.Parameter, bool, bool]] = []
+        begin(self)
         self.module.eval()
         self.start_here()
+
+    def own(self) -> None:
+        """Make the model this task's, where another one has used it since.
+
+        Then what is trained, and the names of the classes, are again as this task has them.
+        """
+        names: tuple[str, ...] = getattr(self, "label_names", ())
+        if own(self) and names:
+            model: Any = self.model
+            name_outputs(model, names, type(self).__name__)
 
     def start_here(self) -> None:
         """Take the module's present parameters for those that `reset` goes back to."""
@@ -145,11 +160,13 @@ class Task:
 
     def trained(self) -> list[tuple[str, nn.Parameter]]:
         """(name, parameter) of all that is trained."""
+        self.own()
         return [(n, p) for n, p in self.module.named_parameters() if p.requires_grad]
 
     @torch.no_grad()
     def reset(self) -> None:
         """Put all parameters of the module back to where they were when the task was made."""
+        self.own()
         for name, p in self.module.named_parameters():
             p.copy_(self._loaded[name])
         self._start = self._loaded
@@ -162,16 +179,19 @@ class Task:
 
     @contextmanager
     def evaluating(self) -> Generator[None]:
-        """Without dropout and gradients; afterwards each module is in the mode it was in."""
-        modes = [(m, m.training) for m in (*self.model.modules(), *self.module.modules())]
-        self.module.eval()
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module, training in modes:
-                module.training = training
+        """Without dropout and gradients, and while no step is under way in another thread;
+        afterwards each module is in the mode it was in."""
+        with turn_of(self.model).lock:
+            self.own()
+            modes = [(m, m.training) for m in (*self.model.modules(), *self.module.modules())]
+            self.module.eval()
+            self.model.eval()
+            try:
+                with torch.no_grad():
+                    yield
+            finally:
+                for module, training in modes:
+                    module.training = training
 
     def outputs(self, data: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], float, Tensor]]:
         """(batch, mean loss, outputs) batch by batch, without dropout; none with no term to it."""

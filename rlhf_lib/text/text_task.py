@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop, batches
 from .datasets import TextDataset, encode
-from .freezing import freeze
 from .label_names import name_outputs
 from .predictions import checked_texts
 from .said import say
 from .scoring import measured
 from .task import BESIDE, Task
+from .turns import part_to_train
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
     from transformers import PreTrainedModel
@@ -86,9 +86,7 @@ class TextTask(Task):
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = _checked_overlap(overlap, self.max_length, tokenizer)
-        self.module = model if top_layers is None else CachedTop(model, top_layers)
-        if frozen is not None:
-            freeze(self.module, frozen)
+        self.module = part_to_train(model, top_layers, frozen)
         self.classes = model.config.num_labels or 0
         first = next(model.parameters())
         self.device, self.dtype = first.device, first.dtype

@@ -10,13 +10,20 @@ from rlhf_lib.text import (
     ClassificationTask,
     EntityTask,
     LanguageModelTask,
+    MultiLabelTask,
     QuestionTask,
+    RegressionTask,
+    TextDataset,
+    TextPair,
     finetune,
     load_model,
     load_task,
 )
 
 TEXTS = ["a fine film", "no, not again"]
+SETS = TextDataset(("a b", "c"), ((0, 1), (1, 1)), ("x", "y"), "sets")
+NUMBERS = TextDataset(("a b", "c"), (0.5, 2.0), (), "numbers")
+PAIRS = TextDataset((TextPair("a", "b"), TextPair("c", "d")), (0, 1), ("x", "y"), "pairs")
 # Task of load_model and model, its options, the task, its data, its options.
 MAKES = {
     "classes": ("classification", "", {}, ClassificationTask, REVIEWS, {}),
@@ -25,6 +32,9 @@ MAKES = {
     "top": ("classification", "", {}, ClassificationTask, REVIEWS, {"top_layers": 1}),
     "windows": ("classification", "", {}, ClassificationTask, REVIEWS, {"overlap": 2}),
     "roberta": ("classification", "-roberta", {}, ClassificationTask, REVIEWS, {}),
+    "sets": ("classification", "", {}, MultiLabelTask, SETS, {"threshold": 0.3}),
+    "numbers": ("classification", "", {"num_labels": 1}, RegressionTask, NUMBERS, {}),
+    "pairs": ("classification", "", {"pooling": "mean"}, ClassificationTask, PAIRS, {}),
     "entities": ("ner", "", {"num_labels": 3}, EntityTask, WORDS, {"max_length": 12}),
     "answers": ("qa", "-bert", {}, QuestionTask, ASKED, {"max_answer": 2, "stride": 5}),
     "language": ("lm", "-gpt2", {}, LanguageModelTask, REVIEWS, {}),
@@ -41,10 +51,9 @@ def make(name):
 
 
 def predicted(task):
-    inputs = (
-        (TEXTS, ["it was a fine film", "no"]) if "Question" in type(task).__name__ else (TEXTS,)
-    )
-    return task.predict(*inputs)
+    if isinstance(task, QuestionTask):
+        return task.predict(["what?", "who?"], TEXTS)
+    return task.predict([TEXTS] if getattr(task, "paired", False) else TEXTS)
 
 
 @pytest.mark.filterwarnings("ignore:texts:UserWarning")  # 9 tokens are few
