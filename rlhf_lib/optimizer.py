@@ -17,6 +17,7 @@ from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
 from .objective.parameters import assign, check_params, flatten, unflatten
 from .objective.ranks import ProcessGroup, as_ranks, refuse_wrapped, solver_of_ranks
+from .objective.second_derivative import twice_differentiable_attention
 from .objective.task_loss import TaskLoss, check_finite
 from .record import Record
 from .regularizers import Regularizer, check_has_penalty, check_lambda, make_regularizer
@@ -347,8 +348,11 @@ class RLHFOptimizer(torch.optim.Optimizer):
         theta = flatten(p.detach() for p in params)
         before, last = self.state["rlhf"], self.record
         try:
-            final, state, record = self._proposed(task, params, theta, curvature_batches)
-            if not record.accepted:
+            with twice_differentiable_attention():  # in trials, too: of one function
+                final, state, record = self._proposed(task, params, theta, curvature_batches)
+            if record.accepted:
+                task.settle()
+            else:
                 task.undo(buffers_only=True)
             assign(params, final)
             state["seconds"] += watch.seconds.wall

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..objective.parameters import assign, flatten
+from ..objective.second_derivative import twice_differentiable_attention
 from ..objective.task_loss import TaskLoss, gradients
 from .look import look
 from .operators import GaussNewtonOperator, HessianOperator
@@ -52,8 +53,9 @@ def check_closure(
     task = TaskLoss(closure, batches, count=count, device=params[0].device if params else None)
     theta = flatten(p.detach() for p in params)
     try:
-        operator = kinds[curvature](task, params)
-        return _compare(task, operator, theta, gauss_newton=curvature == "ggn")
+        with twice_differentiable_attention():
+            operator = kinds[curvature](task, params)
+            return _compare(task, operator, theta, gauss_newton=curvature == "ggn")
     finally:
         assign(params, theta)
         task.undo()

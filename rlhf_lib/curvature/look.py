@@ -35,6 +35,7 @@ def look(
             says so.
     """
     unreached = {id(p): i for i, p in enumerate(params)}
+    dtypes = {theta.dtype}
 
     def own_value() -> tuple[None, float]:
         value, start = 0.0, _sequence()
@@ -50,6 +51,7 @@ def look(
                 raise ValueError(_STALE)
             if outputs:
                 _check_curved(part, found)
+            dtypes.add(part.dtype)
             value += weight * part.item()
             start = _sequence()
         return None, value
@@ -61,14 +63,20 @@ def look(
             "(nn.Embedding(max_norm=...), clamping, another optimizer's step?): bound weights by a "
             "penalty, and step other optimizers outside of the closure"
         )
-    check_same(loss, again, params[0].dtype)
+    check_same(loss, again, *dtypes)
     return sorted(unreached.values())
 
 
-def check_same(first: float, again: float, dtype: torch.dtype) -> None:
-    """Raise ValueError if two losses at the same parameters differ by more than rounding."""
-    # Processors add in different orders at times; and a NaN is another value, too.
-    if not abs(again - first) <= torch.finfo(dtype).eps ** 0.5 * max(abs(first), abs(again)):
+def check_same(first: float, again: float, *dtypes: torch.dtype) -> None:
+    """Raise ValueError if two losses at the same parameters differ by more than rounding.
+
+    Args:
+        dtypes: in which they were computed.
+    """
+    eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+    # Processors add in different orders at times; half precision shows it in its last digit.
+    limit = min(eps**0.5, max(eps, 1e-3))
+    if not abs(again - first) <= limit * max(abs(first), abs(again)):  # nor is NaN the same
         raise ValueError(
             f"expected one loss at the same parameters, got {first:.6g} and then {again:.6g}: the "
             "closure draws new numbers (noise, an augmentation) or a new batch (next(...)) at each "
@@ -98,9 +106,9 @@ def _is_stale(task: TaskLoss, params: Sequence[Tensor]) -> bool:
     Numbers of nodes suggest it, but threads number for themselves.
     """
     trained = {id(p) for p in params}
-    for (_, one, _), (_, two, _) in zip(task.evaluate(), task.evaluate(), strict=True):
-        shared = set(nodes([one])) & set(nodes([two]))
-        for node in shared:
+    first = [set(nodes([loss])) for _, loss, _ in task.evaluate()]
+    for before, (_, loss, _) in zip(first, task.evaluate(), strict=True):
+        for node in before & set(nodes([loss])):
             below = (getattr(n, "variable", None) for n, _ in node.next_functions if n is not None)
             if any(id(variable) in trained for variable in below):
                 return True

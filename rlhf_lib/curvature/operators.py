@@ -16,6 +16,7 @@ from torch.autograd.graph import get_gradient_edge
 from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
 from ..objective.ranks import ProcessGroup
+from ..objective.second_derivative import twice_differentiable_attention
 from ..objective.task_loss import NO_PARAMETER, Outputs, TaskLoss, gradients
 from .damped import Shifted
 from .look import check_same
@@ -77,8 +78,8 @@ class CurvatureOperator:
     def _build(self) -> tuple[Tensor | None, float]:
         """Graphs, gradient and loss of the micro-batches, as a sum."""
         value, total = 0.0, None
-        with torch.enable_grad():
-            for weight, loss, outputs in self.task.evaluate(curved=True):
+        with torch.enable_grad(), twice_differentiable_attention():
+            for weight, loss, outputs in self.task.evaluate():
                 self._check(loss, outputs)
                 if self.keep_graph:
                     gradient, product = self._linearize(weight * loss, outputs, retain=True)
@@ -110,7 +111,7 @@ class CurvatureOperator:
             return
         passes = zip(self._losses, self.task.evaluate(), strict=True)
         for first, (weight, loss, outputs) in passes:
-            check_same(first, loss.item(), self.dtype)
+            check_same(first, loss.item(), self.dtype, loss.dtype)
             yield self._linearize(weight * loss, outputs, retain=False)[1]
 
     def __matmul__(self, v: Tensor) -> Tensor:
@@ -140,7 +141,8 @@ class CurvatureOperator:
 
         def own_product() -> tuple[Tensor | None, float]:
             first = True
-            with torch.enable_grad():
+            # Attention, too: checkpoints compute parts of the model again in here.
+            with torch.enable_grad(), twice_differentiable_attention():
                 for product in self._products():
                     checkpoint()
                     found = list(product(pieces))

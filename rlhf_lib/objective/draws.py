@@ -35,6 +35,7 @@ class Draws:
     ):
         self._generators, self._modules, self._moves = generators, modules, moves
         self._before: list[tuple[_Drawn | _Buffer, Any]] | None = None
+        self._after: list[tuple[_Buffer, Any]] = []
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -57,6 +58,7 @@ class Draws:
             self._before = None
             raise
         self._before = [(place, state) for place, state in before if place.moved(state)]
+        self._after = [(p, p.read()) for p, _ in self._before if isinstance(p, _Buffer)]
         if not self._moves:
             self.undo(buffers_only=True)
 
@@ -64,6 +66,14 @@ class Draws:
         """Put everything back to what it was before the first call."""
         before = self._before or []
         _write([pair for pair in before if isinstance(pair[0], _Buffer) or not buffers_only])
+
+    def settle(self) -> None:
+        """Put the buffers to where the first call left them.
+
+        Only what runs outside of all calls can have moved them: checkpointing, which computes parts
+        of the model again while a derivative is taken.
+        """
+        _write(self._after)
 
     def _places(self) -> Iterable[_Drawn | _Buffer]:
         yield from map(_Drawn, self._generators)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -19,12 +18,7 @@ from .parameters import flatten
 from .ranks import ProcessGroup, as_ranks
 from .reach import reach
 from .returned import Outputs, split
-from .second_derivative import (
-    explain,
-    refuse_once_differentiable,
-    refuse_reentrant_checkpoints,
-    twice_differentiable_attention,
-)
+from .second_derivative import explain, refuse_once_differentiable, refuse_reentrant_checkpoints
 
 
 def sample_count(batch: object) -> int:
@@ -49,7 +43,6 @@ class _Call:
     arguments: tuple
     count: float
     draws: Draws
-    curved: bool = False  # its graph has been asked for second derivatives
 
 
 class TaskLoss:
@@ -126,6 +119,11 @@ class TaskLoss:
         for call in reversed(self._calls):
             call.draws.undo(buffers_only=buffers_only)
 
+    def settle(self) -> None:
+        """Put the buffers to where the first pass left them."""
+        for call in self._calls:
+            call.draws.settle()
+
     def _calls_of(self, batches: Iterable) -> list[_Call]:
         known = {id(call.arguments[0]): call for call in self._calls}
         calls = [
@@ -154,20 +152,15 @@ class TaskLoss:
         counts = [call.count for call in self._calls]
         self.weights = [c / self.samples for c in counts]
 
-    def evaluate(self, *, curved: bool = False) -> Iterator[tuple[float, Tensor, Outputs]]:
-        """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss.
-
-        With ``curved``, and from then on, attention runs in a form that has second derivatives.
-        """
+    def evaluate(self) -> Iterator[tuple[float, Tensor, Outputs]]:
+        """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss."""
         for weight, call in zip(self.weights, self._calls, strict=True):
             if not weight:  # the mean over no terms is NaN, and 0 * NaN would spoil the sum
                 continue
             checkpoint()
-            call.curved |= curved
             # Casts made without gradients, or before the parameters moved, are no good here.
             torch.clear_autocast_cache()
-            attention = twice_differentiable_attention() if call.curved else nullcontext()
-            with torch.enable_grad(), attention, call.draws.held():
+            with torch.enable_grad(), call.draws.held():
                 loss, outputs = split(self.fn(*call.arguments))
             if not self.counted and outputs and outputs[0].ndim:
                 self.samples = outputs[0].shape[0]

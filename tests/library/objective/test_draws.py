@@ -9,6 +9,7 @@ import pytest
 import torch
 from cases import classification, close, cross_entropy_closure, flat, mlp, randn
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from rlhf_lib import RLHFOptimizer
 from rlhf_lib.objective import TaskLoss
@@ -66,11 +67,17 @@ def with_layer(layer):
     return net, Holder(net).loss
 
 
+def checkpointed():
+    net = network(nn.BatchNorm1d(4))
+    return net, lambda: cross_entropy_closure(partial(checkpoint, net, use_reentrant=False), X, Y)()
+
+
 WORLDS = {
     **{name: lambda name=name: with_noise(name) for name in ("torch", "own generator", "numpy")},
     **{name: lambda name=name: with_noise(name) for name in ("numpy's global", "python")},
     "batch norm": lambda: with_layer(nn.BatchNorm1d(4)),
     "spectral norm": lambda: with_layer(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))),
+    "batch norm in a checkpoint": checkpointed,
     "new buffers": lambda: with_layer(Average()),
 }
 
