@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..arguments import real, whole
 from ..record import Record
 from ..step.globalization import Damping, DampingRule, armijo, reduction_ratio
 from ..timing import Stopwatch
@@ -57,6 +58,7 @@ def take_steps(
         slack: accept an increase of so many roundings of the objective, as near a minimum, where
             the decrease is smaller than they are.
     """
+    tol, steps = real("tol", tol, 0), whole("steps", steps)
     watch = Stopwatch()
     rule = Damping(damping, damping_rule)
     loss, penalty = problem.task(problem.train_margins(point)), problem.penalty(point)

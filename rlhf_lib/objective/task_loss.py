@@ -131,7 +131,7 @@ class TaskLoss:
             for batch in batches
         ]
         counts = [call.count for call in calls]
-        if any(c < 0 for c in counts):
+        if not all(0 <= c < float("inf") for c in counts):
             raise ValueError(
                 f"expected batches with a positive number of samples, got counts {counts}"
             )

@@ -106,7 +106,7 @@ def proximal_solve(
             f"{tuple(theta.shape)}"
         )
     limit = 20 * theta.numel() + 200 if max_iter is None else max_iter
-    if min(rtol, atol) < 0 or limit < 2:
+    if not (rtol >= 0 and atol >= 0 and limit >= 2):
         raise ValueError(
             f"expected rtol, atol >= 0 and max_iter >= 2, got {rtol}, {atol} and {limit}"
         )

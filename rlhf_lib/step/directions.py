@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..arguments import real, whole
 from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
 from ..interrupt import Interrupted
 from ..per_sample.factor import SampleSpace
@@ -61,8 +62,9 @@ class ConjugateGradients:
 
     def __post_init__(self):
         check_preconditioner(self.preconditioner)
-        if self.max_iter < 1:
-            raise ValueError(f"expected max_iter >= 1, got {self.max_iter}")
+        _check_limits(self.rtol, self.max_iter)
+        if self.progress_tol is not None:
+            real("progress_tol", self.progress_tol, 0)
         if not 0 <= self.warm_start <= 1:
             raise ValueError(f"expected 0 <= warm_start <= 1, got {self.warm_start}")
 
@@ -184,8 +186,7 @@ class ProximalNewton:
     proximal = True
 
     def __post_init__(self):
-        if self.max_iter < 1:
-            raise ValueError(f"expected max_iter >= 1, got {self.max_iter}")
+        _check_limits(self.rtol, self.max_iter)
 
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """Minimize m by proximal steps; there is nothing to remember."""
@@ -319,3 +320,9 @@ def _proposal(solved: CGResult, model: LocalModel, solver: str, cost: float) -> 
 def _quadratic(solved: CGResult, i: int, d: Tensor, model: LocalModel) -> float:
     """d'(B + C) d without a product, from the value d'Ad/2 - b'd of iterate i."""
     return 2 * (solved.values[i] - dot(model.gradient, d)) - model.damping * dot(d, d)
+
+
+def _check_limits(rtol: float, max_iter: int) -> None:
+    real("rtol", rtol, 0)
+    if whole("max_iter", max_iter) < 1:
+        raise ValueError(f"expected max_iter >= 1, got {max_iter}")

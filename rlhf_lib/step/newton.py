@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import real, whole
 from ..curvature.exact import MatrixOperator, exact_hessian
 from ..objective.task_loss import gradients
 from ..record import Record
@@ -83,6 +84,7 @@ def newton(
     """
     if theta0.ndim != 1:
         raise ValueError(f"expected theta0 of shape (n,), got {tuple(theta0.shape)}")
+    tol, max_steps = real("tol", tol, 0), whole("max_steps", max_steps)
     mu = Damping(damping, damping_rule)
     check_has_penalty(lambda_reg, regularizer)
     theta = theta0.detach().clone()
