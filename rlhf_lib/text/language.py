@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from .predictions import TextScore, checked_texts
+from .said import say
 from .task import IGNORED, Task
 from .texts import TextDataset
 from .turns import part_to_train
@@ -29,11 +31,12 @@ class LanguageModelTask(Task):
 
     model, tokenizer: as `load_model("lm", ...)` gives them: any causal model of transformers. A
         tokenizer without a padding token pads with its end-of-text token.
-    training, validation: data sets of texts.
+    training, validation: data sets of texts, or lists of strings. Texts of fewer than two tokens
+        have nothing to predict: they are left out, with a warning that counts them.
     max_length: most tokens of a block.
     micro_batch: most blocks in one graph; bounds the memory (the logits are n x T x vocabulary).
 
-    Raises ValueError for a text with fewer than two tokens: there is nothing to predict in it.
+    Raises ValueError where no text has two tokens.
     """
 
     reports = ("loss", "accuracy", "perplexity")
@@ -42,8 +45,8 @@ class LanguageModelTask(Task):
         self,
         model: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
-        training: TextDataset,
-        validation: TextDataset,
+        training: TextDataset | Sequence[str],
+        validation: TextDataset | Sequence[str],
         *,
         max_length: int = 64,
         micro_batch: int = 16,
@@ -60,24 +63,38 @@ class LanguageModelTask(Task):
             micro_batch=micro_batch,
         )
 
-    def encode(self, data: TextDataset) -> dict[str, Tensor]:
-        """A data set as this task takes it: `input_ids`, `attention_mask`, `labels`, (n, T)."""
-        if not len(data):
-            raise ValueError(f"{data.name}: expected at least one text, got none.")
-        return self._padded([b for blocks in self._blocks(data.texts, data.name) for b in blocks])
+    def encode(self, data: TextDataset | Sequence[str]) -> dict[str, Tensor]:
+        """Texts as this task takes them: `input_ids`, `attention_mask`, `labels`, (n, T), and
+        `text` (n,), of which text a block is."""
+        if not isinstance(data, TextDataset):
+            texts = checked_texts(data)
+            data = TextDataset(tuple(texts), (), (), "texts")
+        if not len(data) or data.paired:
+            got = "pairs" if data.paired else "none"
+            raise ValueError(f"{data.name}: expected at least one text, got {got}.")
+        found = self._blocks(data.texts)
+        short = [i for i, blocks in enumerate(found) if not blocks]
+        if len(short) == len(found):
+            raise ValueError(
+                f"{data.name}: expected texts of at least two tokens, got none: there is nothing "
+                "to predict."
+            )
+        if short:
+            say(
+                f"{data.name}: {len(short)} of {len(found)} texts are left out: they have fewer "
+                f"than two tokens, and none to predict, the first {data.texts[short[0]]!r}."
+            )
+        tensors = self._padded([block for blocks in found for block in blocks])
+        text = [i for i, blocks in enumerate(found) for _ in blocks]
+        return tensors | {"text": torch.tensor(text, device=self.device)}
 
-    def _blocks(self, texts: Sequence[str], name: str) -> list[list[list[int]]]:
-        """The blocks of tokens of each text."""
-        found = []
-        for i, ids in enumerate(self.tokenizer(list(texts), verbose=False)["input_ids"]):
-            if len(ids) < 2:
-                raise ValueError(
-                    f"{name}: text {i}, {texts[i]!r}, has {len(ids)} tokens, and none to "
-                    "predict. Do: leave it out."
-                )
-            step = self.max_length - 1
-            found.append([ids[k : k + step + 1] for k in range(0, len(ids) - 1, step)])
-        return found
+    def _blocks(self, texts: Sequence[Any]) -> list[list[list[int]]]:
+        """The blocks of tokens of each text; none where there is nothing to predict."""
+        step = self.max_length - 1
+        return [
+            [ids[k : k + step + 1] for k in range(0, len(ids) - 1, step)]
+            for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]
+        ]
 
     def _padded(self, blocks: list[list[int]]) -> dict[str, Tensor]:
         longest = max(map(len, blocks))
@@ -104,7 +121,13 @@ class LanguageModelTask(Task):
         Raises TypeError or ValueError, with its place, for what is no text, or too short a one.
         """
         texts = checked_texts(texts)
-        found = self._blocks(texts, "texts")
+        found = self._blocks(texts)
+        for i, of_text in enumerate(found):
+            if not of_text:
+                raise ValueError(
+                    f"texts[{i}]: expected at least two tokens, got {texts[i]!r}, in which there "
+                    "is none to predict. Do: leave it out."
+                )
         blocks = [block for of_text in found for block in of_text]
         sums = iter(self._predicted(blocks, batch_size, self._sums))
         scores = []

@@ -37,7 +37,7 @@ def test_every_token_but_the_first_is_predicted_and_padding_never(task):
 
 def test_loss_is_that_of_transformers(task):
     loss, logits = task.loss_fn(task.training)
-    found = task.model(**task.training)
+    found = task.model(**{k: v for k, v in task.training.items() if k != "text"})
     # transformers computes this loss in float32, whatever the model is.
     assert loss.item() == pytest.approx(found.loss.item(), rel=1e-6)
     close(logits, found.logits, rtol=1e-12)
@@ -111,12 +111,28 @@ def test_fine_tuning_learns_and_reports_the_perplexity(method):
     assert records[-1].train_accuracy > records[0].train_accuracy
 
 
-def test_a_text_with_nothing_to_predict_is_refused(task):
+def test_texts_with_nothing_to_predict_are_left_out_with_a_word(task):
     one = "a" if len(task.tokenizer("a")["input_ids"]) == 1 else ""
-    with pytest.raises(ValueError, match=r"d: text 1, .* tokens, and none to predict"):
-        task.encode(data("abc", one))
+    with pytest.warns(UserWarning, match=r"d: 1 of 2 texts are left out: .* fewer than two tokens"):
+        encoded = task.encode(data("abc", one))
+    assert encoded["text"].tolist() == [0]
+    with pytest.raises(ValueError, match="expected texts of at least two tokens, got none"):
+        task.encode(data(one))
     with pytest.raises(ValueError, match="max_length: expected at least 2"):
         make(max_length=1)
+
+
+def test_lists_of_strings_are_texts_and_blocks_of_one_belong_together():
+    model, tokenizer = load_model("lm", "tiny-random-gpt2", dtype=torch.float64)
+    task = LanguageModelTask(model, tokenizer, list(TEXTS), ["ab c"], max_length=6)
+    same = LanguageModelTask(model, tokenizer, data(*TEXTS), data("ab c"), max_length=6)
+    assert all(torch.equal(task.training[k], same.training[k]) for k in same.training)
+    lengths = [len(ids) for ids in tokenizer(list(TEXTS))["input_ids"]]
+    blocks = [-(-(n - 1) // 5) for n in lengths]  # every token but the first once
+    assert task.groups.tolist() == [i for i, n in enumerate(blocks) for _ in range(n)]
+    assert task.count(task.training) == sum(lengths) - len(lengths)
+    with pytest.raises(TypeError, match="expected a list of strings, got str"):
+        LanguageModelTask(model, tokenizer, "one text", ["ab c"])
 
 
 def test_no_texts_are_refused(task):
