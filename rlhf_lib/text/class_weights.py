@@ -38,7 +38,10 @@ def weigh_classes(weights: Weights, labels: Sequence[int], names: Sequence[str],
                 f"some for {tuple(weights)}"
             )
         weights = [weights[name] for name in names]
-    found = [float(weight) for weight in weights] if isinstance(weights, Iterable) else []
+    try:
+        found = [float(weight) for weight in weights] if isinstance(weights, Iterable) else []
+    except (TypeError, ValueError):
+        found = []
     if len(found) != len(names):
         raise ValueError(
             f"class_weights: expected a number for each of the {len(names)} classes of {of}, "

@@ -14,6 +14,7 @@ from .datasets import TextDataset, encode
 from .label_names import name_outputs
 from .predictions import checked_texts
 from .said import say
+from .samples import is_whole
 from .scoring import measured
 from .task import BESIDE, Task
 from .turns import part_to_train
@@ -79,6 +80,10 @@ class TextTask(Task):
             kinds = [("single texts", "pairs of texts")[d.paired] for d in (training, validation)]
             raise ValueError(
                 f"{validation.name}: expected {kinds[0]} as in {training.name}, got {kinds[1]}"
+            )
+        if not is_whole(max_length) or max_length < 3:
+            raise ValueError(
+                f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}"
             )
         self.label_names, self.paired = training.label_names, training.paired
         names = self.label_names
@@ -204,7 +209,9 @@ class TextTask(Task):
                 raise TypeError(
                     f"texts[{i}]: expected a pair of texts, as the task has learnt, got {pair!r}"
                 )
-            checked_texts(pair, f"texts[{i}]")
+            if not all(isinstance(text, str) for text in pair):
+                raise TypeError(f"texts[{i}]: expected a pair of strings, got {pair!r}")
+            checked_texts([" ".join(pair)], f"texts[{i}]: texts")  # one of them may be empty
         return [tuple(pair) for pair in pairs]
 
     def _outputs(self, batch: dict[str, Tensor]) -> Tensor:
@@ -247,9 +254,13 @@ class TextTask(Task):
         lengths = [len(row) for row in ids]
         cut = [n - self.max_length for n in lengths if n > self.max_length]
         if cut:
-            cure = f"raise max_length (the longest has {max(lengths)})"
+            cures = []
+            most = min(max(lengths), self.tokenizer.model_max_length)
+            if most > self.max_length:
+                cures.append(f"max_length={most}, of which the longest needs {max(lengths)}")
             if not isinstance(texts[0], tuple):
-                cure += f", or read them in windows: overlap={self.max_length // 4}"
+                cures.append(f"overlap={self.max_length // 4}, which reads them in windows")
+            cure = ", or ".join(cures) or "shorten them, the model takes no more"
             say(
                 f"{name}: {len(cut)} of {len(texts)} texts are longer than {self.max_length} "
                 f"tokens and are cut: {sum(cut) / sum(lengths):.0%} of all tokens are not read. "

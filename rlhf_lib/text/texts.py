@@ -53,7 +53,9 @@ class TextDataset(Samples):
 
     def __post_init__(self) -> None:
         for key in ("texts", "labels", "clean_labels", "groups", "guesses"):
-            object.__setattr__(self, key, as_tuple(key, getattr(self, key)))
+            values = as_tuple(key, getattr(self, key))
+            rows = (tuple(row) if isinstance(row, list) else row for row in values)
+            object.__setattr__(self, key, tuple(rows))
         pairs = [TextPair(*t) if isinstance(t, tuple) and len(t) == 2 else t for t in self.texts]
         object.__setattr__(self, "texts", tuple(pairs))
         object.__setattr__(self, "label_names", as_tuple("label_names", self.label_names))
@@ -80,7 +82,11 @@ class TextDataset(Samples):
                 expected = {
                     "regression": "a finite number",
                     "multi_label_classification": f"{len(self.label_names)} values 0 or 1",
-                }.get(str(self.problem_type), f"an integer from 0 to {len(self.label_names) - 1}")
+                }.get(
+                    str(self.problem_type),
+                    f"an integer from 0 to {len(self.label_names) - 1}, or where a text may have "
+                    f"several classes {len(self.label_names)} values 0 or 1",
+                )
                 raise ValueError(
                     f"{self.name}, text {place}: expected {expected} as label, with the "
                     f"label_names {self.label_names}, got {label!r}."

@@ -133,8 +133,8 @@ def test_pairs_go_in_as_the_tokenizer_joins_them(family):
     )
     with torch.no_grad():
         expected = model(**inputs).logits.softmax(1)
-    found = torch.tensor([[*p.scores.values()] for p in task.predict(PAIRS[:6])])
-    close(found.double(), expected[:6], rtol=1e-6)
+    found = torch.tensor([[*p.scores.values()] for p in task.predict(PAIRS)])
+    close(found.double(), expected, rtol=1e-6)
     with pytest.raises(TypeError, match=r"texts\[0\]: expected a pair of texts"):
         task.predict(["one"])
 
@@ -159,5 +159,9 @@ def test_data_of_another_kind_are_refused():
     with pytest.raises(ValueError, match="overlap: expected None for pairs"):
         pairs = data((0, 1) * 4, NAMES, PAIRS)
         ClassificationTask(model, tokenizer, pairs, pairs, overlap=2)
+    assert data([[*row] for row in SETS], NAMES) == sets
+    assert TextDataset(TEXTS, np.array(SETS), NAMES, "few") == sets
+    with pytest.raises(ValueError, match=r"several classes 3 values 0 or 1 .*got \{'sad'\}"):
+        data([{"sad"}] * 8, NAMES)
     with pytest.raises(ValueError, match=r"threshold: expected a probability in \(0, 1\)"):
         MultiLabelTask(model, tokenizer, sets, sets, threshold=1)

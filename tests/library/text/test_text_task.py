@@ -101,6 +101,7 @@ def test_classes_without_a_text_get_no_weight():
         ({"bad": 1}, "each class of d"),
         ("even", "'balanced' or a number for each class, got 'even'"),
         (3, "each of the 3 classes"),
+        (("a", "b", "c"), "each of the 3 classes"),
     ],
 )
 def test_other_class_weights_are_refused(weights, message):
@@ -146,7 +147,10 @@ def test_a_long_text_is_read_in_windows_whose_mean_decides():
 
 
 def test_what_is_cut_is_said_and_windows_read_it_all():
-    with pytest.warns(UserWarning, match=r"few: 2 of 4 texts .* 10 tokens and are cut: 36% .*=2"):
+    with pytest.warns(
+        UserWarning,
+        match=r"few: 2 of 4 texts .* 10 tokens and are cut: 36% .*max_length=22.*overlap=2",
+    ):
         three(data((0, 1, 2, 0), LONG), max_length=10)
     task = windows()
     shown = task.tokenizer.batch_decode(task.training["input_ids"], skip_special_tokens=True)
