@@ -53,11 +53,19 @@ class Worker:
         except BaseException as error:
             run.error = error
         finally:
+            self._end(run)
+
+    def _end(self, run: Run) -> None:
+        """Say how it ended; whoever waits goes on whatever happens, or waits for ever."""
+        try:
             run.answer()
             with self.runs.lock:  # so that stop() cannot say "Stopping" after the end
                 if run is self.runs.run and (run.error or not run.held):
                     self._ended(run)
-                run.done.set()
+        except Exception as error:
+            run.error = run.error or error
+        finally:
+            run.done.set()
 
     def _go(self, run: Run) -> None:
         """Make a run; draw at most ten times a second, and the last record."""

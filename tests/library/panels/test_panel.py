@@ -357,6 +357,17 @@ def test_a_clean_up_that_raises_loses_no_record(stops):
     assert panel.status == f"Error after {len(panel.records)} records: OSError: clean-up"
 
 
+def test_an_error_at_the_end_of_a_run_leaves_nobody_waiting(monkeypatch):
+    def broken(run):
+        raise OSError("the page has gone")
+
+    panel = panel_of(count)
+    monkeypatch.setattr(panel._display, "end", broken)
+    for _ in range(2):
+        with pytest.raises(OSError, match="the page has gone"):
+            panel.run()
+
+
 def test_a_closed_panel_leaves_no_widget_and_keeps_its_records():
     panel_of(count, figure=figures.Curves({"y": "y"})).close()
     before = set(_instances)
