@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..optimizer import RLHFOptimizer
+from ..select.grid import lambda_grid
 from ..train import train
 from .cached import batches
 from .probe import PROBE_LAMBDA, start_head
@@ -22,7 +23,7 @@ class LambdaPathFit:
 
         task = ClassificationTask(model, tokenizer, reviews, reviews, top_layers=1)
         fit = LambdaPathFit(task, steps=3)
-        select_lambda(fit, task.training["labels"], [1.0, 0.3, 0.1])
+        select_lambda(fit, task.training["labels"], fit.grid(5))
 
     Folds are parts of the task's *training* data; its validation data is not looked at. Each path
     begins at the task's starting point with a fresh optimizer; the next lambda goes on from the
@@ -78,6 +79,24 @@ class LambdaPathFit:
             "max_iter": max_iter,
             **options,
         }
+
+    def grid(self, number: int = 20, ratio: float = 1e-3) -> list[float]:
+        """Lambdas for this task and its penalty, from where that leaves nothing: see
+        :func:`~rlhf_lib.select.lambda_grid`, at the path's start on the whole training set."""
+        task = self.task
+        try:
+            start_head(task, self.start, self.probe_lambda)
+            return lambda_grid(
+                task.training_loss,
+                task.trained(),
+                list(batches(task.training, task.micro_batch)),
+                regularizer=self.options["regularizer"],
+                count=task.count,
+                number=number,
+                ratio=ratio,
+            )
+        finally:
+            task.reset()
 
     def __call__(
         self, train_index: Tensor, validation_index: Tensor, lambdas: list[float], seed: int

@@ -311,6 +311,18 @@ def test_words_are_read_as_in_the_text_that_they_make(family):
     } == {k: ids[p] for k, p in enumerate(firsts)}
 
 
+def test_entities_stop_a_run_by_their_f1_or_by_any_function_of_tags():
+    def wrong(predicted, truth):
+        pairs = zip(predicted, truth, strict=True)
+        return sum(a != b for tags in pairs for a, b in zip(*tags, strict=True))
+
+    for metric, maximize, best in (("f1", None, max), (wrong, False, min)):
+        options = {"metric": metric, "maximize": maximize, "keep_best": True}
+        *run, last = finetune(make(), "adamw", steps=6, lr=0.03, batch_size=4, **options)
+        values = [r.extra[f"val_{getattr(metric, '__name__', metric)}"] for r in run]
+        assert last.step == values.index(best(values)) > 0
+
+
 def test_a_piece_of_two_words_is_refused():
     with pytest.raises(ValueError, match="one of 'b c'"):
         _first_pieces(["a", "b", "c"], [None, (0, 1), (2, 5), None], False)

@@ -74,6 +74,17 @@ def test_select_lambda_takes_it_and_every_run_is_the_same():
     assert first.table("cost")[1].mean > first.table("cost")[0].mean > 0
 
 
+def test_its_grid_begins_where_l1_leaves_no_weight():
+    task = whole(frozen=("body",))
+    fit = LambdaPathFit(task, regularizer="l1")
+    largest, *_, least = fit.grid(5, ratio=0.01)
+    assert least == pytest.approx(0.01 * largest)
+    head = task.module.classifier.weight
+    for factor, zero in ((1.01, True), (0.05, False)):  # the bias is not fitted there
+        list(finetune(task, steps=10, regularizer="l1", lambda_reg=factor * largest))
+        assert bool((head == 0).all()) == zero
+
+
 def test_no_steps_are_refused():
     with pytest.raises(ValueError, match="at least one step, got 0"):
         LambdaPathFit(whole(), steps=0)

@@ -227,3 +227,16 @@ def test_a_metric_that_never_changes_stops_the_run():
 def test_another_patience_is_refused(patience):
     with pytest.raises(ValueError, match="patience: expected an integer of at least 1"):
         list(stop_early(iter([]), make(1), patience=patience))
+
+
+@pytest.mark.parametrize(
+    "options", [{"class_weights": (1, 0, 2)}, {"class_weights": WEIGHTS, "overlap": 2}]
+)
+def test_sample_space_takes_the_step_of_conjugate_gradients(options):
+    ends, length = [], 10 if "overlap" in options else 32
+    for solver in ({"solver": "dual"}, {"max_iter": 500, "rtol": 1e-12}):
+        given = data((0, 1, 2, 0), LONG)
+        task = three(given, max_length=length, top_layers=1, micro_batch=3, **options)
+        list(finetune(task, steps=1, damping=0.1, lambda_reg=0.1, **solver))
+        ends.append(flat([p for _, p in task.trained()]))
+    close(*ends, rtol=1e-8)
