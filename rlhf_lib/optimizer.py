@@ -7,12 +7,14 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from numbers import Number
 from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .arguments import real
 from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
 from .objective.parameters import assign, check_params, flatten, unflatten
@@ -179,6 +181,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
             "direction memory": {},
             "damping memory": {},
         }
+        check_params(self._params())
+        self._bound_penalty()
 
     def __getstate__(self) -> dict:
         # torch's own leaves out what a subclass has, so that a deepcopy could not step. Hooks, and
@@ -191,14 +195,19 @@ class RLHFOptimizer(torch.optim.Optimizer):
         group = self.param_groups[-1]
         try:
             _check_group(group)
-            check_params(self._params())
+            if self._params():  # a first group may be empty
+                check_params(self._params())
             check_has_penalty(group["lambda_reg"], self.regularizer)
-        except ValueError:
+            if self._pull_to_start:
+                for p in group["params"]:
+                    self.state[p]["center"] = p.detach().clone()
+            if "rlhf" in self.state:  # a centre of its own is for all groups of the constructor
+                self._bound_penalty()
+        except (TypeError, ValueError):
             self.param_groups.pop()
-            raise
-        if self._pull_to_start:
             for p in group["params"]:
-                self.state[p]["center"] = p.detach().clone()
+                self.state.pop(p, None)
+            raise
 
     def state_dict(self) -> dict:
         """What a run goes on from, bit for bit, in torch's form.
@@ -232,7 +241,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
         found = super().state_dict()
         del found["state"]["rlhf"]
         for group in found["param_groups"]:
-            group["rlhf"] = text
+            plain = {
+                k: v.item()
+                for k, v in group.items()
+                if isinstance(v, Number) and hasattr(v, "item")
+            }
+            group |= plain | {"rlhf": text}  # numbers of numpy, as a schedule's function may give
         return found
 
     @torch.no_grad()
@@ -248,18 +262,24 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 "expected what RLHFOptimizer.state_dict() gives, got a state without 'rlhf' in its "
                 "groups: that of another optimizer, or of an older version"
             )
-        common = json.loads(texts.pop())
+        try:
+            common = json.loads(texts.pop())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"expected JSON under 'rlhf' of a group, got other: {error}") from None
         vectors = common.pop("vectors")
         needed = {_remembered(key) for key in vectors} | (
             {"center"} if self._pull_to_start else set()
         )
-        for key in (key for group in saved for key in group["params"]):
-            missing = needed - set(state_dict["state"].get(key, ()))
+        keys = [key for group in saved for key in group["params"]]
+        for p, key in zip(self._params(), keys, strict=False):  # torch compares how many there are
+            own = state_dict["state"].get(key, {})
+            missing = {name for name in needed if name not in own or own[name].shape != p.shape}
             if missing:
                 raise ValueError(
-                    f"expected {', '.join(sorted(missing))} in the state of parameter {key}, got "
-                    "none: save with the same regularizer and solver, and where torch flattens the "
-                    "state, call get_optimizer_state_dict before set_optimizer_state_dict"
+                    f"expected {', '.join(sorted(missing))} of shape {tuple(p.shape)} in the state "
+                    f"of parameter {key}, got none: save the same model with the same regularizer "
+                    "and solver, and where torch flattens the state, call get_optimizer_state_dict "
+                    "before set_optimizer_state_dict"
                 )
         super().load_state_dict(state_dict)
         params = self._params()
@@ -267,6 +287,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             pieces = [self.state[p][_remembered(key)] for p in params]
             common["direction memory"][key] = flatten(pieces)
         self.state["rlhf"] = common
+        self._bound = None  # centres may have been written into the tensors that it knows
         for group in self.param_groups:
             group["rlhf"] = ""
 
@@ -280,7 +301,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             _check_group(group)
             names = group.get("param_names") or [""] * len(group["params"])
             named += list(zip(names, group["params"], strict=True))
-            lambdas += [group["lambda_reg"]] * len(group["params"])
+            lambdas += [float(group["lambda_reg"])] * len(group["params"])
         if not any(lambdas) or self.regularizer is None:
             return Zero()
         params = [p for _, p in named]
@@ -497,11 +518,13 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
     def _lengths(self) -> float | Tensor:
         """The groups' lr: a number if they agree, else of shape (n,)."""
-        lengths = {group["lr"] for group in self.param_groups}
-        if len(lengths) == 1:
-            return lengths.pop()
+        lengths = [float(group["lr"]) for group in self.param_groups]
+        if len(set(lengths)) == 1:
+            return lengths[0]
         return flatten(
-            torch.full_like(p, group["lr"]) for group in self.param_groups for p in group["params"]
+            torch.full_like(p, length)
+            for length, group in zip(lengths, self.param_groups, strict=True)
+            for p in group["params"]
         )
 
     def _adapt(self, state: dict, rho: float, reason: str, moved: bool) -> None:
@@ -523,6 +546,5 @@ def _remembered(key: str) -> str:
 
 
 def _check_group(group: dict) -> None:
-    if not 0 <= group["lr"] < math.inf:
-        raise ValueError(f"expected a finite lr >= 0, got {group['lr']}")
-    check_lambda(group["lambda_reg"])
+    real("lr", group["lr"], 0.0)
+    check_lambda(real("lambda_reg", group["lambda_reg"], finite=False))

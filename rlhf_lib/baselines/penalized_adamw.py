@@ -29,7 +29,7 @@ class PenalizedAdamW(torch.optim.AdamW):
     Args:
         params: parameters, (name, parameter) pairs or parameter groups. A group may have its own
             ``lambda_reg`` beside what AdamW's may have, and more can be added while training.
-        lr, betas, eps: as in torch.optim.AdamW.
+        lr, betas, eps, foreach, fused: as in torch.optim.AdamW.
         lambda_reg: weight of the penalty; at 0 this is torch's Adam.
         regularizer: as in RLHFOptimizer; the SP kinds pull to the values at construction, or where
             a group was when it was added.
@@ -47,12 +47,17 @@ class PenalizedAdamW(torch.optim.AdamW):
         regularizer: str | Regularizer | None = "l2",
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        foreach: bool | None = None,
+        fused: bool | None = None,
     ):
         self._unbound = make_regularizer(regularizer)
         self._lambda_reg, self._complete = lambda_reg, False
         self._bound: tuple[list[float], Regularizer | None] | None = None
         self.penalty_value = 0.0
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=0.0, foreach=foreach, fused=fused
+        )
+        self._step_supports_amp_scaling = False  # the penalty's gradient is not a scaled one
         self._complete = True
         self._penalty()
 

@@ -20,6 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from rlhf_lib import RLHFOptimizer
+from rlhf_lib.regularizers import L2SP
 
 X, Y = classification(12, classes=3)
 
@@ -105,7 +106,12 @@ def test_the_state_of_another_optimizer_is_refused_and_changes_nothing(net):
     before = copy.deepcopy(optimizer.state_dict())
     adam = torch.optim.AdamW(net.named_parameters())
     plain = make_run(net, regularizer="l2")[0].state_dict()
-    for state, message in ((adam.state_dict(), "of another optimizer"), (plain, "expected center")):
+    wider = make_run(mlp(4, 4, 3), regularizer="l2sp")[0].state_dict()
+    for state, message in (
+        (adam.state_dict(), "of another optimizer"),
+        (plain, r"expected center of shape \(4, 3\)"),
+        (wider, r"expected center of shape \(4, 3\)"),
+    ):
         with pytest.raises(ValueError, match=message):
             optimizer.load_state_dict(state)
         after = optimizer.state_dict()
@@ -136,3 +142,21 @@ def test_records_are_plain_numbers_whatever_came_in(net, number):
         assert type(optimizer.step(cross_entropy_on(net), batches=[(X, Y)])) is float
         json.dumps(dataclasses.asdict(optimizer.record))
     json.dumps(optimizer.state["rlhf"])
+
+
+def test_groups_may_be_empty_and_a_center_of_its_own_takes_no_more(net):
+    optimizer = RLHFOptimizer(
+        [{"params": []}, {"params": net.parameters()}], regularizer="l2sp", lambda_reg=0.1
+    )
+    optimizer.add_param_group({"params": []})
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.step(cross_entropy_closure(net, X, Y))
+    theta = flat(net.parameters())
+    optimizer = RLHFOptimizer(net.parameters(), regularizer=L2SP(center=theta), lambda_reg=0.1)
+    with pytest.raises(ValueError, match="expected a center of shape"):
+        optimizer.add_param_group(
+            {"params": [torch.zeros(2, 2, dtype=theta.dtype).requires_grad_()]}
+        )
+    optimizer.step(cross_entropy_closure(net, X, Y))
+    with pytest.raises(ValueError, match="at least one parameter"):
+        RLHFOptimizer([{"params": []}])

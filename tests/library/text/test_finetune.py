@@ -317,12 +317,16 @@ def quadratic(x):
 
 def test_adam_with_an_l2_penalty_is_the_hand_written_loop_and_not_weight_decay():
     start = randn(5, seed=4)
-    coupled = run_adam(
-        lambda p: PenalizedAdamW([p], lr=0.05, lambda_reg=0.3, regularizer="l2"),
-        quadratic,
-        start,
-        20,
+    coupled, fused = (
+        run_adam(
+            lambda p, kind=kind: PenalizedAdamW([p], lr=0.05, lambda_reg=0.3, **kind),
+            quadratic,
+            start,
+            20,
+        )
+        for kind in ({"foreach": True}, {"fused": True})
     )
+    close(fused, coupled)
     decoupled = run_adam(
         lambda p: torch.optim.AdamW([p], lr=0.05, weight_decay=0.3), quadratic, start, 20
     )
