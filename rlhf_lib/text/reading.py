@@ -9,7 +9,6 @@ from typing import Any
 
 from .labels import MISSING, SPELLINGS, Doubt, class_names, numbers_of, order
 from .records import read_records
-from .samples import unusable
 from .sources import Source
 from .tables import Table, read_table
 from .texts import TextDataset, TextPair
@@ -73,9 +72,12 @@ def read_texts(
             quotes=columns.quotes,
             label=one_label,
         )
+    of_labels = columns.labels
     for place, row in table.rows:
-        for column, value in row.items():
-            _checked(path, place, column, value, column in required, column in columns.labels)
+        for column in required:
+            value = row[column]
+            if not isinstance(value, str) or not value:
+                _refuse_value(path, place, column, value, column in of_labels)
     said = _checked_splits(path, table, columns.split)
     labels, names, more = _labels(path, table, columns, one_label, label_names)
 
@@ -86,7 +88,8 @@ def read_texts(
     texts: Any = strings(text)
     if columns.second is not None:
         texts = tuple(map(TextPair, texts, strings(rest[0])))
-    missing = sum(row[column] in MISSING for _, row in table.rows for column in columns.others)
+    others = columns.others
+    missing = sum(row[column] in MISSING for _, row in table.rows for column in others)
     if missing:
         said.append(f"{missing} texts are words for a missing value, as NA; they are kept")
     return TextDataset(
@@ -122,22 +125,17 @@ def _checked_splits(path: Path, table: Table, column: str | None) -> list[str]:
     return [f"{key} {value!r} means {meaning}" for value, meaning in meanings.items()]
 
 
-def _checked(
-    path: Path, place: str, column: str, value: Any, required: bool, is_label: bool
-) -> None:
-    reason = None
-    if value == "" and required:
+def _refuse_value(path: Path, place: str, column: str, value: Any, is_label: bool) -> None:
+    """ValueError for what is no string, but a list of strings as label."""
+    reason = f"expected a string as {column}, got {type(value).__name__}. Do: write one text a row."
+    if value == "":
         reason = f"the {column} is missing. Do: fill it in or delete the row."
-    elif required and not isinstance(value, (str, list) if is_label else str):
-        kind = type(value).__name__
-        reason = f"expected a string as {column}, got {kind}. Do: write one text a row."
-    for part in value if isinstance(value, list) else [value]:
-        if isinstance(value, list) and not isinstance(part, str):
-            reason = f"expected a list of strings as {column}, got {part!r}. Do: write names."
-        elif isinstance(part, str) and (broken := unusable(part)):
-            reason = f"{column}: {broken}"
-    if reason:
-        raise ValueError(f"{path}, {place}: {reason}")
+    elif is_label and isinstance(value, list):
+        wrong = [part for part in value if not isinstance(part, str)]
+        if not wrong:
+            return
+        reason = f"expected a list of strings as {column}, got {wrong[0]!r}. Do: write names."
+    raise ValueError(f"{path}, {place}: {reason}")
 
 
 def _labels(

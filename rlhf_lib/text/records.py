@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .samples import unusable
 from .sources import lines, place_error
 from .tables import Table, column_error
 
@@ -96,6 +97,9 @@ def read_records(path: Path, text: str, required: Sequence[str]) -> Table:
                     "twice. Do: rename one of them."
                 )
             row[name] = _value(value)
+            for part in _strings(row[name]):
+                if broken := unusable(part):
+                    raise ValueError(f"{path}, {place}, {key!r}: {broken}")
         rows.append((place, row))
         names.update(dict.fromkeys(row))
     if not rows:
@@ -105,6 +109,14 @@ def read_records(path: Path, text: str, required: Sequence[str]) -> Table:
             raise column_error(path, rows[0][0], list(names), column, required)
     full = [(place, {name: row.get(name, "") for name in names}) for place, row in rows]
     return Table(list(names), full, (f"{guess}, with the keys {', '.join(names)}",))
+
+
+def _strings(value: Any) -> list[str]:
+    """A value's strings, of lists and objects all that are in them."""
+    if isinstance(value, list | dict):
+        inside = value if isinstance(value, list) else [*value, *value.values()]
+        return [text for part in inside for text in _strings(part)]
+    return [value] if isinstance(value, str) else []
 
 
 def _value(value: Any) -> Any:

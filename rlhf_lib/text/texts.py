@@ -56,8 +56,8 @@ class TextDataset(Samples):
             values = as_tuple(key, getattr(self, key))
             rows = (tuple(row) if isinstance(row, list) else row for row in values)
             object.__setattr__(self, key, tuple(rows))
-        pairs = [TextPair(*t) if isinstance(t, tuple) and len(t) == 2 else t for t in self.texts]
-        object.__setattr__(self, "texts", tuple(pairs))
+        texts = [TextPair(*t) if isinstance(t, tuple) and len(t) == 2 else t for t in self.texts]
+        object.__setattr__(self, "texts", tuple(texts))
         object.__setattr__(self, "label_names", as_tuple("label_names", self.label_names))
         if self.label_names:
             checked_names(self.label_names)
@@ -70,35 +70,36 @@ class TextDataset(Samples):
                     f"{self.name}: expected {len(self.texts)} of {key}, one a text, got "
                     f"{len(values)}."
                 )
-        for place, text in enumerate(self.texts):
-            for part in text if self.paired and isinstance(text, TextPair) else (text,):
+        kind = TextPair if self.paired else str
+        for place, text in enumerate(texts):
+            if not isinstance(text, kind):
+                raise ValueError(
+                    f"{self.name}, text {place}: expected {kind.__name__}, got {text!r}."
+                )
+            for part in text if self.paired else (text,):
                 reason = unusable(part) if isinstance(part, str) else f"expected str, got {part!r}."
-                if self.paired and part is text:
-                    reason = f"expected a pair as before, got {text!r}."
                 if reason:
                     raise ValueError(f"{self.name}, text {place}: {reason}")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        names = len(self.label_names)
+        expected = f"an integer from 0 to {names - 1}, or where a text may have several classes "
+        expected += f"{names} values 0 or 1"
+        problem = self.problem_type
         for place, label in enumerate(self.labels):
-            if not self._possible(label):
-                expected = {
-                    "regression": "a finite number",
-                    "multi_label_classification": f"{len(self.label_names)} values 0 or 1",
-                }.get(
-                    str(self.problem_type),
-                    f"an integer from 0 to {len(self.label_names) - 1}, or where a text may have "
-                    f"several classes {len(self.label_names)} values 0 or 1",
-                )
+            if problem == "single_label_classification":
+                fits = is_whole(label) and 0 <= label < names
+            elif problem == "regression":
+                fits, expected = isinstance(label, Real) and math.isfinite(label), "a finite number"
+            else:
+                fits = isinstance(label, tuple) and len(label) == names and {*label} <= {0, 1}
+                expected = f"{names} values 0 or 1"
+            if not fits:
                 raise ValueError(
                     f"{self.name}, text {place}: expected {expected} as label, with the "
                     f"label_names {self.label_names}, got {label!r}."
                 )
-
-    def _possible(self, label: Any) -> bool:
-        names = len(self.label_names)
-        if self.problem_type == "regression":
-            return isinstance(label, Real) and math.isfinite(label)
-        if self.problem_type == "multi_label_classification":
-            return isinstance(label, tuple) and len(label) == names and {*label} <= {0, 1}
-        return is_whole(label) and 0 <= label < names
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -174,9 +175,11 @@ class TextDataset(Samples):
         """Exactly `round(share * n)` labels moved to another class, `clean_labels` kept."""
         if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
             raise ValueError(f"label_noise: expected a share from 0 to 1, got {share!r}.")
+        if not share:
+            return self
         rng = generator(seed, 1)  # another stream than that of `subset`
         classes = len(self.label_names)
-        if share and (classes < 2 or self.problem_type != "single_label_classification"):
+        if classes < 2 or self.problem_type != "single_label_classification":
             raise ValueError(
                 f"label_noise: expected 0, for {self.name} has no other class to move a label to, "
                 f"got {share!r}."

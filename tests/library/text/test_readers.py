@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_refused_with_a_cure_that_works(write, content, nam
         ("text,label,split\na,p,train\nb,q,holdout\n", "a.csv", "line 3: .* got 'holdout'"),
         ('{"text":"a","label":1}\n{"text":"b"}\n', "a.jsonl", "line 2: the label is missing"),
         ('{"text":"a","text":"b","label":1}\n', "a.jsonl", "line 1: the key 'text' is there twice"),
-        ('{"text":"a \\ud83d","label":1}\n', "a.jsonl", r"line 1: .* character 2 is U\+D83D"),
+        ('{"text":"a \\ud83d","label":1}\n', "a.jsonl", r"line 1, 'text': character 2 is U\+D83D"),
         ('{"text":["a"],"label":1}\n', "a.jsonl", "line 1: expected a string as text, got list"),
         ('{"text":"a","label":NaN}\n', "a.jsonl", "line 1: NaN is no value of JSON"),
         ('{"text":' + "[" * 99_999, "a.jsonl", "line 1: this is nested too deeply"),
@@ -353,7 +353,10 @@ def test_take_refuses_what_is_no_index(wrong):
             r"text 0: character 1 is U\+D800",
         ),
         (lambda d: TextDataset("ab", [0, 1], ("x", "y"), "d"), "texts: expected a sequence"),
-        (lambda d: TextDataset([("a", "b"), "c"], [0, 1], ("x", "y"), "d"), "expected a pair"),
+        (
+            lambda d: TextDataset([("a", "b"), "c"], [0, 1], ("x", "y"), "d"),
+            "text 1: expected TextPair, got 'c'",
+        ),
         (lambda d: EntityDataset([["a"]], [["O", "O"]], ["O"], "d"), "expected 1 tags"),
         (lambda d: EntityDataset([["a"]], [["B-X"]], ["O"], "d"), "expected a tag out of"),
         (
