@@ -2,6 +2,7 @@
 // `problem(v)`: what was expected where v will not do. A browser's own number field would drop the
 // comma of 0,3 without a word. `read()`: the number, or null after a refusal.
 let fields = 0;
+const numberText = v => String(+v.toPrecision(12));
 function numberField(problem) {
   const field = document.createElement("input"), note = document.createElement("span");
   Object.assign(field, { type: "text", inputMode: "decimal", autocomplete: "off" });
@@ -27,7 +28,7 @@ function numberField(problem) {
     return wrong ? null : v;
   };
   const show = v => {
-    field.value = v === null ? "" : String(+v.toPrecision(12));
+    field.value = v === null ? "" : numberText(v);
     field.setAttribute("aria-valuenow", field.value);
     say("");
   };

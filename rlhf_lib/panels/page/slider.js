@@ -1,6 +1,5 @@
 function render({ model, el }) {
   const stops = model.get("stops"), label = model.get("label");
-  const number = v => String(+v.toPrecision(6));
   const nearest = v => stops.reduce(
     (best, s, i) => Math.abs(s - v) < Math.abs(stops[best] - v) ? i : best, 0);
 
@@ -20,7 +19,7 @@ function render({ model, el }) {
 
   const show = v => {
     range.value = nearest(v);
-    range.setAttribute("aria-valuetext", number(v));
+    range.setAttribute("aria-valuetext", numberText(v));
     showTyped(v);
   };
   // What is set for good. `rest` counts such moments: a hand may come back to where it began.
