@@ -44,7 +44,10 @@ def locked(path: str | os.PathLike, seconds: float = LOCK_SECONDS) -> Generator[
     from filelock import FileLock, Timeout
 
     path = Path(os.path.realpath(path))
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=seconds)
+    place = path.with_name(f".{path.name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.open("ab").close()  # filelock would wait where it cannot be made
+    lock = FileLock(place, timeout=seconds)
     try:
         lock.acquire()
     except Timeout:

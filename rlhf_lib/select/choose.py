@@ -128,6 +128,8 @@ def _function(fit: Any) -> Fit:
 
 
 def _last(selections: Iterable[Found], progress: Callable[[Found], Any] | None) -> Found:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: expected a function, got {progress!r}")
     for selection in selections:
         if progress is not None:
             progress(selection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ..disk import locked, replacing
 
 FORMAT = "rlhf_lib journal 1"
+CHECK = "crc32"  # of the rest of a row
 NO_JOURNAL = "{} is not a journal of results, or its first line is damaged: give another name"
 
 Row = dict[str, Any]
@@ -49,8 +51,8 @@ class Journal:
         if self.path is None:
             return
         header = _header(settings)
-        if self.path.is_dir():
-            raise IsADirectoryError(f"expected a file to keep results in, got the folder {path}")
+        if self.path.exists() and not self.path.is_file():
+            raise OSError(f"expected a file to keep results in, got a folder or device: {path}")
         if not self._read(header, mend=False):
             with locked(self.path):
                 self._read(header, mend=True)
@@ -64,7 +66,7 @@ class Journal:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(end - 1, 0))
             # Another process may have been killed in the middle of its line.
-            line = b"\n" * (file.read() != b"\n") + _line(row).encode()
+            line = b"\n" * (file.read() != b"\n") + _line(row | {CHECK: _sum(row)}).encode()
             try:
                 while line:  # a disk that fills up takes a part
                     line = line[file.write(line) :]
@@ -155,7 +157,15 @@ def _parsed(line: bytes) -> Row | None:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) else None
+    if not isinstance(row, dict):
+        return None
+    said = row.pop(CHECK, None)  # older files have none
+    return row if said in (None, _sum(row)) else None
+
+
+def _sum(row: Row) -> int:
+    """A checksum: another digit in a number is still a number."""
+    return zlib.crc32(_line(row).encode())
 
 
 def _line(value: Row) -> str:

@@ -25,8 +25,12 @@ def is_path(row: Mapping[str, Any], folds: int, scores: int) -> bool:
         and isinstance(found, list)
         and len(found) == scores
         and all(isinstance(one, dict) and one for one in found)
-        and all(type(v) in (int, float) for one in found for v in one.values())
+        and all(_is_number(v) for one in found for v in one.values())
     )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and value.bit_length() < 1024)
 
 
 def finished(

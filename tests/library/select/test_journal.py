@@ -56,6 +56,7 @@ def test_somebody_elses_file_is_not_overwritten(tmp_path, content):
 
 
 DAMAGE = {
+    "another_digit": b'{"n": 7, "crc32": 1}',
     "cut": b'{"n": ',
     "nul": b"\0\0\0\0",
     "nul_in_text": b'{"n": 1\0}',
@@ -96,7 +97,7 @@ def test_writing_goes_on_after_another_process_was_killed_in_its_line(tmp_path):
 
 
 def test_what_cannot_be_a_journal_is_refused_before_any_result(tmp_path):
-    with pytest.raises(OSError, match="got the folder"):
+    with pytest.raises(OSError, match="got a folder"):
         Journal(tmp_path, SETTINGS)
     with pytest.raises(ValueError, match="settings: expected JSON values"):
         Journal(tmp_path / "a", {"x": object()})

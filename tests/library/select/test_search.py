@@ -123,7 +123,7 @@ def test_a_row_that_is_no_path_of_the_search_is_computed_again(tmp_path):
     whole = select_lambda(ridge, 60, LAMBDAS, folds=4, resume=path)
     header, first, second, third, fourth = path.read_text().splitlines(keepends=True)
     first = first.replace("0", "true", 1)
-    second = second.replace('"fold": 1', '"fold": 4')
+    second = '{"seed": 0, "fold": 4, "scores": ' + str([{"loss": 1}] * 5).replace("'", '"') + "}\n"
     third = third.replace(": [{", ": [[], {", 1)
     path.write_text(header + first + second + third + fourth * 2)
     with pytest.warns(UserWarning, match="line 2, 3, 4 is damaged"):
@@ -363,6 +363,7 @@ def test_nested_resumes_and_works_in_parallel(tmp_path, threads):
         ({"folds": math.nan}, "folds: expected a whole number"),
         ({"workers": "all"}, "workers: expected a whole number"),
         ({"metric": 3}, "metric: expected the name"),
+        ({"progress": 3}, "progress: expected a function, got 3"),
         ({"settings": "bert"}, "settings: expected JSON values"),
         ({"labels_or_n": [0.5, 1.5] * 30}, "as labels, got others"),
         ({"labels_or_n": [math.nan] * 60}, "NaN"),
