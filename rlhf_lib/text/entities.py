@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from .cached import CachedTop
+from .class_weights import Weights, weigh_classes
 from .conll import TAG, EntityDataset
 from .label_names import name_outputs
 from .metrics import entity_scores
 from .predictions import Entity, checked_texts, read_entities, split_words
+from .samples import is_whole
 from .scoring import measured
 from .task import BESIDE, IGNORED, Task
 from .turns import part_to_train
@@ -44,6 +46,7 @@ class EntityTask(Task):
     top_layers: k >= 1 trains the top k layers and the classifier on activations that are computed
         once, here; None trains all parameters.
     max_length: most pieces of a window, [CLS] and [SEP] among them.
+    class_weights: how much a training word of each tag counts, as in ClassificationTask.
     overlap: words that a window shares with the one before; fewer where it is shorter than twice
         that.
     micro_batch: most windows in one graph; bounds the memory.
@@ -67,6 +70,7 @@ class EntityTask(Task):
         validation: EntityDataset,
         *,
         top_layers: int | None = None,
+        class_weights: Weights | None = None,
         max_length: int = 64,
         overlap: int = 8,
         micro_batch: int = 64,
@@ -96,8 +100,19 @@ class EntityTask(Task):
                 "tokenizer: expected a fast one, which knows the word of each piece, got "
                 f"{type(tokenizer).__name__}"
             )
-        if overlap < 0:
+        if not is_whole(overlap) or overlap < 0:
             raise ValueError(f"overlap: expected at least 0 words, got {overlap!r}")
+        if not is_whole(max_length) or max_length < 3:
+            raise ValueError(
+                f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}"
+            )
+        self.class_weights: Tensor | None = None
+        if class_weights is not None:
+            numbers = {name: i for i, name in enumerate(self.label_names)}
+            labels = [numbers.get(tag, 0) for tags in training.tags for tag in tags]
+            self.class_weights = weigh_classes(
+                class_weights, labels, self.label_names, training.name
+            )
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.overlap = overlap
         module = part_to_train(model, top_layers)
@@ -205,13 +220,37 @@ class EntityTask(Task):
 
     def loss_fn(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy over scored words, logits of shape (n, T, C)) of a batch."""
-        inputs = {k: v for k, v in batch.items() if k not in BESIDE}
-        logits = self.module(**inputs)
-        logits = logits if isinstance(logits, Tensor) else logits.logits
+        logits = self._logits(batch)
         loss = nn.functional.cross_entropy(
             logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED
         )
         return loss, logits
+
+    def training_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """`loss_fn` with `class_weights`: sum of w l over scored words, by their number."""
+        if self.class_weights is None:
+            return self.loss_fn(batch)
+        logits = self._logits(batch)
+        return self.head_loss(logits.flatten(0, 1), batch), logits
+
+    def head_loss(self, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """`training_loss` as a function of rows of outputs (n, C)."""
+        labels, weights = batch["labels"].flatten(), self.row_weights(batch)
+        if weights is None:
+            return super().head_loss(outputs, batch)
+        losses = nn.functional.cross_entropy(
+            outputs, labels, ignore_index=IGNORED, reduction="none"
+        )
+        return (weights.to(losses) * losses).sum() / self.count(batch)
+
+    def row_weights(self, batch: dict[str, Tensor]) -> Tensor | None:
+        if self.class_weights is None:
+            return None
+        return self.class_weights.to(self.device)[batch["labels"].flatten().clamp(min=0)]
+
+    def _logits(self, batch: dict[str, Tensor]) -> Tensor:
+        logits = self.module(**{k: v for k, v in batch.items() if k not in BESIDE})
+        return logits if isinstance(logits, Tensor) else logits.logits
 
     def count(self, batch: dict[str, Tensor]) -> int:
         """How many words of the batch are scored."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .predictions import TextScore, checked_texts
 from .said import say
+from .samples import is_whole
 from .task import IGNORED, Task
 from .texts import TextDataset
 from .turns import part_to_train
@@ -51,7 +52,7 @@ class LanguageModelTask(Task):
         max_length: int = 64,
         micro_batch: int = 16,
     ):
-        if max_length < 2:
+        if not is_whole(max_length) or max_length < 2:
             raise ValueError(f"max_length: expected at least 2, got {max_length!r}")
         self.tokenizer, self.max_length = tokenizer, min(max_length, tokenizer.model_max_length)
         self.device = next(model.parameters()).device

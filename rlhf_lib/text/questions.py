@@ -15,6 +15,7 @@ from .answers import Found, check_answers, places_of
 from .cached import CachedTop
 from .metrics import answer_scores, best_threshold
 from .predictions import AnswerPrediction, checked_texts
+from .samples import is_whole
 from .scoring import measured
 from .squad import Question, QuestionDataset
 from .task import BESIDE, Task
@@ -85,8 +86,13 @@ class QuestionTask(Task):
         null_threshold: float | None = None,
         micro_batch: int = 16,
     ):
-        for name, value, least in (("stride", stride, 0), ("max_answer", max_answer, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        numbers = {
+            "stride": (stride, 0),
+            "max_answer": (max_answer, 1),
+            "max_length": (max_length, 5),
+        }
+        for name, (value, least) in numbers.items():
+            if not is_whole(value) or value < least:
                 raise ValueError(
                     f"{name}: expected a number of tokens of at least {least}, got {value!r}"
                 )

@@ -274,7 +274,7 @@ def _checked_overlap(
     room = max_length - tokenizer.num_special_tokens_to_add()
     if overlap is None:
         return None
-    if isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap < room:
+    if not is_whole(overlap) or not 0 <= overlap < room:
         raise ValueError(
             f"overlap: expected tokens from 0 to {room - 1}, less than a window of {max_length} "
             f"has without special tokens, or None, got {overlap!r}"

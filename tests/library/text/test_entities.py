@@ -144,10 +144,13 @@ def test_steps_do_not_depend_on_the_micro_batch(method):
     close(*ends, rtol=1e-7)
 
 
-def test_gauss_newton_is_that_of_the_scored_words_alone():
-    task = make(SENTENCES[:2], top_layers=1)
+@pytest.mark.parametrize("weights", [None, (0.2, 3.0, 0.0, 1.0, 1.0)])
+def test_gauss_newton_is_that_of_the_scored_words_alone(weights):
+    task = make(SENTENCES[:2], top_layers=1, class_weights=weights)
     params = [p for _, p in task.trained()]
-    operator = GaussNewtonOperator(TaskLoss(task.loss_fn, [task.training]), params)
+    parts = [{k: v[i : i + 1] for k, v in task.training.items()} for i in range(2)]
+    operator = GaussNewtonOperator(TaskLoss(task.training_loss, parts, count=task.count), params)
+    w = None if weights is None else torch.tensor(weights, dtype=torch.float64)
     batch = task.training
     scored = batch["labels"] != -100
     labels = batch["labels"][scored]
@@ -157,7 +160,7 @@ def test_gauss_newton_is_that_of_the_scored_words_alone():
         return functional_call(task.module, names, (batch["hidden"], batch["mask"]))[scored]
 
     dense = dense_gauss_newton(
-        outputs, lambda z: nn.functional.cross_entropy(z, labels), flat(params)
+        outputs, lambda z: nn.functional.cross_entropy(z, labels, weight=w), flat(params)
     )
     v = torch.linspace(-1, 1, len(dense), dtype=torch.float64)
     close(operator @ v, dense @ v, rtol=1e-10)
