@@ -394,8 +394,8 @@ FAULTS = [
     _fault(
         "mu left out of the dense matrix",
         "step/dense",
-        "A = _plus(H, model.damping)",
-        "A = H",
+        "A = _plus(scaled, model.damping)",
+        "A = scaled",
         "dense_directions",
     ),
     _fault(

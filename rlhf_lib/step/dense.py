@@ -32,11 +32,16 @@ class DenseDirection:
             metric of ``definite``, instead of keeping to an orthant.
         atol: residual below which the model of a proximal step is not minimized any further.
 
-    Memory: ``first_norm``, of the first gradient, from which proximal steps have their tolerance.
+        scaled: in the variables D^(1/2) theta, D the largest modulus so far of each entry of the
+            diagonal (More, 1978, section 3), and 1 where that is zero.
+
+    Memory: ``first_norm``, of the first gradient, from which proximal steps have their tolerance;
+    ``largest``, the diagonal of D.
     """
 
     proximal: bool = False
     atol: float = 0.0
+    scaled: bool = False
 
     def solve(self, A: Tensor, b: Tensor) -> DirectResult:
         """x of A x = b, or of the matrix that takes A's place."""
@@ -49,22 +54,30 @@ class DenseDirection:
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """Solve on the coordinates that are free, or by proximal steps."""
         H = model.matrix()
-        A = _plus(H, model.damping)
+        scaled, unit, kept = H, torch.ones_like(model.theta), {}
+        if self.scaled:
+            largest = H.diagonal().abs().maximum(memory.get("largest", torch.zeros_like(unit)))
+            kept = {"largest": largest}
+            unit = torch.where(largest > 0, largest, 1.0).rsqrt()
+            scaled = unit[:, None] * H * unit
+        A = _plus(scaled, model.damping)
         if self.proximal:
-            return self._proximal(model, memory, H, A)
+            return self._proximal(model, memory, H, A, unit, kept)
         free = torch.ones_like(model.theta, dtype=torch.bool) if model.free is None else model.free
-        solved = self.solve(A[free][:, free], -model.gradient[free])
+        solved = self.solve(A[free][:, free], -(unit * model.gradient)[free])
         d = torch.zeros_like(model.theta)
-        d[free] = solved.x
+        d[free] = unit[free] * solved.x
         said = {"jitter": solved.jitter}
-        return Proposal(d, solved.reason, dot(d, H @ d), type(self).__name__, extra=said)
+        return Proposal(
+            d, solved.reason, dot(d, H @ d), type(self).__name__, extra=said, memory=kept
+        )
 
-    def _proximal(self, model, memory, H: Tensor, A: Tensor) -> Proposal:
+    def _proximal(self, model, memory, H: Tensor, A: Tensor, unit: Tensor, kept) -> Proposal:
         size = norm(model.gradient)
         first_norm = memory.get("first_norm", size)
         metric, jitter = self.definite(A)
         solved = proximal_solve(
-            metric,
+            metric / unit[:, None] / unit,
             model.task_gradient,
             model.penalty,
             model.theta,
@@ -82,7 +95,7 @@ class DenseDirection:
             decrement=solved.decrement,
             products=solved.iterations,
             extra={"jitter": jitter},
-            memory={"first_norm": first_norm},
+            memory={"first_norm": first_norm, **kept},
         )
 
 

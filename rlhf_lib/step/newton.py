@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,17 +24,18 @@ from .directions import Direction
 from .globalization import Damping, DampingRule, reduction_ratio
 from .model import LocalModel, Path
 from .search import search
-from .shorthand import dense_direction_of
+from .shorthand import DENSE, dense_direction_of
 
 
 def newton(
     f: Callable[[Tensor], Tensor],
-    theta0: Tensor,
+    theta0: Tensor | Sequence[float],
     *,
     regularizer: str | Regularizer | None = None,
     lambda_reg: float = 0.0,
     damping: float = 0.0,
     damping_rule: str | DampingRule = "fixed",
+    scale: str | None = None,
     line_search: bool = False,
     max_steps: int = 50,
     tol: float = 1e-8,
@@ -55,16 +57,20 @@ def newton(
 
     Args:
         f: the task loss, from a vector of shape (n,) to a scalar.
-        theta0: start, shape (n,).
+        theta0: start, shape (n,): a tensor, or anything that makes one of a floating point type.
         regularizer: "l1", "l2", "elastic-net", "l2sp", "l1sp", "pseudo-huber", or an object, such
             as GroupLasso(groups=...); SP kinds pull to theta0. All coordinates are penalized,
             unless the object's ``weight`` or groups say otherwise.
         lambda_reg: weight of the penalty; an object's own ``weight`` multiplies it.
         damping: mu >= 0, added to the diagonal.
         damping_rule: "fixed", or how mu answers to each step, as in RLHFOptimizer.
+        scale: "variables" takes each step, with its damping and what ``direction`` changes in H, in
+            variables whose own second derivatives are of order one, so that it does not depend
+            on the units of single variables (More, 1978, section 3).
         line_search: backtrack from the full step until f decreases enough (smooth penalties).
         max_steps: most steps.
-        tol: converged when the 2-norm of the (minimum-norm sub)gradient is at most tol.
+        tol: converged when the 2-norm of the (minimum-norm sub)gradient is at most tol; relative to
+            the first one where that is so small from the start though f has still to fall.
         direction: what to do with H + mu I where it is not positive definite: "newton" nothing
             (with kinks: as "saddle-free" on the free coordinates of the orthant-wise method),
             "cholesky" adds a multiple of I, "saddle-free" takes its eigenvalues' moduli. The last
@@ -79,20 +85,27 @@ def newton(
         "converged", "max_steps", "singular", "not_finite" or "line_search_failed".
 
     Raises:
+        TypeError: theta0 is not of a floating point type, or f does not return a scalar tensor that
+            depends on theta.
         ValueError: lambda_reg > 0 without a regularizer, negative or non-finite settings, an
             unknown direction or method, the orthant-wise method for a penalty without orthants.
     """
-    if theta0.ndim != 1:
-        raise ValueError(f"expected theta0 of shape (n,), got {tuple(theta0.shape)}")
+    start = _float_vector(theta0)
     tol, max_steps = real("tol", tol, 0), whole("max_steps", max_steps)
     mu = Damping(damping, damping_rule)
     check_has_penalty(lambda_reg, regularizer)
-    theta = theta0.detach().clone()
+    if scale not in (None, "variables"):
+        raise ValueError(f"expected scale None or 'variables', got {scale!r}")
+    theta = start.clone()
     penalty = (make_regularizer(regularizer) or Zero()).on([theta], [lambda_reg])
     proposer, method = dense_direction_of(direction, method, penalty, 0.5 * tol)
+    if scale and not isinstance(direction, str):
+        raise ValueError(f"expected direction {', '.join(DENSE)} with scale, got {direction!r}")
+    if isinstance(proposer, DenseDirection) and scale:
+        proposer = replace(proposer, scaled=True)
     proximal, memory = method == "proximal", {}
     if method == "orthant" and isinstance(proposer, DenseDirection):
-        otherwise = type(proposer)(True, 0.5 * tol)
+        otherwise = replace(proposer, proximal=True)
     else:
         otherwise = None
     eye = torch.eye(theta.numel(), dtype=theta.dtype, device=theta.device)
@@ -104,7 +117,7 @@ def newton(
         nonlocal last
         with torch.enable_grad():
             leaf = point.detach().clone().requires_grad_(True)
-            last = leaf, f(leaf).reshape(())
+            last = leaf, _scalar(f(leaf))
         return last[1].item() + float(penalty.value(point))
 
     value, loss, gradient = objective(theta), last[1].item(), _gradient(*last)
@@ -115,8 +128,13 @@ def newton(
         model = LocalModel(theta, gradient, curvature, penalty, proximal=proximal, damping=mu.value)
         H = curvature.dense() + penalty.curvature_product(eye, theta)
         size = norm(model.gradient)
-        first_norm = size if first_norm is None else first_norm
         finite = math.isfinite(loss) and bool(H.isfinite().all() & model.gradient.isfinite().all())
+        if first_norm is None:
+            first_norm = size
+            if finite and 0 < size <= tol:  # at a minimum, or in small units?
+                promise = Path(model, proposer.propose(model, memory)).predicted
+                if promise > 10 * torch.finfo(theta.dtype).eps * abs(value):
+                    tol *= size
         eigenvalues = torch.linalg.eigvalsh((H + H.T) / 2) if finite else H.new_full((1,), math.nan)
         ended = (
             "not_finite"
@@ -177,6 +195,38 @@ def newton(
         # A penalty with kinks bounds what the Hessian leaves flat, and its line search decides.
         flat = method is None and proposal.reason == SINGULAR and not said["jitter"]
         ended = "singular" if flat else "" if length else "line_search_failed"
+
+
+def _float_vector(theta0: Any) -> Tensor:
+    try:
+        theta = torch.as_tensor(theta0).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"expected theta0 as a tensor of shape (n,), got {type(theta0).__name__}: {error}"
+        ) from error
+    if not theta.is_floating_point():
+        raise TypeError(
+            f"expected theta0 of a floating point type, got {theta.dtype}: write numbers with a "
+            "point, as in torch.tensor([1.0, 2.0]), or convert it by .double()"
+        )
+    if theta.ndim != 1 or not theta.numel():
+        raise ValueError(f"expected theta0 of shape (n,), n > 0, got {tuple(theta.shape)}")
+    return theta
+
+
+def _scalar(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+        if not isinstance(value, Tensor):
+            got = f"{type(value).__name__}"
+        elif value.numel() != 1:
+            got = f"a tensor of shape {tuple(value.shape)}"
+        else:
+            got = "one that does not depend on theta (was it detached?)"
+        raise TypeError(
+            f"expected f(theta) to be a scalar tensor computed from theta, got {got}: compute it "
+            "with torch's functions, without float(), .item(), .numpy() and .detach()"
+        )
+    return value.reshape(())
 
 
 def _gradient(leaf: Tensor, loss: Tensor) -> Tensor:

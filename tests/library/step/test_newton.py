@@ -38,6 +38,10 @@ def cancer():
     return torch.tensor((X - X.mean(0)) / X.std(0)), torch.tensor(2.0 * y - 1, dtype=torch.float64)
 
 
+def softplus_pair(t):
+    return torch.nn.functional.softplus(2 * t).sum() - t[0] - 0.5 * t[1] + 0.1 * t[0] * t[1]
+
+
 def numbers(*values):
     return torch.tensor(values, dtype=torch.float64)
 
@@ -189,12 +193,48 @@ def test_a_start_at_the_minimum_is_the_only_record():
         ({"damping": -1.0}, "finite damping >= 0"),
         ({"damping": math.inf}, "finite damping >= 0"),
         ({"regularizer": "ridge"}, "one of"),
-        ({"theta0": torch.zeros(2, 2)}, r"theta0 of shape \(n,\), got \(2, 2\)"),
+        ({"theta0": torch.zeros(2, 2)}, r"theta0 of shape \(n,\), n > 0, got \(2, 2\)"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         run(**{"f": saddle, "theta0": numbers(1, 1), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("f", "theta0", "message"),
+    [
+        (saddle, torch.tensor([1, 2]), "floating point type, got torch.int64"),
+        (saddle, 3, "floating point type, got torch.int64"),
+        (saddle, "start", "a tensor of shape .*, got str"),
+        (lambda t: 1.0, [1.0], "scalar tensor computed from theta, got float"),
+        (lambda t: t.detach().sum(), [1.0], "got one that does not depend on theta"),
+        (lambda t: t * t, [1.0, 2.0], r"got a tensor of shape \(2,\)"),
+        (lambda t: np.float64(1.0), [1.0], "got float64"),
+    ],
+)
+def test_what_is_no_start_or_no_loss_is_named(f, theta0, message):
+    with pytest.raises(TypeError, match=message):
+        run(f, theta0)
+
+
+def test_a_list_or_an_array_is_a_start():
+    for start in ([0.5, 0.25], np.array([0.5, 0.25]), (0.5, 0.25)):
+        last = run(lambda t: (t * t).sum(), start)[-1]
+        assert last.reason == "converged" and not bool(last.theta.any())
+    with pytest.raises(ValueError, match="n > 0"):
+        run(saddle, torch.zeros(0))
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e-20, 1e-9])
+def test_a_small_unit_of_the_loss_is_no_minimum(unit):
+    f, start = softplus_pair, numbers(0.5, -0.25)
+    plain = run(f, start)
+    small = run(lambda t: unit * f(t), start)
+    assert small[-1].reason == "converged" and small[-1].step >= plain[-1].step - 1 > 0
+    close(small[-1].theta, plain[-1].theta, rtol=1e-6)
+    again = run(lambda t: unit * f(t), plain[-1].theta)
+    assert again[-1].reason == "converged" and again[-1].step <= 2
 
 
 def test_the_start_is_left_alone_and_records_do_not_share_memory():
