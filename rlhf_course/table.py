@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         style = self._written().style.hide(axis="index").set_uuid("table").format(escape="html")
+        style = style.format_index(escape="html", axis="columns")
         numbers = [
             c for c in self.frame.columns if all(not isinstance(v, str) for v in self.frame[c])
         ]
@@ -50,7 +52,7 @@ class Table:
         words = [c for c in self.frame.columns if c not in numbers]
         style = style.set_properties(subset=words, **{"text-align": "left"})
         if self.caption:
-            style = style.set_caption(self.caption)
+            style = style.set_caption(html.escape(self.caption, quote=False))
         return style.to_html()
 
 

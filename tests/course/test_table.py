@@ -31,3 +31,10 @@ def test_a_frame_is_taken_as_it_is_and_left_so():
 def test_a_format_of_no_column_is_refused():
     with pytest.raises(ValueError, match=r"expected columns out of .*loss.*, got los"):
         Table(ROWS, formats={"los": ".3f"})
+
+
+@pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "&lt;", "<b>", "</script>"])
+def test_texts_are_no_markup_in_caption_columns_and_cells(text):
+    page = Table([{text: text, "loss": 1.0}], caption=text)._repr_html_()
+    assert page.count(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) == 3
+    assert text == "&lt;" or text not in page
