@@ -20,8 +20,8 @@ class PenalizedAdamW(torch.optim.AdamW):
     weights with large gradients feel less of it (Loshchilov and Hutter, 2019, section 2).
 
     Smooth penalties, and the group lasso with its minimum-norm subgradient (no exact zeros), add
-    their gradient before the step. L1, elastic net and L1-SP are left out of Adam's means and
-    applied after its step by their prox with the step length that Adam gives to each weight,
+    their gradient before the step. L1, elastic net, L1-SP and bounds are left out of Adam's means
+    and applied after its step by their prox with the step length that Adam gives to each weight,
     lr / (sqrt(v) + eps): zeros are exact, and a point where nothing moves is a stationary point of
     the whole objective (Yun, Lozano and Yang, 2021, "Adaptive proximal gradient methods for
     structured neural networks").
@@ -140,7 +140,7 @@ class PenalizedAdamW(torch.optim.AdamW):
             return loss
         trained = self._trained
         self.penalty_value = float(penalty.value())
-        by_prox = penalty.separable and not penalty.smooth
+        by_prox = penalty.entrywise and not penalty.smooth
         if not by_prox:
             extra = unflatten(penalty.gradient(), trained)
             for p, more in zip(trained, extra, strict=True):

@@ -122,6 +122,11 @@ class Regularizer:
         if self.params is not None:
             vars(self).update(vars(self.on(self.params)))
 
+    @property
+    def entrywise(self) -> bool:
+        """Whether the prox takes entry by entry, so that each may have a step length of its own."""
+        return self.separable
+
     def on(
         self, params: Iterable, lambdas: Iterable[float] | None = None, center: Tensor | None = None
     ) -> Self:

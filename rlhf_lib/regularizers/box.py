@@ -32,6 +32,7 @@ class Box(Regularizer):
 
     smooth = False
     separable = False  # its bounds are not the faces of an orthant
+    entrywise = True
 
     def __post_init__(self):
         low, high = torch.as_tensor(self.lower), torch.as_tensor(self.upper)

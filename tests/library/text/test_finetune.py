@@ -16,7 +16,7 @@ from rlhf_lib import GaussNewtonOperator, HessianOperator
 from rlhf_lib.baselines import PenalizedAdamW
 from rlhf_lib.objective import TaskLoss
 from rlhf_lib.record import Record
-from rlhf_lib.regularizers import KINDS, L1, L2SP, ElasticNet
+from rlhf_lib.regularizers import KINDS, L1, L2SP, Box, ElasticNet
 from rlhf_lib.text import finetune, load_model
 from rlhf_lib.text.early_stopping import stop_early
 from rlhf_lib.text.freezing import freeze
@@ -416,8 +416,21 @@ def test_every_regularizer_of_the_library_works_with_adamw(kind):
             )
         )
         ends.append(theta(task))
-    # A constraint holds whatever its lambda.
-    assert bool(ends[1].isfinite().all()) and (kind == "non-negative") == torch.equal(*ends)
+    assert bool(ends[1].isfinite().all()) and not torch.equal(*ends)
+
+
+def test_adam_keeps_to_bounds():
+    penalty = Box(lower=-0.1, upper=0.2)
+    end = run_adam(
+        lambda p: PenalizedAdamW([p], lr=0.05, lambda_reg=1.0, regularizer=penalty),
+        quadratic,
+        torch.zeros(5, dtype=torch.float64),
+        800,
+    )
+    low, high = end == -0.1, end == 0.2
+    slope = quadratic(end)
+    assert bool(low.any()) and bool((slope[low] > 0).all()) and bool((slope[high] < 0).all())
+    assert float(slope[~low & ~high].abs().max()) < 1e-3
 
 
 def test_wrong_uses_of_the_penalty_are_refused():
