@@ -76,7 +76,8 @@ def load_dataset(
         - .csv, .tsv, .tab, .jsonl, or .json with a list: texts, in the columns `text` and `label`;
           separated by commas, semicolons, tabs or bars;
         - .conll, .bio, .bioes, .iob, .iob2: a token and its tag a line (see `read_conll`);
-        - .json: SQuAD 1.1 or 2.0 (see `read_squad`).
+        - .json: SQuAD 1.1 or 2.0, .jsonl: rows of it with context, question and answers (see
+          `read_squad`).
 
         Any other suffix, as .txt, is told by the content, and so is a .tsv of tokens and tags. What
         is neither a table nor tagged is plain text, without labels, and so is a folder of .txt

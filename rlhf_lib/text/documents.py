@@ -8,6 +8,7 @@ from typing import Any
 
 from .labels import SPELLINGS, Doubt, class_names
 from .sources import Source, decode, lines
+from .tables import table_width
 from .texts import TextDataset
 
 UNITS = ("lines", "paragraphs", "file")
@@ -28,14 +29,14 @@ def split_documents(text: str, unit: str | None) -> tuple[list[str], str]:
 def read_documents(path: Path, source: Source, unit: str | None = None) -> TextDataset:
     """A plain text as texts without labels.
 
-    Raises ValueError for one without a text, and where each line has as many tabs: it is a table.
+    Raises ValueError for one without a text, and for what seems to be a table.
     """
-    tabs = {line.count("\t") for line in lines(source.text) if line.strip()}
-    if unit is None and len(tabs) == 1 and tabs != {0}:
+    width = 0 if unit else table_width(path, source.text)
+    if width:
         raise ValueError(
-            f"{path}, line 1: this looks like a table of {max(tabs) + 1} columns without their "
-            "names. Do: write a first line with the names, as text and label, and a tab between "
-            'them, or documents="lines" if each line is a text.'
+            f"{path}, line 1: this looks like a table of {width} columns without the names text "
+            "and label. Do: name its columns by text_column= and label_column=, write a first line "
+            'with the names if there is none, or documents="lines" if each line is a text.'
         )
     texts, found = split_documents(source.text, unit)
     if not texts:

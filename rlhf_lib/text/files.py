@@ -10,7 +10,7 @@ from pathlib import Path
 from .conll import EntityDataset, looks_like_conll, read_conll
 from .documents import UNITS, read_documents, read_folder
 from .reading import Columns, read_texts
-from .records import is_records
+from .records import first_keys, is_records
 from .sources import Source, decode
 from .squad import QuestionDataset, read_squad
 from .tables import has_header, suffix_of
@@ -134,7 +134,7 @@ def read_file(
         return read_conll(path, source, label_names, *options.numbers())
     options.only(path, "questions")
     _refuse_names(label_names, "questions")
-    return read_squad(path, source)
+    return read_squad(path, source, kind == "rows of questions")
 
 
 def _refuse_names(label_names: Sequence[str] | None, kind: str) -> None:
@@ -148,10 +148,12 @@ def _kind(path: Path, source: Source, options: FileOptions) -> str:
         return "documents"
     if suffix in (".tsv", ".tab") and looks_like_conll(text):
         return "entities"
-    if suffix in SUFFIXES:
+    if suffix in SUFFIXES and SUFFIXES[suffix] != "records":
         return SUFFIXES[suffix]
-    if suffix == ".json" or _is_json(text):
-        return "records" if is_records(text) else "questions"
+    if suffix in SUFFIXES or suffix == ".json" or _is_json(text):
+        rows = suffix in SUFFIXES or is_records(text)
+        asks = rows and {"question", "context", "answers"} <= first_keys(text)
+        return "rows of questions" if asks else "records" if rows else "questions"
     if looks_like_conll(text):
         return "entities"
     of_tables = options.given("documents", "split_column")

@@ -64,30 +64,44 @@ def read_json(path: Path, text: str, first: int = 1) -> Any:
         raise place_error(path, first, "this is nested too deeply.", "write flat rows.") from None
 
 
-def read_records(path: Path, text: str, required: Sequence[str]) -> Table:
-    """Objects with the same keys as a table's columns; numbers, true and false become strings.
+def first_keys(text: str) -> set[str]:
+    """The keys of the first row; none where it is no JSON, which the reader will say."""
+    for part in (next((line for line in lines(text) if line.strip()), ""), text):
+        try:
+            found = json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+        found = found[0] if isinstance(found, list) and found else found
+        return {*found} if isinstance(found, dict) else set()
+    return set()
 
-    Raises ValueError naming the file, the line or item, and what to do.
-    """
-    found: list[tuple[str, Any]]
+
+def read_rows(path: Path, text: str) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """(place, object) of each row, none of another type, and how they are written."""
     if text.lstrip().startswith("["):
-        items = read_json(path, text)
-        found = [(f"item {i}", item) for i, item in enumerate(items, 1)]
+        found = [(f"item {i}", item) for i, item in enumerate(read_json(path, text), 1)]
         guess = "JSON, a list of rows"
     else:
-        found = [
-            (f"line {i}", read_json(path, line, i))
-            for i, line in enumerate(lines(text), 1)
-            if line.strip()
-        ]
+        numbered = [(i, line) for i, line in enumerate(lines(text), 1) if line.strip()]
+        found = [(f"line {i}", read_json(path, line, i)) for i, line in numbered]
         guess = "JSON, a row a line"
-    rows, names = [], {}
     for place, item in found:
         if not isinstance(item, dict):
             raise ValueError(
                 f"{path}, {place}: expected an object, got {type(item).__name__}. Do: write rows "
                 f'such as {{"text": "...", "label": "..."}}.'
             )
+    return found, guess
+
+
+def read_records(path: Path, text: str, required: Sequence[str]) -> Table:
+    """Objects with the same keys as a table's columns; numbers, true and false become strings.
+
+    Raises ValueError naming the file, the line or item, and what to do.
+    """
+    found, guess = read_rows(path, text)
+    rows, names = [], {}
+    for place, item in found:
         row = {}
         for key, value in item.items():
             name = key.strip().lower()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from .records import read_json
+from .records import read_json, read_rows
 from .samples import Samples, unusable
 from .sources import Source
 
@@ -99,8 +99,8 @@ class QuestionDataset(Samples):
         return replace(self, questions=tuple(self.questions[i] for i in self._positions(indices)))
 
 
-def read_squad(path: Path, source: Source) -> QuestionDataset:
-    """A JSON file in the layout of SQuAD 1.1 or 2.0.
+def read_squad(path: Path, source: Source, of_rows: bool = False) -> QuestionDataset:
+    """A JSON file in the layout of SQuAD 1.1 or 2.0, or rows of it as the library datasets writes.
 
     Questions that 2.0 marks as `is_impossible` are kept, without answers.
 
@@ -108,9 +108,12 @@ def read_squad(path: Path, source: Source) -> QuestionDataset:
     that is missing, there twice or of another type, an empty text, an id that occurs twice, an
     answer that is not where its `answer_start` says.
     """
-    file = _Place(path, "the file", read_json(path, source.text))
+    if of_rows:
+        articles = _of_rows(path, source.text)
+    else:
+        articles = _Place(path, "the file", read_json(path, source.text)).items("data")
     questions, ids = [], set()
-    for article in file.items("data"):
+    for article in articles:
         title = article.text("title") if article.value.get("title") else ""
         for paragraph in article.items("paragraphs"):
             context = paragraph.text("context")
@@ -136,8 +139,34 @@ def read_squad(path: Path, source: Source) -> QuestionDataset:
                     )
                 questions.append(Question(identifier, question, context, answers, title))
     if not questions:
-        raise file.error("there are no questions.", "Give at least one.")
+        raise ValueError(f"{path}, the file: there are no questions. Give at least one.")
     return QuestionDataset(tuple(questions), path.name, source.guesses)
+
+
+def _of_rows(path: Path, text: str) -> list[_Place]:
+    """Articles of one question each, from rows whose answers are `{"text": [...], "answer_start":
+    [...]}`."""
+    articles = []
+    for place, row in read_rows(path, text)[0]:
+        found = row.get("answers")
+        if isinstance(found, dict):
+            texts, starts = found.get("text"), found.get("answer_start")
+            if (
+                not isinstance(texts, list)
+                or not isinstance(starts, list)
+                or len(texts) != len(starts)
+            ):
+                raise ValueError(
+                    f"{path}, {place}: expected lists text and answer_start of one length in "
+                    f"answers, got {found!r}. Do: write them as the library datasets does."
+                )
+            pairs = zip(texts, starts, strict=True)
+            row["answers"] = [{"text": t, "answer_start": s} for t, s in pairs]
+        row.setdefault("is_impossible", row.get("answers") == [])
+        paragraph = {"context": row.get("context"), "qas": [row]}
+        article = {"title": row.get("title", ""), "paragraphs": [paragraph]}
+        articles.append(_Place(path, place, article))
+    return articles
 
 
 def _answer(place: _Place, context: str) -> Answer:

@@ -128,6 +128,16 @@ def has_header(text: str) -> bool:
     )
 
 
+def table_width(path: Path, text: str) -> int:
+    """How many columns a text has if some separator cuts all its rows alike; 0 if none does."""
+    for separator in SEPARATORS:
+        rows = _Reading(path, text, separator, 0).fitting(quotes=True)
+        few = 5 if separator == "," else 2  # texts have commas, too
+        if len(rows) >= few and len(rows[0].values) > 1:
+            return len(rows[0].values)
+    return 0
+
+
 def _header(head: str, separator: str, quotes: bool | None) -> list[str]:
     quoting = csv.QUOTE_NONE if quotes is False else csv.QUOTE_MINIMAL
     reader = csv.reader([head], delimiter=separator, quoting=quoting)
@@ -161,7 +171,7 @@ class _Reading:
             rows, guesses = self._parse(quotes is not False)
         except Misfit as error:
             line, reason, cure = error.args
-            if quotes is None and '"' in self.text and self._fitting(False):
+            if quotes is None and '"' in self.text and self.fitting(False):
                 cure += ", or, if quotes are part of the texts, load_dataset(path, quotes=False)"
             raise place_error(self.path, line, reason, f"{cure}.") from None
         if quotes is None:
@@ -173,7 +183,7 @@ class _Reading:
 
     def _quotes_of_tabs(self, label: int | None) -> bool | None:
         """Whether quotes enclose values in a table of tabs; None where nothing speaks for it."""
-        quoted, plain = self._fitting(True), self._fitting(False)
+        quoted, plain = self.fitting(True), self.fitting(False)
         if not plain or '"' in lines(self.text)[0]:
             return None
         if not quoted or len(quoted) == len(plain):
@@ -183,7 +193,7 @@ class _Reading:
         known, found = ({row.values[label] for row in rows[1:]} for rows in (quoted, plain))
         return False if found <= known else None
 
-    def _fitting(self, quotes: bool) -> list[Line]:
+    def fitting(self, quotes: bool) -> list[Line]:
         """The rows of this reading; none where it does not fit."""
         try:
             return self._parse(quotes)[0]
@@ -224,6 +234,8 @@ class _Reading:
 
     def _one_width(self, rows: list[Line], guesses: list[str]) -> list[Line]:
         """The rows without an empty column behind a separator at each line's end."""
+        if not rows:
+            return []
         header, *body = rows
         width = len(header.values)
         ends = all(not row.values[-1] for row in body)

@@ -153,6 +153,7 @@ def cells(*rows):
         ),
         (TWO.encode("utf-16-le"), "a.csv", "line 1: .*NUL", [{"encoding": "utf-16-le"}]),
         ("good\tp\nbad\tq\n", "a.txt", "line 1: this looks like a table", [{"documents": "lines"}]),
+        ("good;p\nbad;q\n", "a.txt", "line 1: this looks like a table", [{"documents": "lines"}]),
         ("1 a B-X\n2 b O\n\n3 c O\n", "a.conll", "line 1: .* mostly numbers", [{"text_column": 2}]),
         ("1-2 ab O\n1 a O\n", "a.conll", "line 1: .* mostly numbers", [{"text_column": 2}]),
         (
@@ -306,6 +307,20 @@ def test_an_answer_counted_in_other_units_is_named(write, encoding, size):
     root = {"data": [{"paragraphs": [{"context": context, "qas": [qa]}]}]}
     with pytest.raises(ValueError, match=rf"it is at 7.*{start} counts .*{encoding[:5].upper()}"):
         load_dataset(write(json.dumps(root), "a.json"))
+
+
+def test_rows_of_questions_are_read(write):
+    rows = [
+        {"id": str(i), "question": "Who?", "context": "Ann saw Bo.", "answers": answers}
+        for i, answers in enumerate(
+            ({"text": ["Bo"], "answer_start": [8]}, {"text": [], "answer_start": []})
+        )
+    ]
+    data = load_dataset(write("\n".join(map(json.dumps, rows)), "a.jsonl"))
+    assert [q.answers for q in data] == [(("Bo", 8),), ()]
+    rows[1]["answers"] = {"text": ["Bo"], "answer_start": [7]}
+    with pytest.raises(ValueError, match=r"line 2\..* expected 'Bo' at answer_start 7"):
+        load_dataset(write("\n".join(map(json.dumps, rows)), "a.jsonl"))
 
 
 MASK = [False, True, False, True]
