@@ -49,6 +49,18 @@ def tasks_of(config: PreTrainedConfig) -> list[str]:
     return found
 
 
+def check_model(model: nn.Module, task: str) -> None:
+    """Refuse, with a TypeError, a model that transformers has for another task of `TASKS`."""
+    config = getattr(model, "config", None)
+    classes = {key: auto._model_mapping.get(type(config), ()) for key, auto in TASKS.items()}
+    found = [key for key, kind in classes.items() if isinstance(model, kind)]
+    if found and task not in found:
+        raise TypeError(
+            f"model: expected one for {task}, got a {type(model).__name__}, for {found[0]}. Do: "
+            f"load_model({task!r}, ...)."
+        )
+
+
 def is_encoder(config: PreTrainedConfig) -> bool:
     """Whether it reads a text from both sides and writes none: each token has seen them all."""
     both = type(config) in AutoModelForMaskedLM._model_mapping

@@ -61,6 +61,7 @@ class EntityTask(Task):
 
     cross_entropy = linear_head = True
     reports = ("loss", "accuracy", "precision", "recall", "f1")
+    model_task = "ner"
 
     def __init__(
         self,
@@ -305,7 +306,8 @@ class EntityTask(Task):
         for i, text in enumerate(inputs):
             words, spans = split_words(text) if isinstance(text, str) else (text, None)
             words = tuple(checked_texts(words, f"texts[{i}]"))
-            checked_texts([" ".join(words)], f"texts[{i}]: words")
+            if not words:
+                raise ValueError(f"texts[{i}]: expected words, got none. Do: leave it out.")
             sentences.append((words, spans or [(k, k + 1) for k in range(len(words))]))
         return self._predicted(sentences, batch_size, self._entities)
 

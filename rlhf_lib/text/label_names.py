@@ -6,7 +6,6 @@ and the next task take them.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ from .head import head_layer
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
     from transformers import PreTrainedModel
 
-_NO_NAME = re.compile(r"LABEL_\d+")  # what transformers writes where nobody gave a name
-
 
 def stated_names(config: PreTrainedConfig) -> tuple[str, ...] | None:
     """The names of the outputs in their order; None where the config has none.
@@ -29,7 +26,7 @@ def stated_names(config: PreTrainedConfig) -> tuple[str, ...] | None:
     `label2id` that differ.
     """
     found: dict[Any, str] = config.id2label or {}
-    if all(_NO_NAME.fullmatch(str(name)) for name in found.values()):
+    if all(name == f"LABEL_{i}" for i, name in found.items()):  # where nobody gave a name
         return None
     if sorted(found) != [*range(len(found))]:
         raise ValueError(

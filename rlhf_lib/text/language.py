@@ -41,6 +41,7 @@ class LanguageModelTask(Task):
     """
 
     reports = ("loss", "accuracy", "perplexity")
+    model_task = "lm"
 
     def __init__(
         self,

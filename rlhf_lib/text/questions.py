@@ -71,6 +71,7 @@ class QuestionTask(Task):
     """
 
     reports = ("loss", "accuracy", "f1")
+    model_task = "qa"
 
     def __init__(
         self,

@@ -32,19 +32,19 @@ from .regression import RegressionTask
 from .squad import Answer, Question, QuestionDataset
 from .task import Task
 from .texts import TextDataset, TextPair
+from .tiny import PREFIX as TINY
 
 if TYPE_CHECKING:  # it takes seconds, and a model comes with it
     from transformers import PreTrainedModel
 
-# The task of `load_model` for each kind.
-KINDS: dict[type[Task], str] = {
-    ClassificationTask: "classification",
-    MultiLabelTask: "classification",
-    RegressionTask: "classification",
-    EntityTask: "ner",
-    QuestionTask: "qa",
-    LanguageModelTask: "lm",
-}
+KINDS: tuple[type[Task], ...] = (
+    ClassificationTask,
+    MultiLabelTask,
+    RegressionTask,
+    EntityTask,
+    QuestionTask,
+    LanguageModelTask,
+)
 # For a folder that no task has written, by what `architectures` ends in.
 ENDINGS: dict[str, type[Task]] = {
     "ForSequenceClassification": ClassificationTask,
@@ -112,6 +112,11 @@ def load_task(name: str | Path, *, dtype: torch.dtype | None = None) -> Any:
 
     Raises ValueError for a checkpoint without a head for its task, and what `load_model` raises.
     """
+    if name == "minilm" or (str(name).startswith(TINY) and not Path(name).is_dir()):
+        raise ValueError(
+            f"name: expected the folder or the hub id of a trained model, got {name!r}, which has "
+            "no trained head. Do: load_model, make a task with data, train it and save it."
+        )
     raw = read_json(folder_of(name) / "config.json")
     settings = dict(raw.get("rlhf_lib") or {})
     paired = settings.pop("paired", False)
@@ -131,7 +136,7 @@ def load_task(name: str | Path, *, dtype: torch.dtype | None = None) -> Any:
             "the task with data."
         )
     kind = found[0]
-    model, tokenizer = load_model(KINDS[kind], name, dtype=dtype)
+    model, tokenizer = load_model(str(kind.model_task), name, dtype=dtype)
     new: Any = model.new_weights
     if new:
         raise ValueError(

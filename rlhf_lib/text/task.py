@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .architectures import check_model
 from .cached import batches
 from .label_names import name_outputs
 from .scoring import Metrics
@@ -44,11 +45,13 @@ class Task:
     defines `loss_fn` and `correct`, `predict` for new texts, `count` where its loss is no mean over
     samples, `assess` where it has more measures, and `cross_entropy`: whether its loss is the
     cross-entropy over the last dimension of the module's outputs with `labels`, as `linearize`
-    needs it; and `linear_head`: whether `probe` can fit the head by `head_loss`.
+    needs it; `model_task`, which task of `load_model` it needs; and `linear_head`: whether `probe`
+    can fit the head by `head_loss`.
     """
 
     cross_entropy = False
     linear_head = False
+    model_task: ClassVar[str | None] = None
     reports: tuple[str, ...] = ("loss", "accuracy")
 
     def __init__(
@@ -60,6 +63,8 @@ class Task:
         *,
         micro_batch: int = 64,
     ):
+        if self.model_task is not None:
+            check_model(model, self.model_task)
         self.model, self.module, self.micro_batch = model, module, micro_batch
         self.training, self.validation = training, validation
         self.device = next(model.parameters()).device

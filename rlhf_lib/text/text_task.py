@@ -47,6 +47,7 @@ class TextTask(Task):
     """
 
     linear_head = True
+    model_task = "classification"
     problem_type: ClassVar[
         Literal["single_label_classification", "multi_label_classification", "regression"]
     ]

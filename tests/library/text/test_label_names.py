@@ -6,6 +6,7 @@ import torch
 from transformers import pipeline
 
 from rlhf_lib.text import ClassificationTask, EntityDataset, EntityTask, TextDataset, load_model
+from rlhf_lib.text.label_names import stated_names
 
 TEXTS, LABELS = ("a joy", "no, no", "so so", "good"), (1, 0, 0, 1)
 DATA = TextDataset(TEXTS, LABELS, ("negative", "positive"), "few", LABELS)
@@ -44,6 +45,11 @@ def test_classes_are_matched_with_the_checkpoints_by_name(tmp_path, names, pooli
     pipe = pipeline("text-classification", model=str(tmp_path / "second"), top_k=None)
     for found, theirs in zip(task.predict(TEXTS), pipe(list(TEXTS)), strict=True):
         assert {part["label"]: part["score"] for part in theirs} == pytest.approx(found.scores)
+
+
+def test_a_name_as_transformers_gives_is_none_only_in_its_own_place(tmp_path):
+    for names, expected in ((("LABEL_0", "LABEL_1"), None), (("LABEL_1", "LABEL_0"),) * 2):
+        assert stated_names(load_model(name=saved(tmp_path, names=names))[0].config) == expected
 
 
 def test_tags_are_matched_with_the_checkpoints_by_name(tmp_path):

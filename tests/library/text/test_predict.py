@@ -66,6 +66,9 @@ def test_entities_have_their_words_their_place_and_the_mean_probability():
     with torch.no_grad():  # and here everything continues one that never began
         model.classifier.bias.copy_(torch.tensor([0.0, 0.5, 1.0]))
     assert task.predict([text]) == [[]]
+    for nothing in ([], " "):
+        with pytest.raises(ValueError, match=r"texts\[1\]: expected words, got none"):
+            task.predict([text, nothing])
 
 
 def test_answers_are_spans_of_their_context():

@@ -141,3 +141,11 @@ def test_a_checkpoint_that_no_task_has_saved(tmp_path):
     file.write_text(json.dumps(fields | {"rlhf_lib": {"task": "OwnTask"}}))
     with pytest.raises(ValueError, match=r"a task out of Class.*, got OwnTask"):
         load_task(tmp_path)
+
+
+def test_a_model_for_another_task_is_refused():
+    model, tokenizer = load_model(name="tiny-random", num_labels=3)
+    with pytest.raises(TypeError, match="one for ner, got a BertForSequenceClassification"):
+        EntityTask(model, tokenizer, WORDS, WORDS)
+    with pytest.raises(ValueError, match="'minilm', which has no trained head"):
+        load_task("minilm")
