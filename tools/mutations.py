@@ -54,6 +54,27 @@ FAULTS = [
         "task_loss",
     ),
     _fault(
+        "buffers not put back",
+        "objective/draws",
+        "            buffer.data.copy_(numbers)\n",
+        "            pass\n",
+        "draws",
+    ),
+    _fault(
+        "an interrupted step left as it is",
+        "optimizer",
+        "            assign(params, theta)\n            self.state",
+        "            self.state",
+        "optimizer_commit",
+    ),
+    _fault(
+        "stale outputs taken for fresh ones",
+        "curvature/look",
+        "if old and _is_stale(task, params):",
+        "if False:",
+        "look",
+    ),
+    _fault(
         "a part of the loss with masks of its own",
         "objective/task_loss",
         "known.get(id(batch)) or _Call",

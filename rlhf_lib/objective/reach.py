@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
@@ -82,8 +82,8 @@ def _below(x: Any) -> Iterator[Any]:
             yield x.__self__
     elif isinstance(x, partial):
         yield from (x.func, *x.args, *x.keywords.values())
-    elif isinstance(x, Mapping):
-        yield from islice(x.values(), _WIDEST)
+    elif isinstance(x, dict):
+        yield from islice(dict.values(x), _WIDEST)  # as they lie there: some load on demand
     elif isinstance(x, list | tuple | set):
         yield from islice(x, _WIDEST)
     elif isinstance(x, nn.Module):
