@@ -27,6 +27,7 @@ def exact_hessian(
     Raises:
         ValueError: theta is not a vector, or f(theta) is not a scalar.
         MemoryError: n * n numbers do not fit in max_bytes.
+        RuntimeError: an operation in f has no second derivative; the message has the way out.
 
     >>> exact_hessian(lambda t: (t**3).sum(), torch.tensor([1.0, 2.0]))
     tensor([[ 6.,  0.],
@@ -51,18 +52,26 @@ def exact_hessian(
         if not gradient.requires_grad:  # f is linear
             return theta.new_zeros(n, n)
         rows = [
-            torch.autograd.grad(
-                gradient,
-                point,
-                block,
-                retain_graph=True,
-                is_grads_batched=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )[0]
+            _rows(gradient, point, block)
             for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
         ]
     return torch.cat(rows).detach()
+
+
+def _rows(gradient: Tensor, point: Tensor, block: Tensor) -> Tensor:
+    """The products of a block of unit vectors with the Hessian, (rows, n)."""
+    try:
+        return torch.autograd.grad(
+            gradient,
+            point,
+            block,
+            retain_graph=True,
+            is_grads_batched=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )[0]
+    except RuntimeError:  # an operation whose second derivative cannot be batched, or has none
+        return torch.stack([gradients(gradient, [point], v, retain_graph=True)[0] for v in block])
 
 
 class MatrixOperator:
