@@ -91,7 +91,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
         backtrack: go back over CG's iterates while the objective is lower there (Martens, 2010).
         line_search: False takes the full step wherever the objective decreases at all.
         keep_graph: see :class:`~rlhf_lib.curvature.operators.CurvatureOperator`.
-        count: weight of a micro-batch, default its number of samples.
+        count: weight of a micro-batch, default its number of samples; "sum" adds up losses that are
+            sums (see :class:`~rlhf_lib.objective.TaskLoss`).
         process_group: the ranks that share the loss, each with its own micro-batches (see
             :mod:`~rlhf_lib.objective.ranks`); every rank makes the same optimizer and takes the
             same steps. For solver "cg"; "auto" is "cg" then.
@@ -106,6 +107,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
     >>> optimizer = RLHFOptimizer(model.parameters(), lambda_reg=0.01, regularizer="l2")
     """
 
+    _compared = False  # micro-batches with their parts, see TaskLoss
     state: defaultdict[Any, Any]  # of each parameter, and in "rlhf" what all steps have in common
 
     def __init__(
@@ -129,7 +131,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         backtrack: bool = ConjugateGradients.backtrack,
         line_search: bool = True,
         keep_graph: bool = True,
-        count: Callable | None = None,
+        count: Callable | str | None = None,
         process_group: ProcessGroup = None,
     ):
         self.regularizer = make_regularizer(regularizer)
@@ -364,7 +366,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
         if self.record is None:
             refuse_wrapped(params, self.ranks)
         task = TaskLoss(
-            closure, batches, count=self.count, device=params[0].device, process_group=self.ranks
+            closure,
+            batches,
+            count=self.count,
+            device=params[0].device,
+            process_group=self.ranks,
+            compare=not self._compared,
         )
         theta = flatten(p.detach() for p in params)
         before, last = self.state["rlhf"], self.record
@@ -397,6 +404,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         """The parameters after this step, the state and the record; params are at a trial point."""
         state = dict(self.state["rlhf"])
         model, loss, curvature_task = self._linearize(task, params, theta, curvature_batches)
+        self._compared |= task.compared
         penalty_value = float(model.penalty.value(theta))
         value = loss + penalty_value
         if not state["step"]:

@@ -26,7 +26,7 @@ def train(
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
     curvature_batches: Callable[[int], Iterable] | slice | None = None,
-    count: Callable | None = None,
+    count: Callable | str | None = None,
 ) -> Iterator[Record]:
     """Train, and yield one Record per optimizer step, the state before the first one as step 0.
 
@@ -41,7 +41,8 @@ def train(
             0, every ``evaluate_every`` steps and after the last.
         curvature_batches: for RLHF, gives the step's curvature micro-batches by step number; or a
             slice of the step's micro-batches.
-        count: weight of a micro-batch, default its number of samples.
+        count: weight of a micro-batch, default its number of samples; "sum" adds up losses that are
+            sums (see :class:`~rlhf_lib.objective.TaskLoss`).
 
     Stopping the iteration anywhere leaves the model as the last Record describes it.
 
@@ -58,7 +59,7 @@ def train(
         due = step % evaluate_every == 0 or step == total
         return record.with_(**evaluate()) if due and evaluate is not None else record
 
-    first = None
+    first, compared = None, False
     for _ in range(epochs):
         for batch in batches:
             micro = _micro_batches(batch)
@@ -69,6 +70,7 @@ def train(
                 )
                 penalty = 0.0 if rlhf is None else rlhf.penalty()
                 start = Record(step=0, loss=first.value(), penalty=penalty, reason="start")
+                compared = first.compared
                 first.undo(buffers_only=True)  # the first step is what moves them
                 yield measured(start)
             if max_steps is not None and step >= max_steps:
@@ -81,8 +83,11 @@ def train(
                 yield measured(rlhf.record)
                 continue
             watch = Stopwatch()
-            task = TaskLoss(loss_fn, micro, count=count, device=params[0].device)
+            task = TaskLoss(
+                loss_fn, micro, count=count, device=params[0].device, compare=not compared
+            )
             loss, norm, evaluations = _first_order_step(task, optimizer, params)
+            compared |= task.compared
             cost += task.samples * evaluations
             clock += watch.seconds.wall
             yield measured(Record(step=step, loss=loss, grad_norm=norm, cost=cost, seconds=clock))

@@ -71,7 +71,8 @@ def empirical_fisher_diagonal(
     """Mean over the samples of their squared gradients, shape (n,): Martens' (2010, section 4.7).
 
     It is the diagonal of the empirical Fisher matrix, (1/N) sum_i grad_i grad_i', with the
-    gradients of the samples' own losses. The task must be a mean over its samples.
+    gradients of the samples' own losses. The task must be a mean over its samples, or a
+    sum by ``count="sum"``.
 
     Raises:
         ValueError: the closure returns no outputs, at which the samples could be told apart.
@@ -86,8 +87,8 @@ def empirical_fisher_diagonal(
         return [gradients(loss, outputs)]
 
     space = SampleSpace(task, params, slope, check=check)
-    # A row is the sample's gradient over the number of samples.
-    return space.diagonal() * space.rows
+    # A row is the sample's gradient, of a mean over the number of samples.
+    return space.diagonal() * (1 / space.rows if task.summed else space.rows)
 
 
 def diagonal_preconditioner(

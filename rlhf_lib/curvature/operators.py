@@ -34,7 +34,8 @@ class CurvatureOperator:
             says, or a TaskLoss.
         params: trained parameters; the flat vector follows their order.
         batches: micro-batches of unequal size; products are weighted by their sample counts.
-        count: weight of a micro-batch, default its number of samples.
+        count: weight of a micro-batch, default its number of samples; "sum" adds up losses that are
+            sums (see :class:`~rlhf_lib.objective.TaskLoss`).
         keep_graph: True builds each graph once and keeps it for all products: fastest. False
             rebuilds it micro-batch by micro-batch in each product: memory for one micro-batch's
             graph only, at 1.7 to 1.9 times the time (benchmarks/products.py).
@@ -56,7 +57,7 @@ class CurvatureOperator:
         params: Iterable[Tensor],
         batches: Iterable | None = None,
         *,
-        count: Callable | None = None,
+        count: Callable | str | None = None,
         keep_graph: bool = True,
         process_group: ProcessGroup = None,
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from ..interrupt import checkpoint
+from .counts import compare_with_parts, first_size, sample_count
 from .draws import Draws, default_generators
 from .parameters import flatten
 from .ranks import ProcessGroup, as_ranks
@@ -20,20 +21,7 @@ from .reach import reach
 from .returned import Outputs, split
 from .second_derivative import explain, refuse_once_differentiable, refuse_reentrant_checkpoints
 
-
-def sample_count(batch: object) -> int:
-    """Leading dimension of the first tensor in a batch (a tensor, or a dict, list or tuple)."""
-    if isinstance(batch, Tensor):
-        return batch.shape[0]
-    parts = batch.values() if isinstance(batch, Mapping) else batch
-    if isinstance(parts, Iterable) and not isinstance(parts, str):
-        for part in parts:
-            if isinstance(part, Tensor):
-                return part.shape[0]
-    raise TypeError(
-        "cannot count the samples of a batch: expected a tensor or a dict, list or tuple of "
-        f"tensors, got {type(batch).__name__}; pass count=lambda batch: ... to say how"
-    )
+_COMPARED = 4  # micro-batches that are compared with their parts
 
 
 @dataclass
@@ -46,7 +34,7 @@ class _Call:
 
 
 class TaskLoss:
-    """Mean loss over micro-batches of unequal size: sum_b n_b L_b / sum_b n_b.
+    """Mean loss over micro-batches of unequal size, sum_b n_b L_b / sum_b n_b, or their sum.
 
     Every pass over the batches, or over a :meth:`part` of them, draws the same random numbers
     (dropout masks), so that value, gradient and curvature products all belong to one and the same
@@ -60,13 +48,20 @@ class TaskLoss:
             end in ``_logits``). Called ``fn(batch)`` when batches are given, else ``fn()``.
         batches: iterable of micro-batches; read once and kept.
         count: ``count(batch)`` gives a batch's weight: the number of terms in its mean (samples,
-            or labelled tokens). Default: the leading dimension of its first tensor.
+            labelled tokens, or the sum of the class weights). "sum": the losses are sums, and are
+            added up. Default: the first dimension of its tensors, see
+            :func:`~rlhf_lib.objective.sample_count`; then the first pass compares the losses of up
+            to four batches with those of their parts, and refuses a loss that is no mean over
+            samples (two more forward passes over these).
         device: where the random numbers are drawn (only CUDA needs to be named).
         process_group: the ranks whose batches belong to the same mean, see
             :mod:`~rlhf_lib.objective.ranks`; ``batches`` are then this rank's, and may be none.
+        compare: False leaves out the comparison with parts, as in the steps after the first.
 
     Attributes:
-        samples: the sum of all weights, over all ranks.
+        samples: the sum of all weights, over all ranks; of sums, the number of samples.
+        summed: whether the losses are added up.
+        compared: whether batches have been compared with their parts.
     """
 
     def __init__(
@@ -74,17 +69,21 @@ class TaskLoss:
         fn: Callable,
         batches: Iterable | None = None,
         *,
-        count: Callable[[object], float] | None = None,
+        count: Callable[[object], float] | str | None = None,
         device: torch.device | None = None,
         process_group: ProcessGroup = None,
+        compare: bool = True,
     ):
+        if not (count is None or callable(count) or count == "sum"):
+            raise ValueError(f"expected count to be a function of a batch or 'sum', got {count!r}")
         self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
         if self.ranks is not None and not self.counted:
             raise ValueError(
                 "expected batches=... with a process group, which counts their samples, got none"
             )
-        self._count = count or sample_count
+        self._count, self.summed = count, count == "sum"
+        self._compare, self.compared = compare and not callable(count), False
         modules, generators = reach(fn)
         generators += default_generators([] if device is None else [device])
         self._draws = partial(Draws, generators, modules)
@@ -126,8 +125,12 @@ class TaskLoss:
 
     def _calls_of(self, batches: Iterable) -> list[_Call]:
         known = {id(call.arguments[0]): call for call in self._calls}
+        batches = list(batches)
+        count = self._count if callable(self._count) else sample_count
+        if self.summed or (self._count is None and len(batches) == 1 and self.ranks is None):
+            count = first_size  # no weight hangs on it
         calls = [
-            known.get(id(batch)) or _Call((batch,), _plain(self._count(batch)), self._draws())
+            known.get(id(batch)) or _Call((batch,), _plain(count(batch)), self._draws())
             for batch in batches
         ]
         counts = [call.count for call in calls]
@@ -150,11 +153,15 @@ class TaskLoss:
                 f"expected batches with a positive number of samples, got {self.samples}"
             )
         counts = [call.count for call in self._calls]
-        self.weights = [c / self.samples for c in counts]
+        self.weights = [float(c > 0) if self.summed else c / self.samples for c in counts]
 
     def evaluate(self) -> Iterator[tuple[float, Tensor, Outputs]]:
         """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss."""
-        for weight, call in zip(self.weights, self._calls, strict=True):
+        several = self.counted and (len(self._calls) > 1 or self.ranks is not None)
+        compare = self._compare and several
+        if compare:
+            self._compare, self.compared = False, True
+        for i, (weight, call) in enumerate(zip(self.weights, self._calls, strict=True)):
             if not weight:  # the mean over no terms is NaN, and 0 * NaN would spoil the sum
                 continue
             checkpoint()
@@ -162,6 +169,11 @@ class TaskLoss:
             torch.clear_autocast_cache()
             with torch.enable_grad(), call.draws.held():
                 loss, outputs = split(self.fn(*call.arguments))
+            if compare and i < _COMPARED:
+                with call.draws.held():
+                    compare_with_parts(
+                        lambda b: split(self.fn(b)), call.arguments[0], summed=self.summed
+                    )
             if not self.counted and outputs and outputs[0].ndim:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
