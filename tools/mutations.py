@@ -42,9 +42,23 @@ FAULTS = [
     _fault(
         "batches weighted equally",
         "objective/task_loss",
-        "[c / self.samples for c in counts]",
-        "[1 / len(counts) for c in counts]",
+        "c / self.samples for c in counts]",
+        "1 / len(counts) for c in counts]",
         "task_loss",
+    ),
+    _fault(
+        "a sum of losses taken for a mean",
+        "objective/counts",
+        "if all(abs(share - 1) <= close for share in shares):",
+        "if shares:",
+        "counts",
+    ),
+    _fault(
+        "rows are not checked",
+        "per_sample/factor",
+        "return error <= eps * size",
+        "return True",
+        "diagonals",
     ),
     _fault(
         "dropout masks drawn anew",
@@ -373,8 +387,8 @@ FAULTS = [
     _fault(
         "Fisher's diagonal without its factor",
         "curvature/diagonals",
-        "space.diagonal() * space.rows",
-        "space.diagonal()",
+        "else space.rows)",
+        "else 1)",
         "diagonals",
     ),
     _fault(
