@@ -67,10 +67,14 @@ def load_model(
     A pooled model is a :class:`~rlhf_lib.text.pooled.PooledClassifier`; `save_pretrained` writes
     its pooling into config.json, so that the saved folder loads as it was.
 
-    Raises ValueError (bad argument, a task that the architecture lacks, or a folder that states a
-    pooling unknown here), RuntimeError (embedded model missing or damaged, or a checkpoint that
-    holds no weights for a part below the head), OSError (a folder or a hub model that cannot be
-    read).
+    `model.new_weights` names the parameters that the checkpoint does not hold: those of a new head.
+    Code that comes with a model (`auto_map`) is never run, and no pickle is opened.
+
+    Raises ValueError (bad argument, a task that the architecture lacks, a folder that states a
+    pooling unknown here, names of classes without an order, a head of another size, or a tokenizer
+    with tokens that the model lacks), RuntimeError (embedded model missing or damaged, or a
+    checkpoint that holds no weights for a part below the head), OSError (a folder or a hub model
+    that cannot be read: the message names the file and what to do).
     """
     if task not in TASKS:
         raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
