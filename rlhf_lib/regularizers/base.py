@@ -144,6 +144,12 @@ class Regularizer:
         named = pairs(params)
         tensors = tuple(p for _, p in named)
         each = [1.0] * len(tensors) if lambdas is None else [check_lambda(w) for w in lambdas]
+        for p, w in zip(tensors, each, strict=True):
+            if p.is_floating_point() and w > torch.finfo(p.dtype).max:
+                raise ValueError(
+                    f"expected a lambda_reg that is a number of the parameters' type {p.dtype}, "
+                    f"got {w:g}"
+                )
         flat = flatten(
             torch.full_like(p, w if flag else 0.0, requires_grad=False)
             for p, w, flag in zip(tensors, each, self._flags(named), strict=True)

@@ -215,12 +215,16 @@ def _check(
     radius: float | None,
 ) -> None:
     """A ValueError for what cannot be solved, before a product is spent."""
+    if not b.is_floating_point():
+        raise ValueError(f"expected b of a floating point type, got {b.dtype}")
     if b.ndim != 1:
         raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
     if not math.isfinite(float(b.norm())) and not bool(b.isfinite().all()):
         raise ValueError(
             "expected a finite b, got NaN or infinite entries: look at the gradient it comes from"
         )
+    if isinstance(A, Tensor) and A.dtype != b.dtype:
+        raise ValueError(f"expected A and b of one type, got {A.dtype} and {b.dtype}")
     shape = getattr(A, "shape", None)
     if shape is not None and tuple(shape) != (b.numel(), b.numel()):
         raise ValueError(f"expected A of shape ({b.numel()}, {b.numel()}), got {tuple(shape)}")

@@ -17,7 +17,7 @@ from ..record import Record
 from ..regularizers import Regularizer, check_has_penalty, make_regularizer
 from ..regularizers.base import Zero
 from ..scaling import norm
-from ..solve.conjugate_gradient import SINGULAR
+from ..solve.conjugate_gradient import CONVERGED, SINGULAR
 from ..timing import Stopwatch
 from .dense import DenseDirection
 from .directions import Direction
@@ -101,13 +101,11 @@ def newton(
     proposer, method = dense_direction_of(direction, method, penalty, 0.5 * tol)
     if scale and not isinstance(direction, str):
         raise ValueError(f"expected direction {', '.join(DENSE)} with scale, got {direction!r}")
-    if isinstance(proposer, DenseDirection) and scale:
-        proposer = replace(proposer, scaled=True)
-    proximal, memory = method == "proximal", {}
-    if method == "orthant" and isinstance(proposer, DenseDirection):
-        otherwise = replace(proposer, proximal=True)
-    else:
-        otherwise = None
+    proximal, memory, otherwise = method == "proximal", {}, None
+    if method == "orthant" and isinstance(direction, str):
+        otherwise, _ = dense_direction_of(direction, "proximal", penalty, 0.5 * tol)
+    if scale:
+        proposer, otherwise = _with(proposer, scaled=True), _with(otherwise, scaled=True)
     eye = torch.eye(theta.numel(), dtype=theta.dtype, device=theta.device)
     watch = Stopwatch()
 
@@ -132,9 +130,11 @@ def newton(
         if first_norm is None:
             first_norm = size
             if finite and 0 < size <= tol:  # at a minimum, or in small units?
-                promise = Path(model, proposer.propose(model, memory)).predicted
+                closer = _with(proposer, atol=0.5 * tol * size)
+                promise = Path(model, closer.propose(model, memory)).predicted
                 if promise > 10 * torch.finfo(theta.dtype).eps * abs(value):
-                    tol *= size
+                    tol, proposer = tol * size, closer
+                    otherwise = _with(otherwise, atol=0.5 * tol)
         eigenvalues = torch.linalg.eigvalsh((H + H.T) / 2) if finite else H.new_full((1,), math.nan)
         ended = (
             "not_finite"
@@ -194,7 +194,14 @@ def newton(
         mu.update(reduction_ratio(before - full, path.predicted, rounding))
         # A penalty with kinks bounds what the Hessian leaves flat, and its line search decides.
         flat = method is None and proposal.reason == SINGULAR and not said["jitter"]
-        ended = "singular" if flat else "" if length else "line_search_failed"
+        # Where rounding hides all that the model still promises, it is a minimum.
+        failed = CONVERGED if 0 <= path.predicted <= rounding else "line_search_failed"
+        ended = "singular" if flat else "" if length else failed
+
+
+def _with(direction: Any, **settings: Any) -> Any:
+    """The direction with other settings, where it is one that has them."""
+    return replace(direction, **settings) if isinstance(direction, DenseDirection) else direction
 
 
 def _float_vector(theta0: Any) -> Tensor:

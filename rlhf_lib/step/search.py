@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..solve.conjugate_gradient import SINGULAR
 from .directions import Direction
 from .globalization import armijo
 from .model import LocalModel, Path, Proposal
@@ -33,7 +34,8 @@ def search(
 
     A Newton direction that is cut at the orthant's faces may lead uphill, the more so the worse
     scaled the coordinates are (Bertsekas, 1982), and the line search then leaves next to nothing of
-    it. A proximal step (Lee, Sun and Saunders, 2014) is proposed then, and taken if it is lower.
+    it; and where the model is flat only a kink bounds the step, which the direction does not know.
+    A proximal step (Lee, Sun and Saunders, 2014) is proposed then, and taken if it is lower.
 
     Args:
         objective: at a point, shape (n,). value: at the model's, with any slack. full: at path(1).
@@ -47,7 +49,8 @@ def search(
     length, lowest, _ = armijo(
         lambda t: objective(path(t)), value, path.slope, first=full, c=c, most=most
     )
-    if otherwise is None or not path.cut or length >= _SHORT:
+    stalled = (path.cut and length < _SHORT) or proposal.reason == SINGULAR
+    if otherwise is None or not stalled:
         return length, proposal, path, full
     kinked = model.with_kinks()
     other = otherwise.propose(kinked, memory)

@@ -279,6 +279,13 @@ def test_residuals_whose_square_underflows_end_with_a_reason(scale):
         close(found.x / scale, torch.linalg.solve(A, b / scale))
 
 
+def test_other_types_are_named():
+    with pytest.raises(ValueError, match=r"one type, got torch.float32 and torch.float64"):
+        conjugate_gradient(spd(3).float(), randn(3))
+    with pytest.raises(ValueError, match=r"floating point type, got torch.int64"):
+        conjugate_gradient(spd(3), torch.ones(3, dtype=torch.int64))
+
+
 SCALED = [
     ({}, {"b": 1}, 1),
     ({}, {"A": 1}, -1),

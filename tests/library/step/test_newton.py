@@ -235,6 +235,20 @@ def test_a_small_unit_of_the_loss_is_no_minimum(unit):
     close(small[-1].theta, plain[-1].theta, rtol=1e-6)
     again = run(lambda t: unit * f(t), plain[-1].theta)
     assert again[-1].reason == "converged" and again[-1].step <= 2
+    for method in ("orthant", "proximal"):
+        kinked, kinked_small = (
+            run(lambda t, s=s: s * f(t), start, regularizer="l1", lambda_reg=0.1 * s, method=method)
+            for s in (1.0, unit)
+        )
+        assert kinked_small[-1].reason == "converged" and kinked_small[-1].step > 0
+        close(kinked_small[-1].theta, kinked[-1].theta, rtol=1e-6)
+
+
+def test_a_weight_that_the_data_does_not_see_falls_to_its_kink_from_anywhere():
+    start = numbers(1e15, 1.0)
+    last = run(lambda t: (t[1] - 1).square(), start, regularizer="l1", lambda_reg=0.1)[-1]
+    assert last.reason == "converged" and last.step <= 5
+    close(last.theta, numbers(0.0, 0.95))
 
 
 def test_the_start_is_left_alone_and_records_do_not_share_memory():
