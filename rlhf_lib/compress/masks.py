@@ -43,6 +43,7 @@ def remove_mask(module: nn.Module, name: str) -> None:
 
 def masks(model: nn.Module) -> list[tuple[nn.Module, str]]:
     """(module, name) of every parameter under a mask."""
+    check_model(model)
     return [
         (module, name.removesuffix("_mask"))
         for module in model.modules()
@@ -60,6 +61,12 @@ def make_permanent(model: Model) -> Model:
     for module, name in masks(model):
         remove_mask(module, name)
     return model
+
+
+def check_model(model: object) -> None:
+    """Raise TypeError for what is no model."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}")
 
 
 def refuse_masks(model: nn.Module) -> None:

@@ -160,7 +160,7 @@ def keep_masks(
     for name, score in scores.items():
         if bool(score.isnan().any()):
             raise ValueError(f"expected scores to compare, got NaN among those of {name}")
-    if per_tensor:
+    if per_tensor or not scores:
         return {
             name: _keep(score.reshape(-1), fraction).view_as(score)
             for name, score in scores.items()

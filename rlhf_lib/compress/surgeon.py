@@ -38,6 +38,8 @@ def optimal_brain_surgeon(
             f"expected theta (n,) and hessian (n, n), got {tuple(theta.shape)} and "
             f"{tuple(hessian.shape)}"
         )
+    if not bool(theta.isfinite().all()):
+        raise ValueError("expected a finite theta, got NaN or infinity in it")
     if not whole("count", count, 0) <= n:
         raise ValueError(f"count: expected 0 to {n}, the number of weights, got {count}")
     theta, inverse = theta.clone(), _inverse(hessian)

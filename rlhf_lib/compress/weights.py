@@ -13,6 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.parametrize import ParametrizationList
 
+from .masks import check_model
+
 OTHERS = (None, "prune", "leave")
 ROLES = ("table", "layer", "other", "parametrized")
 # Names of matrices by the module that says what they are; whatever else has two dimensions is one
@@ -74,6 +76,7 @@ def find_matrices(model: nn.Module) -> dict[str, Matrix]:
     Raises ValueError for parameters without values (of lazy modules, on the meta device), TypeError
     for TorchScript.
     """
+    check_model(model)
     found: dict[int, Matrix] = {}
     names: dict[str, int] = {}
     for path, module in model.named_modules():
@@ -221,6 +224,7 @@ def is_quantized(weight: Tensor) -> bool:
 
 def refuse_quantized(model: nn.Module, cure: str) -> None:
     """Raise ValueError where a part is in integers already, torchao's or torch.ao's."""
+    check_model(model)
     found = [n for n, p in model.named_parameters() if is_quantized(p)]
     found += [n for n, m in model.named_modules() if type(m).__module__.startswith("torch.ao.nn")]
     if found:

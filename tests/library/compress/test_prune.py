@@ -353,6 +353,11 @@ def test_errors_say_what_to_do(bert):
     for fraction in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match="0 <= fraction < 1"):
             prune(model, fraction)
+    for call in (lambda m: prune(m, 0.5), sparsity, make_permanent):
+        with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, got dict"):
+            call({})
+    with pytest.raises(ValueError, match="NaN among those of a"):
+        keep_masks({"a": torch.tensor([1.0, torch.nan])}, 0.5)
     for fraction in (False, "0.5", None):
         with pytest.raises(TypeError, match="fraction: expected a number"):
             prune(model, fraction)
