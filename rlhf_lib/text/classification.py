@@ -34,7 +34,8 @@ class ClassificationTask(TextTask):
         alike, or a number for each class, in order or by name. Scores count every text alike. A
         batch's loss is sum_i w_i l_i / n with weights that have mean 1 over the training set, so
         it is torch's weighted mean on all of it, whatever the micro-batches.
-    max_length: longer texts are cut to this many tokens, with a warning that says how many.
+    max_length: longer texts are cut to this many tokens; None: 64. A warning says how many are
+        cut and by how much, unless max_length was given and less than 5 % of all tokens are lost.
     overlap: read long texts in windows of `max_length` tokens that share so many instead. Each
         window learns the text's label and counts as its share of the text; the text's class is
         that of the mean of its windows' logits. `samples` are windows then, `groups` their texts.
@@ -59,7 +60,7 @@ class ClassificationTask(TextTask):
         frozen: Iterable[str] | None = None,
         label_smoothing: float = 0.0,
         class_weights: Weights | None = None,
-        max_length: int = 64,
+        max_length: int | None = None,
         overlap: int | None = None,
         micro_batch: int = 64,
     ):

@@ -30,6 +30,9 @@ KINDS = {
     None: "no labels",
 }
 
+DEFAULT_LENGTH = 64
+LITTLE = 0.05  # share of tokens that a max_length that was asked for may cut without a word
+
 
 class TextTask(Task):
     """Learn something of each text, or of each pair of texts: outputs (n, C) of a model.
@@ -61,7 +64,7 @@ class TextTask(Task):
         *,
         top_layers: int | None = None,
         frozen: Iterable[str] | None = None,
-        max_length: int = 64,
+        max_length: int | None = None,
         overlap: int | None = None,
         micro_batch: int = 64,
     ):
@@ -82,10 +85,13 @@ class TextTask(Task):
             raise ValueError(
                 f"{validation.name}: expected {kinds[0]} as in {training.name}, got {kinds[1]}"
             )
+        asked = max_length is not None and max_length <= tokenizer.model_max_length
+        max_length = DEFAULT_LENGTH if max_length is None else max_length
         if not is_whole(max_length) or max_length < 3:
             raise ValueError(
                 f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}"
             )
+        self._tolerated = LITTLE if asked else 0.0
         self.label_names, self.paired = training.label_names, training.paired
         names = self.label_names
         self.output_names = name_outputs(model, names, training.name) if names else ()
@@ -254,7 +260,7 @@ class TextTask(Task):
         ids = self.tokenizer(*map(list, parts), verbose=False)["input_ids"]
         lengths = [len(row) for row in ids]
         cut = [n - self.max_length for n in lengths if n > self.max_length]
-        if cut:
+        if sum(cut) > self._tolerated * sum(lengths):
             cures = []
             most = min(max(lengths), self.tokenizer.model_max_length)
             if most > self.max_length:

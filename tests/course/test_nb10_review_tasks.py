@@ -1,10 +1,13 @@
 """Tasks made when asked for: right labels, right layers, and none in another's way."""
 
+import pytest
 import torch
 
 from rlhf_course.experiments.nb10_review_tasks import LENGTH, ReviewTasks, with_weights
 from rlhf_lib import text
 from rlhf_lib.panels.histogram import size_counts
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*are cut:UserWarning")  # this tokenizer spells
 
 
 def losses(task):

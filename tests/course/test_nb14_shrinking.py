@@ -9,6 +9,8 @@ from rlhf_course.experiments.nb14_shrinking import WAYS, Shrinking
 from rlhf_lib import compress
 from rlhf_lib.text import load_model
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*are cut:UserWarning")  # this tokenizer spells
+
 
 @pytest.fixture(scope="module")
 def lab():
