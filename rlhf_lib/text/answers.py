@@ -55,7 +55,7 @@ def _bounds(answer: Answer) -> tuple[int, int]:
     return start, start + len(answer.text.strip())
 
 
-def check_answers(
+def check_reach(
     data: QuestionDataset,
     origin: list[int],
     spans: Tensor,

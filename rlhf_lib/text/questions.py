@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from .answers import Found, check_answers, places_of
+from .answers import Found, check_reach, places_of
 from .cached import CachedTop
 from .metrics import answer_scores, best_threshold
 from .predictions import AnswerPrediction, checked_texts
@@ -56,6 +56,8 @@ class QuestionTask(Task):
     stride: tokens of a context that two windows share; as many as the longest answer has.
     max_answer: most tokens of an answer that is found; accepted ones that are longer are counted
         in a warning.
+    check_answers: False lets answers be that no window holds whole, or that are longer than is
+        found, and says nothing.
     null_threshold: of finding no answer, a difference of sums of two logits; `tune_threshold` sets
         it by the validation set. None: 0, or what the model was saved with, if the training set
         has questions without an answer, else every question is answered.
@@ -84,6 +86,7 @@ class QuestionTask(Task):
         max_length: int = 256,
         stride: int = 64,
         max_answer: int = 30,
+        check_answers: bool = True,
         null_threshold: float | None = None,
         micro_batch: int = 16,
     ):
@@ -103,7 +106,7 @@ class QuestionTask(Task):
             raise ValueError(
                 f"null_threshold: expected a finite number or None, got {null_threshold!r}"
             )
-        self.null_threshold = null_threshold
+        self.null_threshold, self.check_answers = null_threshold, check_answers
         if not tokenizer.is_fast:
             raise ValueError(
                 "tokenizer: expected a fast one, which knows the characters of each token, got "
@@ -151,16 +154,17 @@ class QuestionTask(Task):
             places_of(spans[i], data.questions[k].answers[0]) if data.questions[k].answers else None
             for i, k in enumerate(origin)
         ]
-        check_answers(
-            data,
-            origin,
-            spans,
-            places,
-            self.tokenizer,
-            max_length=self.max_length,
-            stride=self.stride,
-            max_answer=self.max_answer,
-        )
+        if self.check_answers:
+            check_reach(
+                data,
+                origin,
+                spans,
+                places,
+                self.tokenizer,
+                max_length=self.max_length,
+                stride=self.stride,
+                max_answer=self.max_answer,
+            )
         labels = [
             (null, null) if place is None else place
             for place, null in zip(places, nothing, strict=True)

@@ -278,6 +278,8 @@ def test_an_answer_that_no_window_holds_is_refused_with_a_cure_that_works():
         make((TEN,), max_length=20)
     labels = make((TEN,), (TEN,), max_length=20, stride=10).training["labels"].tolist()
     assert any(last - first == 9 for first, last in labels)
+    alone = make((TEN,), (TEN,), max_length=20, check_answers=False).training["labels"]
+    assert not alone.any()
     with pytest.raises(ValueError, match="stride=20 and max_length=28"):
         make((ask("who?", LETTERS, "c d e f g h i j k l m n o p q r s t u v"),), max_length=20)
 
