@@ -113,7 +113,7 @@ class TextTask(Task):
 
     def encode(self, data: TextDataset) -> dict[str, Tensor]:
         """A data set as this task takes it, for `assess`."""
-        self._say_what_is_cut(data.texts, data.name)
+        self._say_what_is_not_read(data.texts, data.name)
         inputs = self._inputs(data.texts)
         labels = self.targets(data).to(self.device)
         return inputs | {"labels": labels[inputs["text"]] if "text" in inputs else labels}
@@ -197,7 +197,7 @@ class TextTask(Task):
         texts = self._checked(texts)
         if not texts:
             return torch.empty(0, self.classes)
-        self._say_what_is_cut(texts, "texts")
+        self._say_what_is_not_read(texts, "texts")
 
         def predict(texts: Sequence[Any]) -> list[Tensor]:
             inputs = self._inputs(texts)
@@ -252,13 +252,25 @@ class TextTask(Task):
         cached = self.module.cache(encoded) if isinstance(self.module, CachedTop) else encoded
         return cached | further
 
-    def _say_what_is_cut(self, texts: Sequence[Any], name: str) -> None:
-        """Warn of texts that are longer than the model is to read, how many and by how much."""
-        if self.overlap is not None or not len(texts):
+    def _say_what_is_not_read(self, texts: Sequence[Any], name: str) -> None:
+        """Warn of texts that are longer than the model is to read, how many and by how much, and
+        of those that are unknown tokens for the most part."""
+        if not len(texts):
             return
         parts = zip(*texts, strict=True) if isinstance(texts[0], tuple) else [texts]
         ids = self.tokenizer(*map(list, parts), verbose=False)["input_ids"]
         lengths = [len(row) for row in ids]
+        special = self.tokenizer.num_special_tokens_to_add(pair=isinstance(texts[0], tuple))
+        unknown = sum(row.count(self.tokenizer.unk_token_id) for row in ids)
+        pieces = sum(lengths) - special * len(texts)
+        if 2 * unknown > pieces:
+            say(
+                f"{name}: {unknown} of {pieces} tokens are {self.tokenizer.unk_token}, which the "
+                f"model cannot tell apart: the tokenizer is not for this language, or damaged. "
+                "Do: take another model."
+            )
+        if self.overlap is not None:
+            return
         cut = [n - self.max_length for n in lengths if n > self.max_length]
         if sum(cut) > self._tolerated * sum(lengths):
             cures = []

@@ -118,6 +118,8 @@ def test_a_language_model_says_how_well_it_foresees_a_text():
 )
 def test_what_is_no_text_is_refused_with_its_place(texts, error, message):
     task = classify()
+    with pytest.warns(UserWarning, match=r"5 of 9 tokens are \[UNK\]"):
+        task.predict(["ты где", "a bcd 1 2 3"])
     with pytest.raises(error, match=message):
         task.predict(texts)
     assert task.predict([]) == []
