@@ -291,7 +291,9 @@ def _check_path(loss: Tensor, outputs: Outputs, params: list[Tensor]) -> None:
         raise ValueError(
             "the loss depends on a parameter other than through the outputs that were "
             "returned with it (a weight penalty in the closure?): pass the penalty as "
-            "regularizer=..., return all outputs that the loss uses, or use curvature='hessian'"
+            "regularizer=..., return all outputs that the loss uses as a tuple (of a variational "
+            "autoencoder also mean.clone() and log_variance.clone(), the ones that the KL term is "
+            "made of), or use curvature='hessian'"
         )
     if len(outputs) > 1 and (
         len(ends) + len(leaves) < len(outputs)
@@ -299,6 +301,7 @@ def _check_path(loss: Tensor, outputs: Outputs, params: list[Tensor]) -> None:
     ):
         raise ValueError(
             "one of the outputs was computed from another one (hidden states and logits?), so its "
-            "path would count twice: return only those that go into the loss themselves, or use "
-            "curvature='hessian'"
+            "path would count twice: return only those that go into the loss themselves; where "
+            "both do (a variational autoencoder's mean, and what is decoded from it), return a "
+            "copy, mean.clone(), that goes into the loss alone; or use curvature='hessian'"
         )

@@ -5,10 +5,12 @@ import pytest
 import torch
 from cases import (
     LABELS,
+    at,
     classification,
     close,
     cross_entropy_closure,
     cross_entropy_on,
+    dense_gauss_newton,
     difference_product,
     few_cases,
     flat,
@@ -22,6 +24,7 @@ from cases import (
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.func import functional_call
 
 from rlhf_lib import CurvatureOperator, GaussNewtonOperator, HessianOperator, exact_hessian
 from rlhf_lib.objective import TaskLoss
@@ -533,3 +536,50 @@ def test_exact_hessian_explains_wrong_shapes():
         exact_hessian(lambda t: t.sum(), torch.zeros(2, 2))
     with pytest.raises(ValueError, match=r"f\(theta\) to be a scalar, got \(3,\)"):
         exact_hessian(lambda t: t**2, torch.zeros(3))
+
+
+def test_exact_hessian_goes_row_by_row_where_there_is_no_rule_for_a_batch():
+    theta = randn(12)
+
+    def f(t):
+        return nn.functional.group_norm(t.view(1, -1), 2).pow(3).sum()
+
+    close(exact_hessian(f, theta), torch.autograd.functional.hessian(f, theta))
+
+
+def test_a_loss_of_two_parts_takes_copies_or_says_so():
+    # A variational autoencoder: the KL term's mean is also what is decoded.
+    net, inputs, noise = mlp(3, 4, 4), randn(5, 3), randn(5, 2, seed=1)
+    decoder = mlp(2, 3, seed=2)
+    pair = nn.ModuleList([net, decoder])
+    params = list(pair.parameters())
+
+    def parts(encode, decode):
+        mean, log_variance = encode(inputs).chunk(2, 1)
+        return decode(mean + (log_variance / 2).exp() * noise), mean, log_variance
+
+    def loss(decoded, mean, log_variance):
+        kl = (log_variance.exp() + mean.square() - log_variance - 1).sum(1).mean() / 2
+        return (decoded - inputs).square().mean() + kl
+
+    def outputs(theta):
+        named = at(pair, theta)
+        inside = [{k[2:]: p for k, p in named.items() if k.startswith(str(i))} for i in range(2)]
+        made = parts(
+            lambda x: functional_call(net, inside[0], (x,)),
+            lambda z: functional_call(decoder, inside[1], (z,)),
+        )
+        return torch.cat(made, 1)
+
+    def closure(kept, copied):
+        decoded, *code = parts(net, decoder)
+        code = [part.clone() for part in code] if copied else code
+        return loss(decoded, *code), (decoded, *code)[:kept]
+
+    G = GaussNewtonOperator(lambda: closure(3, True), params)
+    truth = dense_gauss_newton(outputs, lambda z: loss(*z.split([3, 2, 2], 1)), flat(params))
+    close(G.dense(), truth)
+    for kept in (1, 3):
+        with pytest.raises(ValueError, match=r"mean\.clone\(\).*curvature='hessian'"):
+            GaussNewtonOperator(lambda kept=kept: closure(kept, False), params)
+    assert HessianOperator(lambda: closure(1, False)[0], params).gradient.isfinite().all()
