@@ -80,6 +80,7 @@ def begin(task: Task) -> None:
     """A task has been made: the parameters' `requires_grad` is its own from here on."""
     turn = turn_of(task.model)
     turn.changed = [(p, was, p.requires_grad) for p, was in turn.before if p.requires_grad != was]
+    task.changed = turn.changed  # a copy of the task takes it along
     turn.before, turn.owner = [], weakref.ref(task)
 
 
