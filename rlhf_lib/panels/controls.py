@@ -8,6 +8,7 @@ Here a browser's own range input and number input share one value and one label.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import ipywidgets
 import traitlets
 
 from rlhf_lib.panels.page import page
+
+MOST_STOPS = 10_000
 
 
 class NumberSlider(anywidget.AnyWidget):
@@ -107,9 +110,12 @@ class Control:
 def slider(name: str, label: str, *, low: float, high: float, step: float, value: float) -> Control:
     """A linear slider from `low` to `high`. With whole `low`, `high`, `step` and `value`
     (Python ints) it gives ints, else floats; a float between two steps may be typed."""
+    _finite(name, low=low, high=high, step=step)
     whole = all(isinstance(v, int) for v in (low, high, step, value))
-    if not (low < high and step > 0):
-        raise ValueError(f"{name}: a slider needs low < high and step > 0")
+    if not (low < high and step > 0 and (high - low) / step <= MOST_STOPS):
+        raise ValueError(
+            f"{name}: a slider needs low < high and step > 0, and at most {MOST_STOPS} steps"
+        )
     # Rounded, because 0.1 * 3 would otherwise show as 0.30000000000000004.
     stops = [round(low + i * step, 10) for i in range(math.ceil((high - low) / step))] + [high]
     return _number(name, label, stops, low, high, value, whole=whole)
@@ -120,6 +126,7 @@ def log_slider(
 ) -> Control:
     """A slider over round numbers, six to the decade, from `low` > 0 to `high`;
     `zero=True` puts an exact 0 left of `low`. Other numbers can be typed."""
+    _finite(name, low=low, high=high)
     if not 0 < low < high:
         raise ValueError(f"{name}: a log slider needs 0 < low < high, got {low} and {high}")
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -130,7 +137,9 @@ def log_slider(
 
 def choice(name: str, label: str, options: list[str], value: str | None = None) -> Control:
     """A drop-down list of strings; `value` is the first one unless given."""
-    options = list(options)
+    options = [] if isinstance(options, str) else list(options)
+    if not options or len({*options}) < len(options):
+        raise ValueError(f"{name}: a choice needs a list of different options, got {options}")
 
     def check(new: Any) -> str:
         if new not in options:
@@ -163,6 +172,12 @@ def checkbox(name: str, label: str, value: bool = False) -> Control:
         layout={"width": "auto", "margin": "2px 0"},
     )
     return Control(name, label, widget, check, value)
+
+
+def _finite(name: str, **values: Any) -> None:
+    for key, value in values.items():
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ValueError(f"{name}: expected a finite number as {key}, got {value!r}")
 
 
 def _number(name, label, stops, low, high, value, whole=False) -> Control:

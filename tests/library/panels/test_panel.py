@@ -150,6 +150,14 @@ def test_wrong_values_are_refused_and_nothing_is_set(values, message):
     assert panel.records == []
 
 
+def test_sliders_need_finite_numbers_and_few_steps():
+    for low, high, step in (("a", 1, 1), (0, float("inf"), 1), (0, 1, 1e-9), (1, 0, 1)):
+        with pytest.raises(ValueError, match="lam: "):
+            slider("lam", "λ", low=low, high=high, step=step, value=0)
+    with pytest.raises(ValueError, match="method: a choice needs a list of different options"):
+        choice("method", "method", [])
+
+
 def test_controls_that_generate_does_not_take_are_found_at_once():
     with pytest.raises(TypeError, match="controls mu"):
         panel_of(count, [slider("mu", "μ", low=0, high=1, step=0.1, value=0)])
