@@ -6,6 +6,8 @@ from rlhf_course.experiments.nb10_linear import END, PROBE, LinearReviews
 from rlhf_course.experiments.nb10_review_tasks import ReviewTasks
 from rlhf_course.panels.nb10_finger import Grid
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*are cut:UserWarning")  # this tokenizer spells
+
 
 @pytest.fixture
 def reviews():
