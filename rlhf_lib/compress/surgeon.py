@@ -92,6 +92,7 @@ def input_second_moments(
 
         return hook
 
+    task.compare()
     with ExitStack() as stack:
         for name, layer in layers.items():
             stack.callback(layer.register_forward_pre_hook(watch(name)).remove)

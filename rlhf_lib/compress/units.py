@@ -144,6 +144,7 @@ def gate_saliencies(units: list[Units], task: TaskLoss) -> list[Tensor]:
 
         return multiply
 
+    task.compare()
     with ExitStack() as stack:
         for unit in units:
             handle = unit.outward.register_forward_pre_hook(hook(unit))

@@ -178,6 +178,12 @@ class TaskLoss:
                 self.samples = outputs[0].shape[0]
             yield weight, loss, outputs
 
+    def compare(self) -> None:
+        """Compare batches with their parts now: before hooks in the model watch the passes."""
+        if self._compare and len(self._calls) > 1:
+            self.part(slice(_COMPARED)).value()
+            self._compare, self.compared = False, True
+
     def together(
         self,
         compute: Callable[[], tuple[Tensor | None, float]],

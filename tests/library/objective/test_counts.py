@@ -170,6 +170,16 @@ def test_the_fisher_diagonal_of_a_sum_is_that_of_the_mean():
     close(empirical_fisher_diagonal(task, params), expected)
 
 
+def test_parts_are_compared_before_anybody_watches_the_passes():
+    seen = []
+    closure, _ = on(F.cross_entropy)
+    task = TaskLoss(lambda b: seen.append(b) or closure(b), parts(X, Y))
+    task.compare()
+    seen.clear()
+    task.value()
+    assert task.compared and len(seen) == len(SIZES)
+
+
 def test_the_optimizer_compares_once():
     closure, params = on(F.cross_entropy)
     calls = []
