@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 
 
 class Draws:
-    """What a call draws and moves, the same at each repetition.
+    """What a call draws and moves, the same at each repetition: ``with draws: call()``.
 
     The first call draws the numbers that the generators are at and moves generators and buffers on,
     so that the next call gets fresh ones. A repetition starts where the first call did, and leaves
@@ -36,31 +36,31 @@ class Draws:
         self._generators, self._modules, self._moves = generators, modules, moves
         self._before: list[tuple[_Drawn | _Buffer, Any]] | None = None
         self._after: list[tuple[_Buffer, Any]] = []
+        self._now: list[tuple[_Drawn | _Buffer, Any]] | None = None  # None in a first call
 
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """What is called in here draws those numbers."""
+    def __enter__(self) -> None:
+        # No generator function: one that is left half way by Ctrl-C would end when it is collected,
+        # and write into buffers that somebody has put back meanwhile.
         if self._before is not None:
-            now = [(place, place.read()) for place, _ in self._before]
-            try:
-                _write(self._before)
-                yield
-            finally:
-                _write(now)
-            return
-        # Before the call, because it may be left half way by an error.
-        before = [(place, place.read()) for place in self._places()]
-        self._before = before
-        try:
-            yield
-        except BaseException:
+            self._now = [(place, place.read()) for place, _ in self._before]
+            _write(self._before)
+        else:
+            self._now = None
+            # Before the call, because it may be left half way by an error.
+            self._before = [(place, place.read()) for place in self._places()]
+
+    def __exit__(self, kind: type | None, error: object, trace: object) -> None:
+        if self._now is not None:
+            _write(self._now)
+        elif kind is not None:
             self.undo()
             self._before = None
-            raise
-        self._before = [(place, state) for place, state in before if place.moved(state)]
-        self._after = [(p, p.read()) for p, _ in self._before if isinstance(p, _Buffer)]
-        if not self._moves:
-            self.undo(buffers_only=True)
+        else:
+            before = self._before or []
+            self._before = [(place, state) for place, state in before if place.moved(state)]
+            self._after = [(p, p.read()) for p, _ in self._before if isinstance(p, _Buffer)]
+            if not self._moves:
+                self.undo(buffers_only=True)
 
     def undo(self, *, buffers_only: bool = False) -> None:
         """Put everything back to what it was before the first call."""

@@ -167,7 +167,7 @@ class TaskLoss:
             checkpoint()
             # Casts made without gradients, or before the parameters moved, are no good here.
             torch.clear_autocast_cache()
-            with torch.enable_grad(), call.draws.held():
+            with torch.enable_grad(), call.draws:
                 loss, outputs = split(self.fn(*call.arguments))
             if compare and i < _COMPARED:
                 with call.draws.held():
