@@ -170,7 +170,7 @@ class TaskLoss:
             with torch.enable_grad(), call.draws:
                 loss, outputs = split(self.fn(*call.arguments))
             if compare and i < _COMPARED:
-                with call.draws.held():
+                with call.draws:
                     compare_with_parts(
                         lambda b: split(self.fn(b)), call.arguments[0], summed=self.summed
                     )
