@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,7 +70,11 @@ def _sizes(part: object) -> Iterator[int]:
 
 
 def compare_with_parts(
-    call: Callable[[object], _Evaluated], batch: object, *, summed: bool
+    call: Callable[[object], _Evaluated],
+    batch: object,
+    *,
+    summed: bool = False,
+    count: Callable[[Any], float] = sample_count,
 ) -> None:
     """Raise ValueError where a batch's loss is no mean over its samples, or no sum if ``summed``.
 
@@ -79,6 +84,7 @@ def compare_with_parts(
 
     Args:
         call: gives (loss, outputs) of a batch, as TaskLoss has them.
+        count: how many terms a batch's mean has, if not its samples.
     """
     try:
         n = sample_count(batch)
@@ -86,6 +92,8 @@ def compare_with_parts(
         if not cut:
             return
         parts = [_cut(batch, n, slice(cut)), _cut(batch, n, slice(cut, n))]
+        terms = [count(b) for b in (batch, *parts)]
+        expected = (1.0, 1.0) if summed else (terms[1] / terms[0], terms[2] / terms[0])
         with torch.enable_grad(), _Still():
             whole, first, second = (call(b) for b in (batch, *parts))
             again = whole if whole[1] else call(batch)
@@ -94,7 +102,7 @@ def compare_with_parts(
         raise
     except Exception:  # a closure need not take other batches than its own
         return
-    expected, close = (1.0, 1.0) if summed else (cut / n, 1 - cut / n), _tolerance(whole[0])
+    close = max(map(_tolerance, (whole[0], *whole[1])))  # autocast: bfloat16, summed in float32
     if whole[1]:
         if shares is not None:
             _judge(shares, expected, close, cut, n)
