@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from ..objective.parameters import assign, flatten
+from ..arguments import one_of
+from ..objective.parameters import assign, check_params, flatten
 from ..objective.second_derivative import twice_differentiable_attention
 from ..objective.task_loss import TaskLoss, gradients
 from .look import look
@@ -47,10 +48,9 @@ def check_closure(
     True
     """
     kinds = {"ggn": GaussNewtonOperator, "hessian": HessianOperator}
-    if curvature not in kinds:
-        raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
-    params = list(params)
-    task = TaskLoss(closure, batches, count=count, device=params[0].device if params else None)
+    one_of("curvature", curvature, kinds)
+    params = check_params(params)
+    task = TaskLoss(closure, batches, count=count, device=params[0].device)
     theta = flatten(p.detach() for p in params)
     try:
         with twice_differentiable_attention():

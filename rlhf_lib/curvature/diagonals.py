@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..arguments import real, seeded, symmetric, vector, whole
 from ..objective.task_loss import Outputs, TaskLoss, gradients
 from ..per_sample.factor import SampleSpace
 from .damped import Symmetric, matvec
@@ -23,6 +24,7 @@ class TypedSymmetric(Symmetric, Protocol):
     def device(self) -> torch.device: ...
 
 
+@torch.no_grad()
 def hutchinson_diagonal(
     A: TypedSymmetric, *, samples: int = 10, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -40,8 +42,9 @@ def hutchinson_diagonal(
     Returns:
         shape (n,).
     """
-    if samples < 1:
-        raise ValueError(f"expected samples >= 1, got {samples}")
+    samples = whole("samples", samples, 1)
+    symmetric("A", A)
+    generator = seeded(generator)
     place = A.device if generator is None else generator.device
     total = torch.zeros(A.shape[0], dtype=A.dtype, device=A.device)
     product = torch.empty_like(total)
@@ -103,7 +106,12 @@ def diagonal_preconditioner(
         ValueError: an entry of the sum is not positive; shift is the damping plus the penalty's
             curvature, and has to be if the diagonal has zeros.
     """
-    if not 0 <= exponent <= 1:
+    vector("diagonal", diagonal, finite=True)
+    if isinstance(shift, Tensor) and shift.ndim:
+        vector("shift", shift, like=diagonal, finite=True)
+    else:
+        real("shift", shift)
+    if not 0 <= real("exponent", exponent) <= 1:
         raise ValueError(f"expected 0 <= exponent <= 1, got {exponent}")
     total = diagonal.clamp(min=0) + shift
     if not bool((total > 0).all()):

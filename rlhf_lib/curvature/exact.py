@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..arguments import function, symmetric, vector, whole
 from ..objective.task_loss import gradients
+from .damped import check_columns
 
 
 def exact_hessian(
@@ -33,8 +35,11 @@ def exact_hessian(
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
-    if theta.ndim != 1:
-        raise ValueError(f"expected theta of shape (n,), got {tuple(theta.shape)}: flatten it")
+    vector("theta", theta)
+    if not theta.numel():
+        raise ValueError("expected theta of shape (n,), n > 0, got none")
+    function("f", f)
+    max_bytes, chunk = whole("max_bytes", max_bytes, 0), whole("chunk", chunk, 1)
     n = theta.numel()
     needed = n * n * theta.element_size()
     if needed > max_bytes:
@@ -46,6 +51,8 @@ def exact_hessian(
     with torch.enable_grad():
         point = theta.detach().clone().requires_grad_(True)
         value = f(point)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"expected f(theta) to be a tensor, got {type(value).__name__}")
         if value.numel() != 1:
             raise ValueError(f"expected f(theta) to be a scalar, got {tuple(value.shape)}")
         (gradient,) = gradients(value.reshape(()), [point], create_graph=True)
@@ -53,7 +60,7 @@ def exact_hessian(
             return theta.new_zeros(n, n)
         rows = [
             _rows(gradient, point, block)
-            for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(chunk)
+            for block in torch.eye(n, dtype=theta.dtype, device=theta.device).split(min(chunk, n))
         ]
     return torch.cat(rows).detach()
 
@@ -91,10 +98,13 @@ class MatrixOperator:
     product_cost = 0.0
 
     def __init__(self, matrix: Tensor):
-        self._matrix, self.products = matrix, 0
+        if not isinstance(matrix, Tensor):
+            raise TypeError(f"expected matrix as a tensor, got {type(matrix).__name__}")
+        self._matrix, self.products = symmetric("matrix", matrix), 0
         self.shape, self.dtype, self.device = matrix.shape, matrix.dtype, matrix.device
 
     def __matmul__(self, v: Tensor) -> Tensor:
+        check_columns(v, self.shape[0], self.dtype)
         self.products += 1 if v.ndim == 1 else v.shape[1]
         return self._matrix @ v
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..arguments import function, real, seeded, symmetric, vector, whole
 from ..interrupt import checkpoint
 from ..scaling import norm
 from .damped import Symmetric, matvec
@@ -72,13 +73,15 @@ def lanczos(
     >>> lanczos(A, 3).ritz_values.round(decimals=6)
     tensor([1., 2., 5.], dtype=torch.float64)
     """
-    n = A.shape[0]
-    if not 1 <= k <= n:
+    n = symmetric("A", A).shape[0]
+    if not 1 <= whole("k", k) <= n:
         raise ValueError(f"expected 1 <= k <= {n} steps for a matrix of this size, got {k}")
     if start is None:
         start = torch.randn(n, generator=generator, **_like(A, generator)).to(_device(A))
-    if start.shape != (n,):
-        raise ValueError(f"expected start of shape ({n},), got {tuple(start.shape)}")
+    vector("start", start, n)
+    dtype = getattr(A, "dtype", start.dtype)
+    if start.dtype != dtype:
+        raise ValueError(f"expected start in A's type {dtype}, got {start.dtype}")
     size = norm(start)
     if not 0 < size < float("inf"):
         raise ValueError(f"expected a start other than zero and finite, got norm {size}")
@@ -133,7 +136,7 @@ class SpectralDensity:
 
     def mean(self, f: Callable[[Tensor], Tensor]) -> float:
         """Mean of f over the eigenvalues, trace f(A) / n, for f of a tensor of shape (m,)."""
-        return float(self.weights @ f(self.nodes))
+        return float(self.weights @ values_of(f, self.nodes))
 
     def smoothed(self, grid: Tensor, width: float | Tensor) -> Tensor:
         """The density on a grid of shape (g,), every point widened to a Gaussian; shape (g,).
@@ -141,6 +144,9 @@ class SpectralDensity:
         ``width`` is its standard deviation, in units of the eigenvalues. The integral over the
         whole axis is 1.
         """
+        vector("grid", grid)
+        if not real("width", width) > 0:
+            raise ValueError(f"expected width > 0, got {width}")
         z = (grid[:, None] - self.nodes) / width
         return (-0.5 * z * z).exp() @ self.weights / (width * (2 * torch.pi) ** 0.5)
 
@@ -165,8 +171,8 @@ def spectral_density(
     Raises:
         ValueError: steps or probes is below 1. FloatingPointError: see :func:`lanczos`.
     """
-    if min(steps, probes) < 1:
-        raise ValueError(f"expected steps and probes >= 1, got {steps} and {probes}")
+    steps, probes = whole("steps", steps, 1), whole("probes", probes, 1)
+    symmetric("A", A)
     nodes, weights = [], []
     for _ in range(probes):
         found = lanczos(A, min(steps, A.shape[0]), start=signs(A, generator))
@@ -177,8 +183,20 @@ def spectral_density(
     return SpectralDensity(torch.cat(nodes)[order], shares / shares.sum())
 
 
+def values_of(f: Callable[[Tensor], Tensor], eigenvalues: Tensor) -> Tensor:
+    """f of eigenvalues, entry by entry. Raises TypeError for an f that is none."""
+    values = function("f", f)(eigenvalues)
+    if not isinstance(values, Tensor) or values.shape != eigenvalues.shape:
+        raise TypeError(
+            f"f: expected a tensor of values of shape {tuple(eigenvalues.shape)}, got "
+            f"{tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__}"
+        )
+    return values
+
+
 def signs(A: Symmetric, generator: torch.Generator | None) -> Tensor:
     """A vector of random signs for A, shape (n,)."""
+    symmetric("A", A)
     bits = torch.randint(2, A.shape[:1], generator=generator, **_like(A, generator))
     return (2 * bits - 1).to(_device(A))
 
@@ -189,5 +207,6 @@ def _device(A: Symmetric) -> torch.device:
 
 def _like(A: Symmetric, generator: torch.Generator | None) -> dict:
     """Where random numbers for A are drawn, and in which precision."""
+    generator = seeded(generator)
     place = _device(A) if generator is None else generator.device
     return {"dtype": getattr(A, "dtype", torch.get_default_dtype()), "device": place}

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+from ..arguments import flag
 from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
 from ..objective.ranks import ProcessGroup
 from ..objective.second_derivative import twice_differentiable_attention
 from ..objective.task_loss import NO_PARAMETER, Outputs, TaskLoss, gradients
-from .damped import Shifted
+from .damped import Shifted, check_columns
 from .look import check_same
 from .scipy_operator import to_scipy
 
@@ -71,7 +72,7 @@ class CurvatureOperator:
         n = sum(p.numel() for p in self.params)
         self.shape = (n, n)
         self.dtype, self.device = self.params[0].dtype, device
-        self.keep_graph, self.products = keep_graph, 0
+        self.keep_graph, self.products = flag("keep_graph", keep_graph), 0
         self._graphs: list[Product] = []
         self._losses: list[float] = []  # of the micro-batches
         self.gradient, self.loss = self.task.together(self._build, self.params, same=self.params)
@@ -116,16 +117,7 @@ class CurvatureOperator:
             yield self._linearize(weight * loss, outputs, retain=False)[1]
 
     def __matmul__(self, v: Tensor) -> Tensor:
-        if not isinstance(v, Tensor):
-            raise TypeError(
-                f"expected a tensor, got {type(v).__name__}: use torch.as_tensor(v), or "
-                "op.to_scipy(), which takes NumPy's arrays"
-            )
-        if v.shape[:1] != self.shape[:1] or v.ndim > 2:
-            raise ValueError(
-                f"expected a vector of shape ({self.shape[0]},) or a matrix with that many rows, "
-                f"got {tuple(v.shape)}"
-            )
+        check_columns(v, self.shape[0])
         if v.ndim == 2:
             return torch.stack([self @ column for column in v.T], dim=1)
         return self.matvec(v)

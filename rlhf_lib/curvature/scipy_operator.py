@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..arguments import symmetric
 from .damped import Symmetric
 
 
@@ -24,6 +25,7 @@ def to_scipy(A: Symmetric):
     """
     from scipy.sparse.linalg import LinearOperator
 
+    symmetric("A", A)
     own = getattr(A, "dtype", torch.get_default_dtype())
     device = getattr(A, "device", "cpu")
     shown = torch.float64 if own == torch.float64 else torch.float32

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arguments import symmetric, whole
 from .damped import Symmetric
-from .lanczos import lanczos, signs
+from .lanczos import lanczos, signs, values_of
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def trace(
     >>> trace(torch.diag(torch.tensor([1.0, 2.0, 5.0])), 9)
     Estimate(value=8.0, standard_error=0.0)
     """
-    if products < 6:
-        raise ValueError(f"expected at least 6 products, got {products}")
+    products = whole("products", products, 6)
+    symmetric("A", A)
     k, n = products // 3, A.shape[0]
     if k >= n:
         eye = torch.diag(torch.ones_like(signs(A, generator)))
@@ -79,12 +80,11 @@ def trace_of(
         probes: vectors of random signs, at least 2; the standard error falls like their root.
         generator: of the signs; default torch's own.
     """
-    if min(steps, probes - 1) < 1:
-        raise ValueError(f"expected steps >= 1 and probes >= 2, got {steps} and {probes}")
-    n, found = A.shape[0], []
+    steps, probes = whole("steps", steps, 1), whole("probes", probes, 2)
+    n, found = symmetric("A", A).shape[0], []
     for _ in range(probes):
         quadrature = lanczos(A, min(steps, n), start=signs(A, generator))
-        values = f(quadrature.ritz_values.double())
+        values = values_of(f, quadrature.ritz_values.double())
         found.append(n * float(quadrature.first_components.double().square() @ values))
     return _mean(torch.tensor(found, dtype=torch.float64), 0.0)
 

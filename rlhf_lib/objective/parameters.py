@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from ..arguments import tensor_list
+
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
     """Concatenate tensors of any shapes into one vector of shape (n,), in their order.
@@ -15,7 +17,10 @@ def flatten(tensors: Iterable[Tensor]) -> Tensor:
     >>> flatten([torch.ones(2, 2), torch.zeros(1)])
     tensor([1., 1., 1., 1., 0.])
     """
-    return torch.cat([t.reshape(-1) for t in tensors])
+    pieces = [t.reshape(-1) for t in tensor_list("tensors", tensors)]
+    if not pieces:
+        raise ValueError("expected at least one tensor, got none")
+    return torch.cat(pieces)
 
 
 def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
@@ -25,13 +30,18 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     >>> [tuple(piece.shape) for piece in unflatten(torch.ones(5), like)]
     [(2, 2), (1,)]
     """
-    pieces = vector.split([t.numel() for t in like])
+    sizes = [t.numel() for t in tensor_list("like", like)]
+    if not isinstance(vector, Tensor) or vector.shape != (sum(sizes),):
+        got = tuple(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
+        raise ValueError(f"expected a vector of shape ({sum(sizes)},), got {got}")
+    pieces = vector.split(sizes)
     return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
 
 
 @torch.no_grad()
 def assign(params: Sequence[Tensor], vector: Tensor) -> None:
     """Copy a flat vector into the parameters in place (bit for bit when dtypes agree)."""
+    params = tensor_list("params", params)
     for p, value in zip(params, unflatten(vector, params), strict=True):
         p.copy_(value)
     torch.clear_autocast_cache()  # which has casts of what the parameters were
@@ -44,7 +54,7 @@ def check_params(params: Iterable[Tensor]) -> list[Tensor]:
         ValueError: no parameters, frozen, sparse or complex ones, duplicates, or parameters on
             several devices or in several dtypes.
     """
-    params = list(params)
+    params = tensor_list("params", params)
     if not params:
         raise ValueError("expected at least one parameter, got an empty list")
     for i, p in enumerate(params):
@@ -58,6 +68,11 @@ def check_params(params: Iterable[Tensor]) -> list[Tensor]:
             raise ValueError(
                 f"expected trained parameters, got a list where parameter {i} of shape {shape} is "
                 "frozen (requires_grad=False): [p for p in model.parameters() if p.requires_grad]"
+            )
+        if p.is_meta:
+            raise ValueError(
+                f"expected parameters with values, got parameter {i} of shape {shape} on the meta "
+                "device: load the model, or model.to_empty(device=...) and initialize it"
             )
         if p.is_sparse or p.is_complex():
             kind = "sparse" if p.is_sparse else "complex"

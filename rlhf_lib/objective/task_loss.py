@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from ..arguments import flag, function
 from ..interrupt import checkpoint
 from .counts import compare_with_parts, first_size, sample_count
 from .draws import Draws, default_generators
-from .parameters import flatten
+from .parameters import check_params, flatten
 from .ranks import ProcessGroup, as_ranks
 from .reach import reach
 from .returned import Outputs, split
@@ -74,7 +75,14 @@ class TaskLoss:
         process_group: ProcessGroup = None,
         compare: bool = True,
     ):
-        if not (count is None or callable(count) or count == "sum"):
+        function("closure", fn)
+        if not isinstance(batches, Iterable | None) or isinstance(batches, str | Tensor):
+            raise TypeError(
+                "expected batches as a list of micro-batches, or None for a closure without "
+                f"arguments, got {type(batches).__name__}"
+            )
+        flag("compare", compare)
+        if not (count is None or callable(count) or (isinstance(count, str) and count == "sum")):
             raise ValueError(f"expected count to be a function of a batch or 'sum', got {count!r}")
         self.fn, self.ranks = fn, as_ranks(process_group)
         self.counted = batches is not None
@@ -84,6 +92,7 @@ class TaskLoss:
             )
         self._count, self.summed = count, count == "sum"
         self._compare, self.compared = compare and not callable(count), False
+        device = None if device is None else _device(device)
         modules, generators = reach(fn)
         generators += default_generators([] if device is None else [device])
         self._draws = partial(Draws, generators, modules)
@@ -104,6 +113,8 @@ class TaskLoss:
         >>> whole.part(slice(1, None)).value()
         1.0
         """
+        if isinstance(which, str) or not isinstance(which, slice | Iterable):
+            raise TypeError(f"expected a slice of the batches, or batches, got {which!r}")
         if not self.counted:
             raise ValueError("expected a part of a loss over batches, got a loss without batches")
         part = copy(self)
@@ -213,6 +224,8 @@ class TaskLoss:
     def value_and_gradient(self, params: list[Tensor]) -> tuple[float, Tensor]:
         """The loss and its flat gradient, shape (n,). Unused parameters get zeros."""
 
+        params = check_params(params)
+
         def own_gradient() -> tuple[Tensor | None, float]:
             value, gradient = 0.0, None
             with torch.enable_grad():
@@ -232,6 +245,15 @@ NO_PARAMETER = (
     "a number (.item(), .data), or computed under torch.no_grad() or inference_mode(), or all "
     "parameters it uses are frozen"
 )
+
+
+def _device(device: torch.device | str) -> torch.device:
+    if not isinstance(device, torch.device | str):
+        raise TypeError(f"expected device as a torch.device or its name, got {device!r}")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"expected device as torch.device takes it, got {device!r}") from error
 
 
 def _plain(number: float) -> float:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from ..arguments import one_of, vector
 from ..interrupt import checkpoint
-from ..objective.parameters import unflatten
+from ..objective.parameters import check_params, unflatten
 from ..objective.task_loss import Outputs, TaskLoss, gradients
 from ..work import Work
 from .gradients import Lookup, Outer, PerSample, Plain
@@ -80,9 +81,13 @@ class SampleSpace:
         most_outputs: float = math.inf,
         check: str = "redo",
     ):
-        if check not in CHECKS:
-            raise ValueError(f"expected check to be one of {CHECKS}, got {check!r}")
-        self.params, self.rows = list(params), 0
+        one_of("check", check, CHECKS)
+        if not isinstance(task, TaskLoss):
+            raise TypeError(
+                f"expected task as a TaskLoss, got {type(task).__name__}: make it of the closure, "
+                "as rlhf_lib.objective.TaskLoss(closure, batches)"
+            )
+        self.params, self.rows = check_params(params), 0
         self._found: list[list[PerSample]] = [[] for _ in self.params]
         forward = backward = samples = 0
         slopes: list[Tensor | None] = []
@@ -322,6 +327,7 @@ class SampleSpace:
     @torch.no_grad()
     def gram(self, inverse: Tensor) -> Tensor:
         """K = U diag(inverse) U', shape (rows, rows), for ``inverse`` of shape (n,)."""
+        self._check("inverse", inverse, sum(p.numel() for p in self.params))
         K = inverse.new_zeros(self.rows, self.rows)
         pieces = unflatten(inverse, self.params)
         uniform = [not any(w.stride()) or bool((w == w.reshape(-1)[0]).all()) for w in pieces]
@@ -352,6 +358,11 @@ class SampleSpace:
             pieces[i].view(-1, squares.shape[1]).index_add_(0, chosen, squares)
         return out
 
+    def _check(self, name: str, v: Tensor, n: int) -> None:
+        vector(name, v, n)
+        if v.dtype != self.params[0].dtype:
+            raise ValueError(f"expected {name} in {self.params[0].dtype}, got {v.dtype}")
+
     def _add_products(self, K: Tensor, found: list[Outer], inverse: float) -> None:
         """Where no sum over tokens runs, x x' times g g' is all: no row has to be written."""
         for a in found:
@@ -363,6 +374,7 @@ class SampleSpace:
     @torch.no_grad()
     def project(self, v: Tensor) -> Tensor:
         """U v, shape (rows,), for v of shape (n,)."""
+        self._check("v", v, sum(p.numel() for p in self.params))
         product = v.new_zeros(self.rows)
         for piece, found in zip(unflatten(v, self.params), self._found, strict=True):
             for part in found:
@@ -373,6 +385,7 @@ class SampleSpace:
     @torch.no_grad()
     def lift(self, alpha: Tensor, out: Tensor | None = None) -> Tensor:
         """U' alpha, shape (n,), for alpha of shape (rows,); into ``out`` if it is given."""
+        self._check("alpha", alpha, self.rows)
         out = alpha.new_empty(sum(p.numel() for p in self.params)) if out is None else out
         out.zero_()
         for piece, found in zip(unflatten(out, self.params), self._found, strict=True):

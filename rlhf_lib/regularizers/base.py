@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ..arguments import flag, named_tensors, numbers, real, vector
 from ..objective.parameters import flatten
 
 
@@ -61,13 +62,16 @@ def penalized(params: Iterable) -> list[bool]:
 
 
 def pairs(params: Iterable) -> list[tuple[str, Tensor]]:
-    """Tensors or (name, tensor) pairs as pairs, with an empty name where there is none."""
-    return [p if isinstance(p, tuple) else ("", p) for p in params]
+    """Tensors or (name, tensor) pairs as pairs, with an empty name where there is none.
+
+    Raises TypeError for anything else.
+    """
+    return named_tensors("params", params)
 
 
 def check_lambda(value: float) -> float:
     """A regularization weight, or a ValueError for a negative or non-finite one."""
-    if not 0 <= value < float("inf"):
+    if not 0 <= real("lambda_reg", value, finite=False) < float("inf"):
         raise ValueError(f"expected a finite lambda_reg >= 0, got {value}")
     return value
 
@@ -116,9 +120,10 @@ class Regularizer:
     from_start = False
 
     def __post_init__(self):
-        weight = torch.as_tensor(self.weight, dtype=torch.float64)
-        if not bool(((weight >= 0) & weight.isfinite()).all()):
-            raise ValueError(f"expected a finite weight >= 0, got {self.weight}")
+        numbers("weight", self.weight, least=0.0)
+        flag("include_all", self.include_all)
+        if self.center is not None:
+            vector("center", self.center, finite=True)
         if self.params is not None:
             vars(self).update(vars(self.on(self.params)))
 
@@ -144,6 +149,8 @@ class Regularizer:
         named = pairs(params)
         tensors = tuple(p for _, p in named)
         each = [1.0] * len(tensors) if lambdas is None else [check_lambda(w) for w in lambdas]
+        if len(each) != len(tensors):
+            raise ValueError(f"expected {len(tensors)} lambdas, one a parameter, got {len(each)}")
         for p, w in zip(tensors, each, strict=True):
             if p.is_floating_point() and w > torch.finfo(p.dtype).max:
                 raise ValueError(
@@ -157,6 +164,8 @@ class Regularizer:
         center = self.center if center is None else center
         if self.from_start and center is None:
             center = flatten(p.detach() for p in tensors).clone()
+        if center is not None:
+            vector("center", center, finite=True)
         if center is not None and center.shape != flat.shape:
             raise ValueError(
                 f"expected a center of shape {tuple(flat.shape)}, got {tuple(center.shape)}"
@@ -186,6 +195,7 @@ class Regularizer:
                 f"expected the point that {type(self).__name__} pulls to, got none: pass "
                 "center=theta0, or construct it with the model's parameters before training"
             )
+        vector("theta", theta, None if self.center is None else self.center.numel())
         return theta if self.center is None else theta - self.center
 
     def _w(self, like: Tensor) -> Tensor:
@@ -211,6 +221,7 @@ class Regularizer:
     def subgradient(self, task_gradient: Tensor, theta: Tensor | None = None) -> Tensor:
         """Minimum-norm subgradient of task + R, shape (n,): zero exactly at a minimizer (KKT)."""
         d = self._offset(theta)
+        vector("task_gradient", task_gradient, d.numel())
         total = task_gradient + self._w(d) * self._derivative(d)
         if self.smooth:
             return total
@@ -230,7 +241,7 @@ class Regularizer:
     def prox(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
         """argmin_z |z - x|^2 / 2 + step * R(z), shape (n,); ``step`` may be per coordinate."""
         d = self._offset(x)
-        z = self._prox(d, step * self._w(d))
+        z = self._prox(d, steps(step, d) * self._w(d))
         return z if self.center is None else z + self.center
 
     def at_kink(self, theta: Tensor) -> Tensor:
@@ -295,6 +306,15 @@ def _fit(weight: float | Tensor, like: Tensor) -> Tensor:
             f"expected one weight or {tuple(like.shape)} of them, got {tuple(weight.shape)}"
         )
     return weight
+
+
+def steps(step: float | Tensor, like: Tensor) -> float | Tensor:
+    """A prox's step, or one for each entry. Raises TypeError or ValueError for a wrong one."""
+    if isinstance(step, Tensor) and step.ndim:
+        return vector("step", step, like.numel())
+    if not real("step", step, finite=False) >= 0:
+        raise ValueError(f"expected step >= 0, got {step}")
+    return step
 
 
 class Zero(Regularizer):

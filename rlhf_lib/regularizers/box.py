@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arguments import numbers, vector
 from .base import Regularizer, _fit
 
 
@@ -35,6 +36,8 @@ class Box(Regularizer):
     entrywise = True
 
     def __post_init__(self):
+        numbers("lower", self.lower, finite=False)
+        numbers("upper", self.upper, finite=False)
         low, high = torch.as_tensor(self.lower), torch.as_tensor(self.upper)
         if not bool((low <= high).all()):
             raise ValueError(f"expected lower <= upper, got {self.lower} and {self.upper}")
@@ -69,6 +72,7 @@ class Box(Regularizer):
         Raises ValueError where theta is outside.
         """
         d = self._offset(theta)
+        vector("task_gradient", task_gradient, d.numel())
         if not math.isfinite(float(self.value(theta))):
             entry = int((d - self._box(d)).abs().argmax())
             raise ValueError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..arguments import real
 from .base import Regularizer
 
 
@@ -53,7 +54,7 @@ class ElasticNet(Regularizer):
     smooth = False
 
     def __post_init__(self):
-        if not 0 <= self.l1_ratio <= 1:
+        if not 0 <= real("l1_ratio", self.l1_ratio) <= 1:
             raise ValueError(f"expected 0 <= l1_ratio <= 1, got {self.l1_ratio}")
         super().__post_init__()
 
@@ -86,7 +87,7 @@ class PseudoHuber(Regularizer):
     delta: float = 0.01
 
     def __post_init__(self):
-        if not 0 < self.delta < math.inf:
+        if not 0 < real("delta", self.delta) < math.inf:
             raise ValueError(f"expected a finite delta > 0, got {self.delta}")
         super().__post_init__()
 

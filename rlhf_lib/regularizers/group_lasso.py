@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from .base import Regularizer, pairs
+from ..arguments import numbers, vector
+from .base import Regularizer, pairs, steps
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,6 +35,17 @@ class GroupLasso(Regularizer):
 
     smooth = False
     separable = False
+
+    def __post_init__(self):
+        groups, weights = self.groups, self.group_weights
+        if not isinstance(groups, Tensor | list | tuple | None):
+            raise TypeError(
+                "expected groups as a tensor with the group of each entry, or a list of tensors of "
+                f"indices, got {type(groups).__name__}"
+            )
+        if weights is not None:
+            numbers("group_weights", weights, 0.0)
+        super().__post_init__()
 
     def on(self, params, lambdas=None, center=None) -> Self:
         named = pairs(params)
@@ -66,7 +78,8 @@ class GroupLasso(Regularizer):
             ids = self.groups
         else:
             ids = _from_lists(self.groups, like.numel())
-        if ids.shape != like.shape or ids.is_floating_point():
+        wrong = ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool
+        if ids.shape != like.shape or wrong or ids.is_meta:
             raise ValueError(
                 f"expected groups as integers of shape {tuple(like.shape)}, got {ids.dtype} of "
                 f"shape {tuple(ids.shape)}"
@@ -111,6 +124,7 @@ class GroupLasso(Regularizer):
         than that (Yuan and Lin, 2006, eq. 2.2 and 2.3).
         """
         d = self._offset(theta)
+        vector("task_gradient", task_gradient, d.numel())
         ids, norms, w = self._norms_and_weights(d)
         task_norms = _group_norms(task_gradient, ids, len(w))
         shortened = (1 - _quotient(w, task_norms)).clamp(min=0)
@@ -145,6 +159,7 @@ class GroupLasso(Regularizer):
         """Block soft threshold: each group shortened by step * w_g; ``step`` constant in groups."""
         d = self._offset(x)
         ids, norms, w = self._norms_and_weights(d)
+        step = steps(step, d)
         if isinstance(step, Tensor) and step.ndim:
             step = _constant_in_groups(step, ids, len(w), "the step")
         z = (1 - _quotient(step * w, norms)).clamp(min=0)[ids] * d
@@ -216,10 +231,22 @@ def _rows(tensors: list[Tensor], flags: list[bool]) -> Tensor:
     return torch.cat(pieces)
 
 
+def _indices(g: int, given: Any, n: int) -> Tensor:
+    try:
+        index = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        index = torch.empty(0)
+    if index.ndim != 1 or index.dtype != torch.int64:
+        raise TypeError(f"expected whole numbers, the indices of group {g}, got {given!r}")
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
+        raise ValueError(f"expected indices of group {g} from 0 to {n - 1}, got {given!r}")
+    return index
+
+
 def _from_lists(groups: Sequence[Tensor], n: int) -> Tensor:
     ids = torch.full((n,), -1)
     for g, index in enumerate(groups):
-        index = torch.as_tensor(index)
+        index = _indices(g, index, n)
         if bool((ids[index] >= 0).any()) or len(index.unique()) < len(index):
             raise ValueError(
                 f"expected disjoint groups, got some that overlap: an entry of group {g} appears "

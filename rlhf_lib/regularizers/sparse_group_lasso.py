@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..arguments import real, vector
+from .base import steps
 from .group_lasso import GroupLasso
 
 
@@ -22,7 +24,7 @@ class SparseGroupLasso(GroupLasso):
     l1_ratio: float = 0.5
 
     def __post_init__(self):
-        if not 0 <= self.l1_ratio <= 1:
+        if not 0 <= real("l1_ratio", self.l1_ratio) <= 1:
             raise ValueError(f"expected 0 <= l1_ratio <= 1, got {self.l1_ratio}")
         super().__post_init__()
 
@@ -46,6 +48,7 @@ class SparseGroupLasso(GroupLasso):
         """Minimum-norm subgradient of task + R, shape (n,): that of the group lasso, for a task
         gradient to which each entry's share has been added."""
         d = self._offset(theta)
+        vector("task_gradient", task_gradient, d.numel())
         each = self._single(d)
         total, jump = task_gradient + each * d.sign(), each * (d == 0)
         return super().subgradient(total - total.clamp(-jump, jump), theta)
@@ -53,7 +56,7 @@ class SparseGroupLasso(GroupLasso):
     def prox(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
         """The group lasso's prox of the soft threshold (Simon et al., 2013, section 3.2)."""
         d = self._offset(x)
-        soft = d.sign() * (d.abs() - step * self._single(d)).clamp(min=0)
+        soft = d.sign() * (d.abs() - steps(step, d) * self._single(d)).clamp(min=0)
         return super().prox(soft if self.center is None else soft + self.center, step)
 
     def at_kink(self, theta: Tensor) -> Tensor:

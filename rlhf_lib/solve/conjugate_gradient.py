@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..arguments import function, real, symmetric, vector, whole
 from ..curvature.damped import Products, matvec
 from ..scaling import exponent, ldexp, norm, shifted
 from .stops import Ball, Rounding, Stagnation, slow_progress
@@ -105,8 +106,14 @@ def conjugate_gradient(
     >>> found.x, found.reason, found.iterations
     (tensor([0.5000, 0.2500]), 'converged', 2)
     """
-    limit = b.numel() if max_iter is None else max_iter
-    _check(A, b, x0, preconditioner, rtol, atol, limit, radius)
+    vector("b", b, finite=True)
+    limit = b.numel() if max_iter is None else whole("max_iter", max_iter, 0)
+    _check(A, b, x0, preconditioner, radius)
+    rtol, atol = real("rtol", rtol, 0.0), real("atol", atol, 0.0)
+    if progress_tol is not None:
+        real("progress_tol", progress_tol, 0.0)
+    if callback is not None:
+        function("callback", callback)
     # The recurrences square everything, so they run in units in which r, z and A are of order one:
     # r = 2^k r', M = 2^m M', A = 2^a A' and x = 2^(k - a) x'. All three are 0 in the usual range.
     r = b.clone() if x0 is None else b - A @ x0
@@ -205,42 +212,18 @@ def conjugate_gradient(
 
 
 def _check(
-    A: Products,
-    b: Tensor,
-    x0: Tensor | None,
-    preconditioner: Preconditioner,
-    rtol: float,
-    atol: float,
-    max_iter: int,
-    radius: float | None,
+    A: Products, b: Tensor, x0: Tensor | None, preconditioner: Preconditioner, radius: float | None
 ) -> None:
-    """A ValueError for what cannot be solved, before a product is spent."""
-    if not b.is_floating_point():
-        raise ValueError(f"expected b of a floating point type, got {b.dtype}")
-    if b.ndim != 1:
-        raise ValueError(f"expected b of shape (n,), got {tuple(b.shape)}")
-    if not math.isfinite(float(b.norm())) and not bool(b.isfinite().all()):
-        raise ValueError(
-            "expected a finite b, got NaN or infinite entries: look at the gradient it comes from"
-        )
-    if isinstance(A, Tensor) and A.dtype != b.dtype:
-        raise ValueError(f"expected A and b of one type, got {A.dtype} and {b.dtype}")
-    shape = getattr(A, "shape", None)
-    if shape is not None and tuple(shape) != (b.numel(), b.numel()):
-        raise ValueError(f"expected A of shape ({b.numel()}, {b.numel()}), got {tuple(shape)}")
-    if x0 is not None and x0.shape != b.shape:
-        raise ValueError(f"expected x0 of b's shape {tuple(b.shape)}, got {tuple(x0.shape)}")
-    if isinstance(preconditioner, Tensor) and preconditioner.shape[:1] != b.shape:
-        raise ValueError(
-            f"expected a preconditioner of shape ({b.numel()},) or ({b.numel()}, {b.numel()}), got "
-            f"{tuple(preconditioner.shape)}"
-        )
-    # Written so that NaN is refused, too.
-    if not min(rtol, atol, max_iter) >= 0 or (radius is not None and not radius > 0):
-        raise ValueError(
-            f"expected rtol, atol, max_iter >= 0 and radius > 0, got {rtol}, {atol}, {max_iter} "
-            f"and {radius}"
-        )
+    """An error for what cannot be solved, before a product is spent."""
+    symmetric("A", A, like=b)
+    if x0 is not None:
+        vector("x0", x0, like=b, finite=True)
+    if isinstance(preconditioner, Tensor) and preconditioner.ndim == 1:
+        vector("preconditioner", preconditioner, like=b, finite=True)
+    elif preconditioner is not None and not callable(preconditioner):
+        symmetric("preconditioner", preconditioner, like=b)
+    if radius is not None and not real("radius", radius, finite=False) > 0:
+        raise ValueError(f"expected radius > 0, got {radius}")
     if x0 is not None and radius is not None:
         if preconditioner is not None:
             raise ValueError("expected x0 or a preconditioner with a radius, got both: drop x0")

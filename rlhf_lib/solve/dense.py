@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arguments import real, symmetric, vector
 from ..scaling import norm
 from .conjugate_gradient import CONVERGED, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
 
@@ -41,8 +42,11 @@ def solve_dense(H: Tensor, b: Tensor) -> tuple[Tensor, str]:
     """Solve H x = b as it is, for a symmetric H, definite or not; returns (x, reason).
 
     The reason is "converged", or "singular" when the reciprocal condition number of H is below
-    machine precision; x is then the least-norm least-squares solution.
+    machine precision; x is then the least-norm least-squares solution. "not_finite" as in
+    DirectResult.
     """
+    if not _check(H, b):
+        return torch.full_like(b, math.nan), NOT_FINITE
     eigenvalues, vectors = torch.linalg.eigh((H + H.T) / 2)
     size = eigenvalues.abs().max()
     kept = eigenvalues.abs() > size * H.shape[0] * torch.finfo(H.dtype).eps
@@ -64,8 +68,10 @@ def cholesky_solve(H: Tensor, b: Tensor, *, beta: float = 1e-3) -> DirectResult:
     Returns:
         A DirectResult; x'b > 0 for b != 0, so that x descends where b is minus a gradient.
     """
-    if not (bool(H.isfinite().all()) and bool(b.isfinite().all())):
+    if not _check(H, b):
         return DirectResult(torch.full_like(b, math.nan), NOT_FINITE)
+    if not real("beta", beta) > 0:
+        raise ValueError(f"expected beta > 0, got {beta}")
     H = (H + H.T) / 2
     n, lowest = len(H), float(H.diagonal().min())
     size = norm(H) / math.sqrt(n)
@@ -96,8 +102,10 @@ def saddle_free_solve(H: Tensor, b: Tensor, *, floor: float | None = None) -> Di
     Returns:
         A DirectResult; x'b > 0 for b != 0.
     """
-    if not (bool(H.isfinite().all()) and bool(b.isfinite().all())):
+    if not _check(H, b):
         return DirectResult(torch.full_like(b, math.nan), NOT_FINITE)
+    if floor is not None and not real("floor", floor) > 0:
+        raise ValueError(f"expected floor > 0, got {floor}")
     if b.numel() == 0:
         return DirectResult(b.clone(), CONVERGED)
     moduli, eigenvalues, vectors = _moduli(H, floor)
@@ -106,6 +114,15 @@ def saddle_free_solve(H: Tensor, b: Tensor, *, floor: float | None = None) -> Di
     if float(eigenvalues[0]) < -_rounding(eigenvalues):
         return DirectResult(x, NEGATIVE_CURVATURE, jitter)
     return DirectResult(x, CONVERGED if jitter == 0 else SINGULAR, jitter)
+
+
+def _check(H: Tensor, b: Tensor) -> bool:
+    """Whether all entries are finite. Raises TypeError or ValueError for what is no system."""
+    vector("b", b)
+    if not isinstance(H, Tensor):
+        raise TypeError(f"expected H as a tensor of shape (n, n), got {type(H).__name__}")
+    symmetric("H", H, like=b)
+    return bool(H.isfinite().all()) and bool(b.isfinite().all())
 
 
 def absolute_value(H: Tensor, *, floor: float | None = None) -> Tensor:

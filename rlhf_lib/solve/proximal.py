@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..arguments import real, symmetric, vector, whole
 from ..curvature.damped import Products
 from ..regularizers import Regularizer
 from ..scaling import exponent, ldexp, norm, shifted
@@ -100,16 +101,15 @@ def proximal_solve(
     Raises:
         ValueError: gradient and theta of different shapes, negative tolerances, max_iter below 2.
     """
-    if gradient.shape != theta.shape or theta.ndim != 1:
-        raise ValueError(
-            f"expected gradient and theta of one shape (n,), got {tuple(gradient.shape)} and "
-            f"{tuple(theta.shape)}"
-        )
-    limit = 20 * theta.numel() + 200 if max_iter is None else max_iter
-    if not (rtol >= 0 and atol >= 0 and limit >= 2):
-        raise ValueError(
-            f"expected rtol, atol >= 0 and max_iter >= 2, got {rtol}, {atol} and {limit}"
-        )
+    vector("theta", theta, finite=True)
+    vector("gradient", gradient, like=theta, finite=True)
+    symmetric("A", A, like=theta)
+    if not isinstance(penalty, Regularizer):
+        raise TypeError(f"expected penalty as a Regularizer, got {penalty!r}: make it, as by L1()")
+    limit = 20 * theta.numel() + 200 if max_iter is None else whole("max_iter", max_iter, 2)
+    rtol, atol = real("rtol", rtol, 0.0), real("atol", atol, 0.0)
+    if lipschitz is not None:
+        real("lipschitz", lipschitz, 0.0)
     model = _Model(A, gradient, penalty, theta, limit, lipschitz or 0.0)
     norms: list[float] = []
     first_step, identify = None, True
@@ -161,6 +161,8 @@ def forcing_term(norm: float, first_norm: float, most: float = 0.1) -> float:
     converges superlinearly, without solving far-off models exactly (Dembo, Eisenstat and Steihaug,
     1982; for proximal Newton steps Lee, Sun and Saunders, 2014, section 2).
     """
+    norm, first_norm = real("norm", norm, 0.0), real("first_norm", first_norm, 0.0)
+    most = real("most", most, 0.0)
     return min(most, math.sqrt(norm / first_norm)) if first_norm > 0 else most
 
 

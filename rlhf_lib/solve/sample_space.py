@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arguments import real, vector, whole
 from ..curvature.damped import Shifted
 from ..curvature.operators import CurvatureOperator
 from ..per_sample.factor import SampleSpace
@@ -53,6 +54,17 @@ def sample_space_solve(
     Raises:
         ValueError: D is not positive on the free coordinates, or see :class:`SampleSpace`.
     """
+    if not isinstance(system, Shifted) or not hasattr(system.A, "task"):
+        raise TypeError(
+            "expected system as Shifted(operator, D, free) with a GaussNewtonOperator, got "
+            f"{type(system).__name__}"
+        )
+    vector("b", b, system.shape[0], finite=True)
+    rtol, refinements = real("rtol", rtol, 0.0), whole("refinements", refinements, 0)
+    if gradient is not None:
+        vector("gradient", gradient, like=b, finite=True)
+    if not isinstance(space, SampleSpace | None):
+        raise TypeError(f"expected space as a SampleSpace, got {type(space).__name__}")
     inverse = _inverse(system, b)
     unit = exponent(b)  # x is linear in b
     b = shifted(b, -unit)
@@ -103,11 +115,12 @@ def sample_space_solve(
 def _inverse(system: Shifted, like: Tensor) -> Tensor:
     """1 / D on the free coordinates and 0 elsewhere, shape (n,); one number n times if it can."""
     shift = torch.as_tensor(system.shift, dtype=like.dtype, device=like.device)
-    positive = shift > 0 if system.free is None else (shift > 0) | ~system.free
+    positive = (shift > 0) & shift.isfinite()
+    positive = positive if system.free is None else positive | ~system.free
     if not bool(positive.all()):
         raise ValueError(
             "the sample-space solve divides by damping + the penalty's curvature, which is not "
-            "positive on every coordinate: raise damping above 0, or use solver='cg'"
+            "positive and finite on every coordinate: raise damping above 0, or use solver='cg'"
         )
     inverse = 1 / shift
     if system.free is not None:

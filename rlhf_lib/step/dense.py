@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import flag, real
 from ..scaling import dot, norm
 from ..solve.dense import (
     DirectResult,
@@ -42,6 +43,10 @@ class DenseDirection:
     proximal: bool = False
     atol: float = 0.0
     scaled: bool = False
+
+    def __post_init__(self):
+        flag("proximal", self.proximal), flag("scaled", self.scaled)
+        real("atol", self.atol, 0.0)
 
     def solve(self, A: Tensor, b: Tensor) -> DirectResult:
         """x of A x = b, or of the matrix that takes A's place."""

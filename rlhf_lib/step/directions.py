@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..arguments import real, whole
+from ..arguments import flag, real, whole
 from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
 from ..interrupt import Interrupted
 from ..per_sample.factor import SampleSpace
@@ -65,7 +65,8 @@ class ConjugateGradients:
         _check_limits(self.rtol, self.max_iter)
         if self.progress_tol is not None:
             real("progress_tol", self.progress_tol, 0)
-        if not 0 <= self.warm_start <= 1:
+        flag("backtrack", self.backtrack)
+        if not 0 <= real("warm_start", self.warm_start) <= 1:
             raise ValueError(f"expected 0 <= warm_start <= 1, got {self.warm_start}")
 
     @property
@@ -132,6 +133,10 @@ class SampleSpaceSolve:
 
     rtol: float = 1e-3
     otherwise: ConjugateGradients = field(default_factory=ConjugateGradients)
+
+    def __post_init__(self):
+        real("rtol", self.rtol, 0)
+        _check_cg("otherwise", self.otherwise)
 
     @property
     def backtrack(self) -> bool:
@@ -212,6 +217,9 @@ class Cheapest:
     """
 
     cg: ConjugateGradients = field(default_factory=ConjugateGradients)
+
+    def __post_init__(self):
+        _check_cg("cg", self.cg)
 
     @property
     def backtrack(self) -> bool:
@@ -320,6 +328,11 @@ def _proposal(solved: CGResult, model: LocalModel, solver: str, cost: float) -> 
 def _quadratic(solved: CGResult, i: int, d: Tensor, model: LocalModel) -> float:
     """d'(B + C) d without a product, from the value d'Ad/2 - b'd of iterate i."""
     return 2 * (solved.values[i] - dot(model.gradient, d)) - model.damping * dot(d, d)
+
+
+def _check_cg(name: str, value: Any) -> None:
+    if not isinstance(value, ConjugateGradients):
+        raise TypeError(f"expected {name} as ConjugateGradients(...), got {value!r}")
 
 
 def _check_limits(rtol: float, max_iter: int) -> None:

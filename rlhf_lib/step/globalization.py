@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ..arguments import function, real, whole
+
 
 def reduction_ratio(actual: float, predicted: float, rounding: float = 0.0) -> float:
     """rho = (f(theta) - f(theta + d)) / (m(0) - m(d)); 1 if the model was right.
@@ -20,6 +22,8 @@ def reduction_ratio(actual: float, predicted: float, rounding: float = 0.0) -> f
     >>> reduction_ratio(0.5, 1.0), reduction_ratio(0.5, -1.0), reduction_ratio(1e-17, 0.0, 1e-15)
     (0.5, -inf, 1.0)
     """
+    for name, value in (("actual", actual), ("predicted", predicted), ("rounding", rounding)):
+        real(name, value, finite=False)
     if max(abs(actual), abs(predicted)) < rounding:
         return 1.0
     if not math.isfinite(actual) or not predicted > 0:
@@ -85,8 +89,11 @@ class Damping:
     memory: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        if not 0 <= self.value < math.inf:
-            raise ValueError(f"expected a finite damping >= 0, got {self.value}")
+        real("damping", self.value, 0.0)
+        for name, bound in (("least", self.least), ("most", self.most)):
+            real(name, bound, 0.0, finite=name == "least")
+        if not self.least <= self.most:
+            raise ValueError(f"expected least <= most, got {self.least} and {self.most}")
         known = isinstance(self.rule, str) and self.rule in RULES
         if not known and not callable(getattr(self.rule, "factor", None)):
             raise ValueError(
@@ -96,6 +103,7 @@ class Damping:
 
     def update(self, rho: float) -> float:
         """Adapt mu to the last step's reduction ratio and return it."""
+        real("rho", rho, finite=False)
         rule = RULES[self.rule] if isinstance(self.rule, str) else self.rule
         factor = rule.factor(rho, self.memory)
         if factor != 1.0 and (self.value > 0 or factor > 1):
@@ -115,11 +123,14 @@ class TrustRegion:
     most: float = 1e10
 
     def __post_init__(self):
-        if not 0 < self.radius < math.inf:
+        if not 0 < real("radius", self.radius, finite=False) < math.inf:
             raise ValueError(f"expected a finite radius > 0, got {self.radius}")
+        if not real("most", self.most, finite=False) > 0:
+            raise ValueError(f"expected most > 0, got {self.most}")
 
     def update(self, rho: float, at_boundary: bool) -> float:
         """Adapt the radius to the last step's reduction ratio and return it."""
+        real("rho", rho, finite=False)
         if rho < 0.25:
             self.radius *= 0.25
         elif rho > 0.75 and at_boundary:
@@ -135,6 +146,8 @@ class Iterates:
     """
 
     def __init__(self, ratio: float = 1.3):
+        if not real("ratio", ratio) > 1:
+            raise ValueError(f"expected ratio > 1, got {ratio}")
         self.kept: list[tuple[int, Tensor]] = []
         self._ratio, self._next = ratio, 1.0
 
@@ -168,7 +181,12 @@ def armijo(
     Returns:
         (t, f(t), evaluations of f made here); t = 0 and f0 if no step length gave enough decrease.
     """
-    t, evaluations = start, 0
+    function("f", f), function("slope", slope)
+    f0, t, evaluations = real("f0", f0), real("start", start, 0.0), 0
+    real("c", c, 0.0)
+    if not 0 < real("shrink", shrink) < 1:
+        raise ValueError(f"expected 0 < shrink < 1, got {shrink}")
+    whole("most", most, 0)
     for k in range(most + 1):
         if k == 0 and first is not None:
             value = first

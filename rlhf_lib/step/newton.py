@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arguments import real, whole
+from ..arguments import flag, function, one_of, real, whole
 from ..curvature.exact import MatrixOperator, exact_hessian
 from ..objective.task_loss import gradients
 from ..record import Record
@@ -94,8 +94,8 @@ def newton(
     tol, max_steps = real("tol", tol, 0), whole("max_steps", max_steps)
     mu = Damping(damping, damping_rule)
     check_has_penalty(lambda_reg, regularizer)
-    if scale not in (None, "variables"):
-        raise ValueError(f"expected scale None or 'variables', got {scale!r}")
+    one_of("scale", scale, (None, "variables"))
+    flag("line_search", line_search), function("f", f)
     theta = start.clone()
     penalty = (make_regularizer(regularizer) or Zero()).on([theta], [lambda_reg])
     proposer, method = dense_direction_of(direction, method, penalty, 0.5 * tol)

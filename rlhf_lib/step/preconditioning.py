@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..curvature.damped import Products
 from ..curvature.diagonals import (
     diagonal_preconditioner,
     empirical_fisher_diagonal,
@@ -18,8 +19,9 @@ KINDS = ("fisher", "ggn", "hutchinson")
 
 
 def check_preconditioner(kind) -> None:
-    """A ValueError for a name that none has."""
-    if isinstance(kind, str) and kind not in KINDS:
+    """A ValueError for a name that none has, and for what preconditions nothing."""
+    fits = kind is None or callable(kind) or isinstance(kind, Tensor | Products)
+    if kind not in KINDS if isinstance(kind, str) else not fits:
         raise ValueError(
             f"expected a preconditioner from {KINDS}, a tensor or a function, got {kind!r}"
         )

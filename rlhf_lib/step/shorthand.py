@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..arguments import one_of
 from ..regularizers import Regularizer
 from .dense import DenseDirection, ModifiedCholesky, PlainNewton, SaddleFree
 from .directions import Cheapest, ConjugateGradients, Direction, ProximalNewton, SampleSpaceSolve
@@ -35,10 +36,7 @@ def direction_of(
     Raises:
         ValueError: settings that make no sense together, or beside an object.
     """
-    if kinks not in (None, "orthant", "proximal"):
-        raise ValueError(
-            f"expected kinks to be one of {(None, 'orthant', 'proximal')}, got {kinks!r}"
-        )
+    one_of("kinks", kinks, (None, "orthant", "proximal"))
     kinked = regularizer is not None and not regularizer.smooth
     separable = regularizer is None or regularizer.separable
     if kinks == "orthant" and not separable:
@@ -107,8 +105,7 @@ def dense_direction_of(
     Raises:
         ValueError: names that none has, a method that the penalty or the object does not know.
     """
-    if method not in (None, "orthant", "proximal"):
-        raise ValueError(f"expected method 'orthant', 'proximal' or None, got {method!r}")
+    one_of("method", method, ("orthant", "proximal", None))
     if method == "orthant" and not penalty.separable:
         raise ValueError(
             "expected a penalty that is a sum over single weights for method='orthant', got "

@@ -504,7 +504,7 @@ def test_what_is_not_finite_is_named_and_nothing_has_changed(net, loss, message)
         ({"lambda_reg": -1.0}, "lambda_reg >= 0"),
         ({"lambda_reg": 0.1, "regularizer": None}, "no effect without a penalty"),
         ({"regularizer": "ridge"}, "one of"),
-        ({"damping": -1.0}, "damping >= 0"),
+        ({"damping": -1.0}, "damping: expected a finite number >= 0"),
         ({"damping_rule": "none"}, "'martens', 'nielsen' or 'fixed'"),
         ({"curvature": "fisher"}, "'ggn' or 'hessian', got 'fisher'"),
         ({"solver": "lu"}, "got 'lu'"),

@@ -203,7 +203,7 @@ def test_hutchinson_follows_torchs_generator_and_needs_a_sample():
     torch.manual_seed(1)
     assert torch.equal(first, hutchinson_diagonal(A))
     assert not torch.equal(first, hutchinson_diagonal(A))
-    with pytest.raises(ValueError, match="samples >= 1"):
+    with pytest.raises(ValueError, match="samples: expected at least 1"):
         hutchinson_diagonal(A, samples=0)
 
 
@@ -231,7 +231,7 @@ def test_martens_formula():
         (-2.0, 0.75, "pass the damping as shift"),
         (1.0, 1.5, "0 <= exponent <= 1"),
         (1.0, -0.1, "0 <= exponent <= 1"),
-        (math.nan, 0.75, "diagonal \\+ shift > 0"),
+        (math.nan, 0.75, "expected a finite number"),
     ],
 )
 def test_what_would_not_be_positive_definite_is_refused(shift, exponent, message):

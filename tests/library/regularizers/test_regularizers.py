@@ -276,7 +276,7 @@ def test_sp_kinds_pull_to_where_the_parameters_were_when_bound(cls):
     [
         (lambda: L1().value(), "not bound to parameters: pass theta"),
         (lambda: L2SP().value(randn(3)), "pass center=theta0"),
-        (lambda: L1(weight=-1.0).on([torch.ones(2)]), "finite weight >= 0, got -1.0"),
+        (lambda: L1(weight=-1.0).on([torch.ones(2)]), "weight: expected a finite number >= 0"),
         (lambda: L1().on([torch.ones(2)], [-1.0]), "finite lambda_reg >= 0, got -1.0"),
         (lambda: L1(weight=torch.ones(3)).value(torch.ones(2)), r"one weight or \(2,\) of them"),
         (

@@ -320,9 +320,9 @@ def test_powers_of_two_change_no_bit_of_the_point(penalty, sign, dtype, power):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"theta": torch.zeros(3)}, r"one shape \(n,\), got \(12,\) and \(3,\)"),
-        ({"rtol": -1.0}, "rtol, atol >= 0 and max_iter >= 2, got -1.0"),
-        ({"max_iter": 1}, "max_iter >= 2"),
+        ({"theta": torch.zeros(3)}, r"gradient of shape \(3,\), got \(12,\)"),
+        ({"rtol": -1.0}, "rtol: expected a finite number >= 0, got -1.0"),
+        ({"max_iter": 1}, "max_iter: expected at least 2"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

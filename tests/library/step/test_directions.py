@@ -351,7 +351,7 @@ DEFAULTS = {field.name: field.default for field in fields(ConjugateGradients)}
     ("solver", "kinks", "penalty", "settings", "message"),
     [
         ("lu", None, None, {}, "expected solver to be one of"),
-        ("cg", "soft", None, {}, "expected kinks to be one of"),
+        ("cg", "soft", None, {}, "expected kinks None or"),
         ("cg", None, None, {"preconditioner": "jacobi"}, "expected a preconditioner from"),
         ("cg", None, None, {"max_iter": 0}, "max_iter >= 1"),
         ("cg", None, None, {"warm_start": 1.5}, "0 <= warm_start <= 1"),

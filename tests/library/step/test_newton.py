@@ -190,8 +190,8 @@ def test_a_start_at_the_minimum_is_the_only_record():
         ({"lambda_reg": 0.1}, "no effect without a penalty"),
         ({"lambda_reg": -0.1, "regularizer": "l2"}, "lambda_reg >= 0"),
         ({"lambda_reg": math.nan, "regularizer": "l2"}, "lambda_reg >= 0"),
-        ({"damping": -1.0}, "finite damping >= 0"),
-        ({"damping": math.inf}, "finite damping >= 0"),
+        ({"damping": -1.0}, "damping: expected a finite number >= 0"),
+        ({"damping": math.inf}, "damping: expected a finite number >= 0"),
         ({"regularizer": "ridge"}, "one of"),
         ({"theta0": torch.zeros(2, 2)}, r"theta0 of shape \(n,\), n > 0, got \(2, 2\)"),
     ],
@@ -713,7 +713,7 @@ def test_a_smooth_penalty_may_be_handled_by_its_prox(cancer):
     ("arguments", "message"),
     [
         ({"direction": "lu"}, "expected direction newton, cholesky, saddle-free, got 'lu'"),
-        ({"method": "simplex"}, "method 'orthant', 'proximal' or None, got 'simplex'"),
+        ({"method": "simplex"}, "method 'orthant' or 'proximal' or None, got 'simplex'"),
         (
             {"regularizer": GroupLasso(groups=torch.tensor([0, 0])), "method": "orthant"},
             "use the proximal method",
