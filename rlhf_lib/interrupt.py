@@ -1,7 +1,7 @@
-"""Stop a long computation from outside, between two products or two passes over a batch.
+"""Stop a long computation from outside, or follow it, between two products or two batches.
 
 A step of the optimizer can take seconds. A thread cannot be ended from outside, so the work itself
-looks, at every product and every micro-batch, whether it should go on.
+looks, at every product and every micro-batch, whether it should go on, and tells how far it is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+Report = Callable[[str, int, int], object]
+
+_report: ContextVar[Report | None] = ContextVar("report", default=None)
 _should_stop: ContextVar[Callable[[], bool] | None] = ContextVar("should_stop", default=None)
 
 
@@ -27,8 +30,28 @@ def interruptible(should_stop: Callable[[], bool]) -> Generator[None]:
         _should_stop.reset(token)
 
 
-def checkpoint() -> None:
-    """Raise Interrupted if the surrounding :func:`interruptible` block was asked to stop."""
+@contextmanager
+def followed(report: Report) -> Generator[None]:
+    """In this block, and this thread, :func:`checkpoint` calls ``report(what, number, total)``.
+
+    what: "path", "product" or "micro-batch", each within the one before it; this is the one of that
+    number, from 1, which now begins, out of at most so many. It is called often and must be quick.
+    """
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+def checkpoint(what: str = "", number: int = 0, total: int = 0) -> None:
+    """Raise Interrupted if the surrounding :func:`interruptible` block was asked to stop.
+
+    Otherwise tell what begins, if it has a name and somebody follows.
+    """
     should_stop = _should_stop.get()
     if should_stop is not None and should_stop():
         raise Interrupted("stopped on request")
+    report = _report.get()
+    if report is not None and what:
+        report(what, number, total)

@@ -175,7 +175,7 @@ class TaskLoss:
         for i, (weight, call) in enumerate(zip(self.weights, self._calls, strict=True)):
             if not weight:  # the mean over no terms is NaN, and 0 * NaN would spoil the sum
                 continue
-            checkpoint()
+            checkpoint("micro-batch", i + 1, len(self._calls))
             # Casts made without gradients, or before the parameters moved, are no good here.
             torch.clear_autocast_cache()
             with torch.enable_grad(), call.draws:

@@ -54,6 +54,7 @@ class Progress(anywidget.AnyWidget):
     def begin(self, total: int | None, values: Mapping[str, Any] | None = None) -> None:
         """A run starts that is expected to make `total` records (None: unknown)."""
         self._total, self._since, self.seconds = total, time.monotonic(), 0.0
+        self._counted, self._told = "", self._since
         with self.hold_sync():
             self.runs, self.values = self.runs + 1, dict(values or {})
             self.fraction = 0.0 if total else -1.0
@@ -75,6 +76,13 @@ class Progress(anywidget.AnyWidget):
             if self._total:
                 self.fraction = min(done / self._total, 1.0)
             self.say(text, busy=True)
+        self._counted, self._told = f"{text}; ", time.monotonic()
+
+    def within(self, what: str, number: int, total: int) -> None:
+        """What begins of the next record, where that takes long: a sentence a second."""
+        if (now := time.monotonic()) - self._told >= 1:
+            self._told = now
+            self.say(f"{self._counted}{what} {number} of at most {total}", busy=True)
 
     def say(
         self, text: str, *, busy: bool = False, error: bool = False, full: bool = False

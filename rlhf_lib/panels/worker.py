@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from rlhf_lib.interrupt import followed
 from rlhf_lib.panels.display import Display
 from rlhf_lib.panels.run import Latest, Run
 
@@ -85,7 +86,8 @@ class Worker:
                 # Many records take long to draw: drawing gets half of the time, at most.
                 due = ended + max(REDRAW_SECONDS, ended - begun)
 
-        self._follow(run, self._generate(**run.values), run.stop.is_set, each)
+        with followed(progress.within):
+            self._follow(run, self._generate(**run.values), run.stop.is_set, each)
 
     def _show_held(self, run: Run) -> None:
         """Draw what a value under the hand gives, as far as it has come where that takes long."""

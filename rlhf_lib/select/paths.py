@@ -65,20 +65,20 @@ def _computed(do, splits, workers) -> Iterator[LambdaPath]:
     if not splits:
         return
     if workers == 1:
-        for split in splits:
-            checkpoint()
+        for i, split in enumerate(splits):
+            checkpoint("path", i + 1, len(splits))
             yield do(split)
         return
     from joblib import Parallel, delayed
 
-    checkpoint()
+    checkpoint("path", 1, len(splits))
     results = Parallel(n_jobs=workers, return_as="generator_unordered")(
         delayed(do)(split) for split in splits
     )
     try:
-        for path in results:
+        for i, path in enumerate(results):
             yield path
-            checkpoint()
+            checkpoint("path", min(i + 2, len(splits)), len(splits))
     finally:
         with warnings.catch_warnings():
             # joblib warns of results that nobody took: those of paths cut off by a stop.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..arguments import function, real, symmetric, vector, whole
 from ..curvature.damped import Products, matvec
+from ..interrupt import checkpoint
 from ..scaling import exponent, ldexp, norm, shifted
 from .stops import Ball, Rounding, Stagnation, slow_progress
 
@@ -163,6 +164,7 @@ def conjugate_gradient(
     if _too_small(rz, r):
         return result(STAGNATION, 0)
     for i in range(1, limit + 1):
+        checkpoint("product", i, limit)
         ap = times(p)
         if i == 1 and (a := exponent(ap)):
             ap, x, values = shifted(ap, -a), shifted(x, a), [ldexp(values[0], a)]

@@ -12,6 +12,7 @@ from .models import load_model, verify_embedded
 from .multi_label import MultiLabelTask
 from .pooling import Pooling
 from .probe import probe, start_head
+from .progress import progress
 from .questions import QuestionTask
 from .regression import RegressionTask
 from .samples import Samples
@@ -44,6 +45,7 @@ __all__ = [
     "load_model",
     "load_task",
     "probe",
+    "progress",
     "start_head",
     "verify_embedded",
 ]

@@ -7,7 +7,7 @@ Imported by name, `from rlhf_lib.text.trainer import RLHFTrainer`, because Train
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import fields
 from functools import partial
 from inspect import signature
@@ -23,6 +23,7 @@ from ..objective.reach import reach
 from ..objective.returned import split
 from ..optimizer import RLHFOptimizer
 from ..record import Record
+from .progress import progress
 
 Batch = dict[str, Any]
 _COMPARED = 4  # micro-batches of the first step
@@ -149,7 +150,8 @@ class RLHFTrainer(Trainer):
                     self._compare(closure, batch)
                 self._compared = True
             few = None if self._part is None else slice(self._part)
-            loss = self._rlhf.step(closure, batches=window, curvature_batches=few)
+            with nullcontext() if self.args.disable_tqdm else progress():
+                loss = self._rlhf.step(closure, batches=window, curvature_batches=few)
         return torch.tensor(loss, device=self.args.device)
 
     def compute_loss_context_manager(self) -> ExitStack:

