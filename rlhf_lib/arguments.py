@@ -6,8 +6,10 @@ Numbers and flags of numpy and torch count, too.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,6 +69,27 @@ def function(name: str, value: Any) -> Callable:
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {type(value).__name__}")
     return value
+
+
+def seed_of(name: str, value: Any) -> int:
+    """A whole number that torch's generators take. Raises as :func:`whole` does."""
+    number = whole(name, value)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"{name}: expected a number of 64 bits, got one of {number.bit_length()}")
+    return number
+
+
+def file_to_read(name: str, value: Any) -> Path:
+    """A file that is there. Raises TypeError for what is no name, OSError for a folder or for
+    nothing."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}: expected the name of a file, got {value!r}")
+    found = Path(value)
+    if found.is_dir():
+        raise IsADirectoryError(f"{name}: expected the name of a file, got the folder {found}")
+    if not found.exists():
+        raise FileNotFoundError(f"{name}: expected a file, got {found}, which does not exist")
+    return found
 
 
 def seeded(value: Any) -> torch.Generator | None:

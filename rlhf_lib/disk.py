@@ -20,7 +20,11 @@ def replacing(path: str | os.PathLike) -> Generator[Path]:
 
     Raises OSError where the folder cannot be written to.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: expected the name of a file, got {path!r}")
     path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"path: expected the name of a file, got the folder {path}")
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         yield part

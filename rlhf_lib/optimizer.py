@@ -14,10 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import real
+from .arguments import flag, one_of, real
 from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
-from .objective.parameters import assign, check_params, flatten, unflatten
+from .objective.parameters import (
+    assign,
+    check_group,
+    check_listed,
+    check_params,
+    flatten,
+    unflatten,
+)
 from .objective.ranks import ProcessGroup, as_ranks, refuse_wrapped, solver_of_ranks
 from .objective.second_derivative import twice_differentiable_attention
 from .objective.task_loss import TaskLoss, check_finite
@@ -152,8 +159,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             "backtrack": backtrack,
         }
         self.direction = direction_of(solver, kinks, self.regularizer, settings)
-        if curvature not in _OPERATORS:
-            raise ValueError(f"expected curvature 'ggn' or 'hessian', got {curvature!r}")
+        one_of("curvature", curvature, _OPERATORS)
         if isinstance(self.direction, SampleSpaceSolve) and curvature != "ggn":
             raise ValueError(
                 "expected curvature 'ggn' with solver='dual', got 'hessian': solver='dual' needs "
@@ -165,13 +171,13 @@ class RLHFOptimizer(torch.optim.Optimizer):
                 "alone, without proximal steps and warm_start. Use damping, which works with "
                 "everything"
             )
-        self.curvature, self.line_search = curvature, line_search
-        self.keep_graph, self.count = keep_graph, count
+        self.curvature, self.line_search = curvature, flag("line_search", line_search)
+        self.keep_graph, self.count = flag("keep_graph", keep_graph), count
         # None before the first step; Any, so that nobody has to ask for that after one.
         self.record: Record | Any = None
         self._bound: tuple[tuple, list[Tensor], Regularizer] | None = None  # see _bound_penalty
         # Under "rlhf" a saved group has what all steps have in common; see state_dict.
-        super().__init__(params, {"lr": lr, "lambda_reg": lambda_reg, "rlhf": ""})
+        super().__init__(check_listed(params), {"lr": lr, "lambda_reg": lambda_reg, "rlhf": ""})
         self.damping_rule = damping_rule
         # What the direction and the damping rule remember is theirs: two dicts nobody else reads.
         self.state["rlhf"] = {
@@ -193,7 +199,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group; an SP penalty pulls its parameters to their present values."""
-        super().add_param_group(param_group)
+        super().add_param_group(check_group(param_group))
         group = self.param_groups[-1]
         try:
             _check_group(group)
@@ -257,7 +263,8 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         Raises ValueError for the state of another optimizer, which changes nothing.
         """
-        saved = state_dict["param_groups"]
+        own_form = isinstance(state_dict, dict) and state_dict.keys() >= {"param_groups", "state"}
+        saved = state_dict["param_groups"] if own_form else []
         texts = {group.get("rlhf", "") for group in saved}
         if len(texts) != 1 or texts == {""}:
             raise ValueError(
@@ -268,6 +275,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
             common = json.loads(texts.pop())
         except json.JSONDecodeError as error:
             raise ValueError(f"expected JSON under 'rlhf' of a group, got other: {error}") from None
+        needs = {"vectors", *self.state["rlhf"]}
+        if not isinstance(common, dict) or not common.keys() >= needs:
+            raise ValueError(
+                f"expected {', '.join(sorted(needs))} under 'rlhf' of a group, got the state of "
+                "another version"
+            )
         vectors = common.pop("vectors")
         needed = {_remembered(key) for key in vectors} | (
             {"center"} if self._pull_to_start else set()

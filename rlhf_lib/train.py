@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import torch
 
+from .arguments import function, whole
 from .objective.parameters import assign, flatten
 from .objective.task_loss import TaskLoss, check_finite
 from .optimizer import RLHFOptimizer
@@ -14,6 +15,7 @@ from .record import Record
 from .timing import Stopwatch
 
 Evaluate = Callable[[], dict[str, float]]
+_SCORES = {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
 
 
 def train(
@@ -51,13 +53,26 @@ def train(
             yielded and the parameters are those of the last one.
         ValueError: no batches.
     """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"expected an optimizer of torch's kind, got {type(optimizer).__name__}")
+    if isinstance(batches, str) or not isinstance(batches, Iterable):
+        raise TypeError(f"expected batches to iterate over, got {type(batches).__name__}")
+    epochs, evaluate_every = whole("epochs", epochs, 0), whole("evaluate_every", evaluate_every, 1)
+    max_steps = None if max_steps is None else whole("max_steps", max_steps, 0)
+    if evaluate is not None:
+        function("evaluate", evaluate)
     rlhf = optimizer if isinstance(optimizer, RLHFOptimizer) else None
     params = [p for group in optimizer.param_groups for p in group["params"]]
     clock, cost, step, total = 0.0, 0.0, 0, _total(batches, epochs, max_steps)
 
     def measured(record: Record) -> Record:
         due = step % evaluate_every == 0 or step == total
-        return record.with_(**evaluate()) if due and evaluate is not None else record
+        if not due or evaluate is None:
+            return record
+        found = evaluate()
+        if not isinstance(found, Mapping) or not found.keys() <= _SCORES:
+            raise TypeError(f"expected evaluate() to give any of {sorted(_SCORES)}, got {found!r}")
+        return record.with_(**found)
 
     first, compared = None, False
     for _ in range(epochs):

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from ..objective.parameters import assign, check_params, flatten, unflatten
+from ..arguments import real
+from ..objective.parameters import (
+    assign,
+    check_group,
+    check_listed,
+    check_params,
+    flatten,
+    unflatten,
+)
 from ..regularizers import check_has_penalty, make_regularizer
 from ..regularizers.base import Regularizer
 
@@ -50,10 +58,16 @@ class PenalizedAdamW(torch.optim.AdamW):
         foreach: bool | None = None,
         fused: bool | None = None,
     ):
+        real("lr", lr, 0.0), real("eps", eps, 0.0)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas: expected two numbers in [0, 1), got {betas!r}")
+        if not all(0 <= real("betas", beta) < 1 for beta in betas):
+            raise ValueError(f"betas: expected two numbers in [0, 1), got {betas!r}")
         self._unbound = make_regularizer(regularizer)
         self._lambda_reg, self._complete = lambda_reg, False
         self._bound: tuple[list[float], Regularizer | None] | None = None
         self.penalty_value = 0.0
+        params = check_listed(params)
         super().__init__(
             params, lr=lr, betas=betas, eps=eps, weight_decay=0.0, foreach=foreach, fused=fused
         )
@@ -71,7 +85,7 @@ class PenalizedAdamW(torch.optim.AdamW):
 
         Raises ValueError for a group that cannot be penalized; it is not added then.
         """
-        super().add_param_group(param_group)
+        super().add_param_group(check_group(param_group))
         group = self.param_groups[-1]
         group.setdefault("lambda_reg", self._lambda_reg)
         if self._pulls_to_start and group["params"]:

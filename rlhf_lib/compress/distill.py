@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import real
 from ..record import Record
 from .files import set_layers
 from .masks import Model, refuse_masks
@@ -34,17 +35,28 @@ def distillation_loss(
 
     Returns a scalar, the mean over the samples.
     """
+    if not isinstance(student, Tensor) or not isinstance(teacher, Tensor):
+        raise TypeError(
+            "expected logits of student and teacher as tensors, got "
+            f"{type(student).__name__} and {type(teacher).__name__}"
+        )
     if student.ndim != 2 or student.shape != teacher.shape:
         raise ValueError(
             "expected logits of student and teacher of one shape (n, C), got "
             f"{tuple(student.shape)} and {tuple(teacher.shape)}"
         )
-    if not temperature > 0 or not 0 <= alpha <= 1:
+    if not real("temperature", temperature) > 0 or not 0 <= real("alpha", alpha) <= 1:
         raise ValueError(
             f"expected temperature > 0 and 0 <= alpha <= 1, got {temperature!r} and {alpha!r}"
         )
     if labels is None and alpha < 1:
         raise ValueError(f"expected labels with alpha={alpha}, got none: 1 - alpha is their weight")
+    fits = isinstance(labels, Tensor) and labels.shape == student.shape[:1]
+    if labels is not None and not (fits and labels.dtype == torch.int64):
+        got = type(labels).__name__
+        if isinstance(labels, Tensor):
+            got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"expected labels as classes of shape ({len(student)},), got {got}")
     loss = student.new_zeros(())
     if alpha > 0:
         log_p = (student / temperature).log_softmax(1)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..arguments import file_to_read, flag
 from ..disk import replacing
 from ..quiet import quiet
 from .masks import Model, refuse_masks
@@ -37,6 +38,7 @@ def save(model: nn.Module, path: str | Path, *, packed: bool = True) -> int:
     state = {n: _whole(n, t) for n, t in model.state_dict().items() if owners.get(n, n) == n}
     bits = {}
     lengths = {n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    flag("packed", packed)
     metadata = {"format": _FORMAT, "layers": json.dumps(lengths)}
     if _pooling(model) is not None:
         metadata["pooling"] = json.dumps(_pooling(model))
@@ -114,7 +116,7 @@ def load(path: str | Path, model: Model) -> Model:
     """
     refuse_masks(model)
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(file_to_read("path", path), "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ..arguments import real
+from ..arguments import flag, real, seeded
 from .masks import make_permanent, masks, put_mask, refuse_masks
 from .saliency import saliencies, task_loss
 from .surgeon import operate
@@ -75,6 +75,7 @@ def prune(
     """
     if by not in METHODS:
         raise ValueError(f"by: expected one of {METHODS}, got {by!r}")
+    flag("per_layer", per_layer), flag("embeddings", embeddings), seeded(generator)
     fraction, damping = _share(fraction), real("damping", damping, 0.0)
     refuse_quantized(model, "prune first, then quantize")
     if structured is not None:
@@ -141,8 +142,6 @@ def _of_linear_layers(
 
 
 def _share(fraction: float) -> float:
-    if isinstance(fraction, bool):
-        raise TypeError(f"fraction: expected a number, got {fraction!r}")
     number = real("fraction", fraction, finite=False)
     if not 0 <= number < 1:
         raise ValueError(f"fraction: expected 0 <= fraction < 1, got {fraction!r}")
@@ -157,7 +156,12 @@ def keep_masks(
     Ties go to the entry that comes first. Raises ValueError for NaN among the scores.
     """
     fraction = _share(fraction)
+    flag("per_tensor", per_tensor)
+    if not isinstance(scores, dict) or not all(isinstance(s, Tensor) for s in scores.values()):
+        raise TypeError(f"expected scores as a dict of tensors by name, got {scores!r:.80}")
     for name, score in scores.items():
+        if score.is_meta or score.is_complex():
+            raise ValueError(f"expected real scores with values, got others under {name}")
         if bool(score.isnan().any()):
             raise ValueError(f"expected scores to compare, got NaN among those of {name}")
     if per_tensor or not scores:

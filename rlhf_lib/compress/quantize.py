@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from ..arguments import whole
+from ..arguments import flag, whole
 from ..quiet import quiet
 from .masks import Model, refuse_masks
 from .weights import Matrix, find_matrices, refuse, refuse_not_finite, refuse_quantized
@@ -56,7 +56,8 @@ def quantize(
     if others not in (None, "leave"):
         raise ValueError(f"others: expected 'leave' or None, got {others!r}")
     plain = bits == 8 and group_size is None
-    dynamic = plain if dynamic is None else dynamic
+    dynamic = plain if dynamic is None else flag("dynamic", dynamic)
+    flag("embeddings", embeddings)
     if dynamic and not plain:
         raise ValueError(
             f"expected bits=8 without groups, got bits={bits}, group_size={group_size}: "

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from ..arguments import whole
+from ..arguments import symmetric, vector, whole
 from ..objective.task_loss import TaskLoss
 from .weights import Matrix
 
@@ -32,14 +32,10 @@ def optimal_brain_surgeon(
 
     Raises ValueError for shapes or a count that do not fit, and where H is not positive definite.
     """
-    n = theta.numel()
-    if theta.ndim != 1 or hessian.shape != (n, n):
-        raise ValueError(
-            f"expected theta (n,) and hessian (n, n), got {tuple(theta.shape)} and "
-            f"{tuple(hessian.shape)}"
-        )
-    if not bool(theta.isfinite().all()):
-        raise ValueError("expected a finite theta, got NaN or infinity in it")
+    n = vector("theta", theta, finite=True).numel()
+    if not isinstance(hessian, Tensor):
+        raise TypeError(f"expected hessian as a tensor (n, n), got {type(hessian).__name__}")
+    symmetric("hessian", hessian, like=theta)
     if not whole("count", count, 0) <= n:
         raise ValueError(f"count: expected 0 to {n}, the number of weights, got {count}")
     theta, inverse = theta.clone(), _inverse(hessian)

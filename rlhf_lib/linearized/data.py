@@ -40,19 +40,50 @@ class Part:
         Raises:
             ValueError: another number of samples, or other terms count.
         """
-        raw = torch.as_tensor(raw)
+        raw = _targets(raw)
         if raw.shape[:1] != self.raw.shape[:1]:
             raise ValueError(
                 f"expected labels for all {len(self)} training samples, got shape "
                 f"{tuple(raw.shape)}: samples=... chooses among them afterwards"
             )
-        targets, mask = loss.targets(raw.cpu(), self.shape, training=True)
+        targets, mask = _laid_out(loss, raw, self.shape, training=True)
         if mask is not None and not torch.equal(mask, self.mask):
             raise ValueError(
                 "expected labels that leave the same terms out, got others: the Gram matrix has "
                 "no rows for them, so linearize anew"
             )
         return targets[self.mask]
+
+
+def check_data(name: str, data) -> None:
+    """Raise TypeError or ValueError for what is no pair (inputs, targets) with values."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        got = f"{len(data)} of them" if isinstance(data, tuple | list) else type(data).__name__
+        raise TypeError(f"expected {name} as a pair (inputs, targets), got {got}")
+    if any(isinstance(t, Tensor) and t.is_meta for t in tree_leaves(data)):
+        raise ValueError(f"expected {name} with values, got tensors on the meta device")
+    if not count_samples(data[0]):
+        raise ValueError(f"expected at least one sample in {name}, got none")
+
+
+def _targets(raw) -> Tensor:
+    try:
+        found = torch.as_tensor(raw)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"expected targets as a tensor of numbers, got others: {error}") from error
+    if found.is_complex() or found.is_meta:
+        raise ValueError(f"expected real targets with values, got {found.dtype} on {found.device}")
+    return found
+
+
+def _laid_out(loss: OutputLoss, raw: Tensor, shape: torch.Size, *, training: bool):
+    try:
+        return loss.targets(raw.detach().cpu(), shape, training=training)
+    except RuntimeError as error:  # of reshape
+        raise ValueError(
+            f"expected targets that go with outputs of shape {tuple(shape)} for the loss "
+            f"{getattr(loss, 'name', loss)}, got shape {tuple(raw.shape)} in {raw.dtype}"
+        ) from error
 
 
 def take(inputs, index: Tensor | slice):
@@ -98,13 +129,13 @@ def call(model: Callable, inputs) -> Tensor:
 def make_part(data, loss: OutputLoss, outputs: Tensor, *, training: bool) -> Part:
     """Data as (inputs, targets), laid out in terms like these outputs of a few of its samples."""
     inputs, raw = data
-    raw = torch.as_tensor(raw)
+    raw = _targets(raw)
     n = count_samples(inputs)
     if raw.shape[:1] != (n,):
         raise ValueError(f"expected targets of {n} samples, got shape {tuple(raw.shape)}")
     _, T, C = loss.terms(outputs).shape
     shape = torch.Size((n, T, C))
-    targets, mask = loss.targets(raw.detach().cpu(), shape, training=training)
+    targets, mask = _laid_out(loss, raw, shape, training=training)
     mask = torch.ones(n, T, dtype=torch.bool) if mask is None else mask
     if not bool(mask.any()):
         raise ValueError("expected at least one target that counts, got none")

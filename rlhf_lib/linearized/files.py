@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import torch
 
+from ..arguments import file_to_read
 from ..disk import replacing
 from .fingerprint import differences
 from .gram import Grams
@@ -40,7 +41,14 @@ def load_grams(path: str | os.PathLike, fingerprint: Mapping) -> Grams:
             says what differs.
     """
     safe_open, _ = _safetensors()
-    with safe_open(path, framework="pt") as file:
+    found = file_to_read("load", path)
+    try:
+        file = safe_open(found, framework="pt")
+    except Exception as error:  # safetensors' own, of whatever the file holds instead
+        raise ValueError(
+            f"{found}: expected a file that LinearModel.save has written, got another: {error}"
+        ) from error
+    with file:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise ValueError(

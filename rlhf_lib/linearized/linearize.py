@@ -9,9 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..objective.parameters import check_params
+from ..arguments import flag, named_tensors, whole
+from ..objective.parameters import check_group, check_params
 from ..regularizers import penalized
-from .data import call, count_samples, make_part, take, to_device
+from .data import call, check_data, count_samples, make_part, take, to_device
 from .files import load_grams
 from .gram import Cell, Rows, compute_grams, fingerprint_of
 from .losses import OutputLoss, make_loss
@@ -94,6 +95,11 @@ def linearize(
         )
     if not callable(model):
         raise TypeError(f"expected a model as a function of inputs, got {type(model).__name__}")
+    micro_batch, max_bytes = whole("micro_batch", micro_batch, 1), whole("max_bytes", max_bytes, 0)
+    flag("include_all", include_all), flag("double", double)
+    check_data("training", training)
+    if held_out is not None:
+        check_data("held_out", held_out)
     named = _named(model, params)
     check_params(p for _, p in named)
     rule = make_loss(loss)
@@ -140,7 +146,7 @@ def _named(model, params) -> list[tuple[str, Tensor]]:
         if not isinstance(model, nn.Module):
             raise ValueError("expected params=..., since the model is a function and no module")
         params = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    return [p if isinstance(p, tuple) else (str(i), p) for i, p in enumerate(params)]
+    return [(n or str(i), p) for i, (n, p) in enumerate(named_tensors("params", params))]
 
 
 def cells_of(named: Sequence[tuple[str, Tensor]], groups) -> list[Cell]:
@@ -149,7 +155,10 @@ def cells_of(named: Sequence[tuple[str, Tensor]], groups) -> list[Cell]:
     Raises:
         ValueError: a group without parameters, or a parameter in two groups.
     """
+    if isinstance(groups, str | Tensor) or not isinstance(groups, Mapping | Iterable | None):
+        raise TypeError(f"expected groups as parameters by name, got {type(groups).__name__}")
     if groups is not None and not isinstance(groups, Mapping):
+        groups = [check_group(g) for g in groups]
         groups = {str(g.get("name", i)): g["params"] for i, g in enumerate(groups)}
     group_of: dict[int, str] = {}
     for group, members in (groups or {}).items():
@@ -163,18 +172,20 @@ def cells_of(named: Sequence[tuple[str, Tensor]], groups) -> list[Cell]:
     flags = penalized(named)
     cells: dict[tuple[str, bool], list[int]] = {}
     for name in [*(groups or {}), "rest" if groups else "all"]:
-        for flag in (True, False):
-            cells[name, flag] = []
-    for i, flag in enumerate(flags):
-        cells[group_of.get(i, "rest" if groups else "all"), flag].append(i)
+        for counts in (True, False):
+            cells[name, counts] = []
+    for i, counts in enumerate(flags):
+        cells[group_of.get(i, "rest" if groups else "all"), counts].append(i)
     return [
-        Cell(group, flag, tuple(members), sum(named[i][1].numel() for i in members))
-        for (group, flag), members in cells.items()
+        Cell(group, counts, tuple(members), sum(named[i][1].numel() for i in members))
+        for (group, counts), members in cells.items()
         if members
     ]
 
 
 def _members(named, members) -> list[int]:
+    if isinstance(members, Tensor) or not isinstance(members, Iterable):
+        raise TypeError(f"expected a group's parameters in a list, got {type(members).__name__}")
     members = [members] if isinstance(members, str) else list(members)
     tensors = {id(m[1] if isinstance(m, tuple) else m) for m in members if not isinstance(m, str)}
     starts = tuple(m for m in members if isinstance(m, str))

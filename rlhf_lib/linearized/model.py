@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..arguments import flag
 from ..objective.parameters import assign, flatten, unflatten
 from ..step.globalization import DampingRule
 from .data import Part
@@ -122,6 +123,7 @@ class LinearModel:
             The Records of `train` with train_loss, train_accuracy, val_loss and val_accuracy after
             each step, and the point where it ended.
         """
+        flag("line_search", line_search)
         problem, index = self._problems.make(lambda_reg, damping=damping, **chosen)
         trace = take_steps(
             problem,
@@ -157,6 +159,7 @@ class LinearModel:
         problem, index = self._problems.make(lambda_reg, damping=0.0, **chosen)
         point = problem.origin()
         if start is not None:
+            self._check(start)
             point = start.carried_to(problem)
         trace = take_steps(problem, point, damping=0.0, steps=max_steps, tol=tol, slack=4.0)
         return Fit(self, problem, index, trace.point, trace.reason)
@@ -166,6 +169,8 @@ class LinearModel:
 
         From large to small is fastest. ``options`` are those of :meth:`minimum`.
         """
+        if isinstance(lambdas, str | Mapping) or not isinstance(lambdas, Iterable):
+            raise TypeError(f"lambdas: expected a list of numbers, got {lambdas!r}")
         fits, last = [], options.pop("start", None)
         for value in lambdas:
             last = self.minimum(value, start=last, **options)
@@ -192,6 +197,9 @@ class LinearModel:
 
         labels: as for :meth:`run`; None takes those that the data came with.
         """
+        self._check(fit)
+        if samples is None:
+            samples = range(self.samples)
         terms, g = self._problems.terms(samples), self.grams
         assert terms is not None  # those of the samples
         there, used = self._problems.rows_of(terms), self._problems.rows_of(fit.index)
@@ -219,6 +227,7 @@ class LinearModel:
 
         The model is put back to theta_0 first, where J belongs.
         """
+        self._check(fit)
         self.back()
         assign(self.params, self.theta(fit))
 
@@ -230,6 +239,7 @@ class LinearModel:
         Raises:
             ValueError: the model's parameters are no longer theta_0.
         """
+        self._check(fit)
         now = flatten(p.detach() for p in self.params)
         if not torch.equal(now, self.theta0):
             raise ValueError(
@@ -237,6 +247,12 @@ class LinearModel:
                 "changed since: put them back with back(), or linearize anew"
             )
         return self.theta0 + lift(self, fit)
+
+    def _check(self, fit: object) -> None:
+        if not isinstance(fit, Fit | Run):
+            raise TypeError(
+                f"expected a fit of this model, got {type(fit).__name__}: minimum() gives one"
+            )
 
     @torch.no_grad()
     def back(self) -> None:

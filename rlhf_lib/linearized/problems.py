@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from ..arguments import flag, real
 from ..regularizers import check_lambda
 from .gram import Cell, Grams, Rows
 from .problem import Block, Problem
@@ -54,16 +54,15 @@ class Problems:
         kinds = self._by_group("regularizer", regularizer)
         lambdas = self._by_group("lambda_reg", lambda_reg)
         for kind in kinds.values():
-            if kind not in _CENTERS:
+            if not isinstance(kind, str) or kind not in _CENTERS:
                 raise ValueError(
                     "expected regularizer 'l2sp' or 'l2', whose minimum lies in the span of the "
                     f"rows, got {kind!r}: train the model itself with another"
                 )
         for value in lambdas.values():
             check_lambda(value)
-        if not 0 <= damping < math.inf:
-            raise ValueError(f"expected a finite damping >= 0, got {damping}")
-        everything = self.include_all if include_all is None else include_all
+        real("damping", damping, 0.0)
+        everything = self.include_all if include_all is None else flag("include_all", include_all)
         held = []  # lambda of each cell, and whether it pulls to zero
         for cell in self.cells:
             value = lambdas[cell.group] if cell.penalized or everything else 0.0
@@ -84,7 +83,20 @@ class Problems:
         """The training terms of these samples, in order; None for all."""
         if samples is None:
             return None
-        samples = torch.as_tensor(samples)
+        try:
+            samples = torch.as_tensor(samples)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"samples: expected indices, got {samples!r}") from error
+        if samples.ndim != 1 or samples.is_complex() or samples.is_floating_point():
+            raise TypeError(
+                "samples: expected a list of indices, or a mask, got "
+                f"{samples.dtype} of shape {tuple(samples.shape)}"
+            )
+        if samples.dtype == torch.bool and len(samples) != len(self.training):
+            raise ValueError(
+                f"samples: expected a mask of all {len(self.training)} samples, got one of "
+                f"{len(samples)}"
+            )
         if samples.dtype == torch.bool:
             samples = samples.nonzero().flatten()
         n = len(self.training)

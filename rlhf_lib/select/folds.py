@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..arguments import whole
+from ..arguments import seed_of, whole
 
 Labels = Sequence | Tensor | int
 
@@ -54,7 +54,7 @@ def stratified_folds(
         )
     classes, coded, counts = labels.unique(return_inverse=True, return_counts=True)
     said = [names[c] if names else c for c in classes.tolist()]
-    generator = torch.Generator().manual_seed(whole("seed", seed))
+    generator = torch.Generator().manual_seed(seed_of("seed", seed))
     if groups is not None:
         owner = _grouped(coded, group_codes(groups, len(labels)), folds, generator)
         for k in range(folds):
@@ -120,6 +120,8 @@ def _coded(values: Any, what: str = "labels") -> tuple[Tensor, list | None]:
             raise ValueError(f"expected {what} or at least 2 samples, got {n}")
         return torch.zeros(n, dtype=torch.long), None
     if not isinstance(values, Tensor):
+        if not isinstance(values, Iterable):
+            raise TypeError(f"{what}: expected one for each sample, got {values!r}")
         # An array or a series of another library, whose index is not asked for.
         values = values.tolist() if hasattr(values, "tolist") else list(values)
         if values and all(isinstance(value, str) for value in values):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arguments import flag, real, whole
+from ..arguments import flag, real, seed_of, whole
 from ..interrupt import checkpoint
 from ..regularizers import check_lambda
 from .folds import Labels, class_labels, group_codes, stratified_folds
@@ -76,6 +76,8 @@ class LambdaSearch:
             raise TypeError(f"metric: expected the name of a score, got {metric!r}")
         if not isinstance(settings, Mapping | None):
             raise TypeError(f"settings: expected JSON values by name, got {settings!r}")
+        if not isinstance(resume, str | os.PathLike | None):
+            raise TypeError(f"resume: expected the name of a file, got {resume!r}")
         self.resume, self.settings = resume, dict(settings or {})
 
     def __iter__(self) -> Iterator[LambdaSelection]:
@@ -214,7 +216,7 @@ def _digest(codes: Tensor) -> str:
 def _different(seeds: Iterable[int]) -> tuple[int, ...]:
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise TypeError(f"seeds: expected a list of whole numbers, got {seeds!r}")
-    numbers = tuple(whole("seeds", seed) for seed in seeds)
+    numbers = tuple(seed_of("seeds", seed) for seed in seeds)
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f"expected one seed or more, all different, got {list(numbers)}")
     return numbers

@@ -375,7 +375,7 @@ def test_errors_say_what_to_do(bert):
         prune(nn.LayerNorm(3), 0.5)
     with pytest.raises(ValueError, match="positive definite"):
         optimal_brain_surgeon(torch.ones(2), -torch.eye(2), 1)
-    with pytest.raises(ValueError, match="expected theta"):
+    with pytest.raises(ValueError, match="expected hessian of shape"):
         optimal_brain_surgeon(torch.ones(2), torch.eye(3), 1)
     with pytest.raises(ValueError, match="count: expected 0 to 2"):
         optimal_brain_surgeon(torch.ones(2), torch.eye(2), 3)
