@@ -34,8 +34,9 @@ def interruptible(should_stop: Callable[[], bool]) -> Generator[None]:
 def followed(report: Report) -> Generator[None]:
     """In this block, and this thread, :func:`checkpoint` calls ``report(what, number, total)``.
 
-    what: "path", "product" or "micro-batch", each within the one before it; this is the one of that
-    number, from 1, which now begins, out of at most so many. It is called often and must be quick.
+    what: "path" (of a search), "part" (of the parameters, for a Gram matrix), "product" or
+    "micro-batch", each within those before it; the one of that number, from 1, now begins, out of
+    at most so many. It is called often and must be quick.
     """
     token = _report.set(report)
     try:

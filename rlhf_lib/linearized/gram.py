@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..interrupt import checkpoint
 from ..objective.parameters import flatten
 from ..objective.task_loss import TaskLoss
 from ..per_sample.factor import SampleSpace
@@ -136,7 +137,8 @@ def compute_grams(
     reach = torch.zeros(len(cells), total, dtype=torch.float64, device=device)
     cell_of = {i: c for c, cell in enumerate(cells) for i in cell.members}
     own, start, unit, work = order[n:].view(-1, m), None, 0, 0.0
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks, 1):
+        checkpoint("part", number, len(chunks))
         space, y = rows.space([params[i] for i in chunk], max_bytes)
         start = y if start is None else start
         for k, _, part in space.slices(range(len(chunk))):

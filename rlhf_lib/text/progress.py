@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from ..interrupt import followed
 
-_WITHIN = ("path", "product", "micro-batch")
+_WITHIN = ("path", "part", "product", "micro-batch")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
+from ..arguments import whole
 from ..objective.counts import compare_with_parts, sample_count
 from ..objective.draws import Draws, default_generators
 from ..objective.reach import reach
@@ -96,17 +97,15 @@ class RLHFTrainer(Trainer):
         **settings: Any,
     ):
         if args is not None:
+            if not isinstance(args, TrainingArguments):
+                raise TypeError(f"args: expected TrainingArguments, got {type(args).__name__}")
             _check(args)
         own = {name: settings.pop(name) for name in _TRAINERS & settings.keys()}
         for name in ("optimizers", "optimizer_cls_and_kwargs"):
             if own.get(name) not in (None, (None, None)):
                 raise ValueError(f"expected no {name}, got some: RLHFTrainer takes {_OWN} itself")
-        if curvature_batches is not None and not (
-            isinstance(curvature_batches, int) and curvature_batches >= 1
-        ):
-            raise ValueError(
-                "expected curvature_batches of at least 1, or None, got " + repr(curvature_batches)
-            )
+        if curvature_batches is not None:
+            whole("curvature_batches", curvature_batches, 1)
         self._settings, self._part = settings, curvature_batches
         self._window: list[Batch] = []
         self._compared = self._learned = False
