@@ -32,6 +32,8 @@ class PooledReviews(text.ClassificationTask):
     noise: share of wrong training labels; `wrong_labels` changes it.
     """
 
+    classes, class_weights = 2, None
+
     def __init__(
         self, sentences: int = 200, noise: float = 0.2, *, name: str = "minilm", seed: int = 0
     ):

@@ -198,7 +198,7 @@ def rlhf_and_lbfgs_take_the_fewest_steps(runs):
 
 
 @claim(
-    "on batches of 50 images with the library's optimizer",
+    "on batches of 50 images with our thirty lines",
     "ρ over 25 steps",
     "One of them has a bug that makes ρ worthless",
 )
@@ -219,10 +219,10 @@ def b_has_the_bug(suspects):
     assert all(records[-1].loss < 0.6 for records in suspects.values())
 
 
-@claim("B and the generator give two values")
+@claim("B alone gives two values. The generator is replayed like torch's own")
 def the_same_point_twice(twice):
     same = {name: one == other for name, (one, other) in twice.items()}
-    assert list(same.values()) == [True, False, True, False]
+    assert list(same.values()) == [True, False, True, True]
 
 
 @claim(
