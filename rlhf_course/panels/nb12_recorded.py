@@ -36,7 +36,7 @@ PARTS = {
     "group-lasso": "group lasso",
 }
 VERSUS = {"rlhf none": "against RLHF alone", "adamw stopped": "against AdamW stopped"}
-SIGNS = {"for": "+", "against": "−", "open": "·"}
+SIGNS = {"for": "+", "against": "−", "no difference": "=", "open": "·"}
 
 
 def named(method: str) -> str:
