@@ -93,8 +93,8 @@ def planted_bug(answer):
     letter = str(letter).strip().upper()
     require(
         letter != "A",
-        "A's units are switched off at random, but look at its ρ: it is as good as C's. torch's "
-        "random numbers are replayed within a step.",
+        "A's units are switched off at random, but look at its ρ: it is as good as C's. "
+        "`G.task.value()` replays torch's random numbers within a step.",
     )
     require(letter != "C", "C draws one batch for a step and keeps to it; its ρ is sound.")
     require(letter == "B", 'Answer with one of the letters "A", "B" and "C".')
