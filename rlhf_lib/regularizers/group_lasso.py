@@ -29,7 +29,7 @@ class GroupLasso(Regularizer):
             constant within each group.
     """
 
-    groups: Tensor | Sequence[Tensor] | None = field(default=None, repr=False)
+    groups: Tensor | list[Tensor] | tuple[Tensor, ...] | None = field(default=None, repr=False)
     group_weights: Tensor | None = field(default=None, repr=False)
     _bound_ids: Tensor | None = field(default=None, init=False, repr=False)
 

@@ -118,7 +118,9 @@ def check_loaded(
             f"that fit for {len(lost)}, among them {', '.join(lost[:3])}. The checkpoint is "
             f"damaged or of another architecture than its config.json says."
         )
-    if mismatched and as_stated:
+    stated = {architecture.partition("For")[2] for architecture in trained_for} & HEADS
+    another_task = bool(stated) and type(model).__name__.partition("For")[2] not in stated
+    if mismatched and as_stated and not another_task:
         raise ValueError(
             f"The model {name}: expected a head of {model.config.num_labels} classes, as its "
             f"config.json says, got another shape of {', '.join(mismatched)}. Do: correct id2label "
@@ -135,8 +137,7 @@ def check_loaded(
             f"{type(model).__name__} that its config.json describes, among them "
             f"{', '.join(unused[:3])}."
         )
-    stated = {architecture.partition("For")[2] for architecture in trained_for} & HEADS
-    if stated and type(model).__name__.partition("For")[2] not in stated:
+    if another_task:
         new += renew_head(model)
     return tuple(sorted({*new}))
 

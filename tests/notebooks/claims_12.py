@@ -298,6 +298,22 @@ def l2_leaves_a_coin_on_two_sets(record):
 
 
 @claim(
+    '"+" says that the interval of the gain in test loss lies above 0, "−" that it lies below, "=" '
+    "that the 90 % interval lies within 0.02 nats of 0 (no difference that matters)"
+)
+def the_signs_are_those_of_the_intervals(record):
+    from rlhf_course.claims import interval
+    from rlhf_course.panels.nb12_recorded import SIGNS
+
+    for data, method in ((d, m) for d in SETS for m in ("rlhf l2sp", "rlhf l1", "adamw decay")):
+        gain = record.gain(data, method, "adamw stopped")
+        (low, high), (inner, outer) = interval(gain.benefits), interval(gain.benefits, 0.9)
+        within = -0.02 < inner and outer < 0.02
+        sign = "=" if within else "+" if low > 0 else "−" if high < 0 else "·"
+        assert SIGNS[gain.says] == sign
+
+
+@claim(
     "**Against AdamW stopped early RLHF is ahead nowhere**, and behind in most places; run to "
     "its end it costs 10 to 18 gradients where AdamW costs 6",
     "No RLHF was ahead of AdamW stopped early on any set",
