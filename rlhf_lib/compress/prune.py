@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ..arguments import flag, real, seeded
+from ..arguments import flag, real, seeded, whole
 from .masks import make_permanent, masks, put_mask, refuse_masks
 from .saliency import saliencies, task_loss
 from .surgeon import operate
@@ -76,6 +76,7 @@ def prune(
     if by not in METHODS:
         raise ValueError(f"by: expected one of {METHODS}, got {by!r}")
     flag("per_layer", per_layer), flag("embeddings", embeddings), seeded(generator)
+    samples = whole("samples", samples, 1)
     fraction, damping = _share(fraction), real("damping", damping, 0.0)
     refuse_quantized(model, "prune first, then quantize")
     if structured is not None:

@@ -58,7 +58,7 @@ def take_steps(
         slack: accept an increase of so many roundings of the objective, as near a minimum, where
             the decrease is smaller than they are.
     """
-    tol, steps = real("tol", tol, 0), whole("steps", steps)
+    tol, steps = real("tol", tol, 0), whole("steps", steps, 0)
     watch = Stopwatch()
     rule = Damping(damping, damping_rule)
     loss, penalty = problem.task(problem.train_margins(point)), problem.penalty(point)

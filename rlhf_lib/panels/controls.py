@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +138,8 @@ def log_slider(
 
 def choice(name: str, label: str, options: list[str], value: str | None = None) -> Control:
     """A drop-down list of strings; `value` is the first one unless given."""
+    if not isinstance(options, Iterable):
+        raise TypeError(f"{name}: expected a list of options, got {options!r}")
     options = [] if isinstance(options, str) else list(options)
     if not options or len({*options}) < len(options):
         raise ValueError(f"{name}: a choice needs a list of different options, got {options}")
@@ -174,9 +177,13 @@ def checkbox(name: str, label: str, value: bool = False) -> Control:
     return Control(name, label, widget, check, value)
 
 
+_MOST: Any = sys.float_info.max
+
+
 def _finite(name: str, **values: Any) -> None:
     for key, value in values.items():
-        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        # Of whole numbers above the largest float math.isfinite has an error of its own.
+        if not isinstance(value, numbers.Real) or not abs(value) <= _MOST:
             raise ValueError(f"{name}: expected a finite number as {key}, got {value!r}")
 
 
@@ -189,7 +196,7 @@ def _number(name, label, stops, low, high, value, whole=False) -> Control:
             if isinstance(new, bool):
                 raise ValueError
             number = float(new)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             raise ValueError(f"{name} must be a number, got {new!r}") from None
         if not (low <= number <= high or (zero and number == 0)):
             raise ValueError(f"{name} must be {allowed}, got {new!r}")

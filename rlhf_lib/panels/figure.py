@@ -72,6 +72,13 @@ class Figure:
         readout: str = "",
         **axes: Any,
     ):
+        for name, text in (("title", title), ("readout", readout)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}: expected a text, got {text!r}")
+        if not callable(function):
+            raise TypeError(f"expected a function of (records, values), got {function!r}")
+        if not isinstance(legend, bool):
+            raise TypeError(f"legend: expected True or False, got {legend!r}")
         self.keep = 4
         self.title, self.readout, self.legend, self.start_by = title, readout, legend, start_by
         self._function, self._layout, self._notes = function, layout or {}, notes

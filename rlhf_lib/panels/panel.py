@@ -78,6 +78,13 @@ class Panel:
         preview_name: str = "",
         play: bool = False,
     ):
+        for name, several in (("controls", controls), ("figures", figures)):
+            if not isinstance(several, Sequence) or isinstance(several, str):
+                raise TypeError(f"expected {name} in a list, got {type(several).__name__}")
+        if not all(isinstance(control, Control) for control in controls):
+            raise TypeError(f"expected controls, as slider(...) makes them, got {controls!r}")
+        if not all(hasattr(figure, "draw") for figure in figures):
+            raise TypeError(f"expected figures, as Figure(...) makes them, got {figures!r}")
         self._controls = {control.name: control for control in controls}
         if len(self._controls) < len(controls):
             raise ValueError("two controls have the same name")

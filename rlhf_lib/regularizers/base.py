@@ -148,6 +148,8 @@ class Regularizer:
         """
         named = pairs(params)
         tensors = tuple(p for _, p in named)
+        if isinstance(lambdas, str) or not isinstance(lambdas, Iterable | None):
+            raise TypeError(f"expected lambdas as a list of numbers, got {lambdas!r}")
         each = [1.0] * len(tensors) if lambdas is None else [check_lambda(w) for w in lambdas]
         if len(each) != len(tensors):
             raise ValueError(f"expected {len(tensors)} lambdas, one a parameter, got {len(each)}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import numbers, vector
-from .base import Regularizer, _fit
+from .base import Regularizer, _fit, steps
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +89,9 @@ class Box(Regularizer):
 
     def prox(self, x: Tensor, step: float | Tensor = 1.0) -> Tensor:
         """The nearest point between the bounds, whatever the step."""
-        return self._box(self._offset(x))
+        d = self._offset(x)
+        steps(step, d)
+        return self._box(d)
 
     def _box(self, d: Tensor) -> Tensor:
         return torch.clamp(d, *self._bounds(d))

@@ -91,7 +91,7 @@ def newton(
             unknown direction or method, the orthant-wise method for a penalty without orthants.
     """
     start = _float_vector(theta0)
-    tol, max_steps = real("tol", tol, 0), whole("max_steps", max_steps)
+    tol, max_steps = real("tol", tol, 0), whole("max_steps", max_steps, 0)
     mu = Damping(damping, damping_rule)
     check_has_penalty(lambda_reg, regularizer)
     one_of("scale", scale, (None, "variables"))
@@ -216,6 +216,9 @@ def _float_vector(theta0: Any) -> Tensor:
             f"expected theta0 of a floating point type, got {theta.dtype}: write numbers with a "
             "point, as in torch.tensor([1.0, 2.0]), or convert it by .double()"
         )
+    if theta.is_meta or theta.dtype in (torch.float16, torch.bfloat16):
+        got = "a tensor on the meta device" if theta.is_meta else str(theta.dtype)
+        raise TypeError(f"expected theta0 in float32 or float64, with values, got {got}")
     if theta.ndim != 1 or not theta.numel():
         raise ValueError(f"expected theta0 of shape (n,), n > 0, got {tuple(theta.shape)}")
     return theta

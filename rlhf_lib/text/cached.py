@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..arguments import seeded, whole
 from .pooling import Pooling
 
 NO_DATA = (
@@ -204,11 +205,12 @@ def batches(
 
     The last one is smaller where size does not divide n: weight means by sample count.
     """
-    if size < 1:
-        raise ValueError(f"size: expected at least 1, got {size!r}.")
+    size, generator = whole("size", size, 1), seeded(generator)
+    if not isinstance(data, dict):
+        raise TypeError(f"data: expected a dict of tensors, got {type(data).__name__}")
     if not data:
         raise ValueError(NO_DATA)
     n = len(next(iter(data.values())))
     order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-    for index in order.split(size):
+    for index in order.split(min(size, max(n, 1))):
         yield {key: value[index.to(value.device)] for key, value in data.items()}

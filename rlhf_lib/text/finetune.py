@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..baselines.penalized_adamw import PenalizedAdamW
 from ..optimizer import RLHFOptimizer
 from ..record import Record
@@ -119,8 +120,11 @@ def finetune(
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
     for name, size in (("curvature_size", curvature_size), ("batch_size", batch_size)):
-        if size is not None and (isinstance(size, bool) or size < 1):
-            raise ValueError(f"{name}: expected a number of samples of at least 1, got {size!r}")
+        if size is not None or name == "batch_size":
+            arguments.whole(name, size, 1)
+    arguments.flag("coupled", coupled), arguments.flag("keep_best", keep_best)
+    seed = arguments.seed_of("seed", seed)
+    dropout = arguments.real("dropout", dropout, 0.0)
     if method == "adamw" and options:
         raise TypeError(
             "method 'adamw': expected no options of RLHFOptimizer, got "

@@ -45,6 +45,8 @@ def freeze(module: nn.Module, parts: Iterable[str]) -> list[str]:
 
     Raises ValueError for an unknown part, one that the module has not, or if nothing is left.
     """
+    if isinstance(parts, str) or not isinstance(parts, Iterable):
+        raise TypeError(f"parts: expected a list out of {', '.join(PARTS)}, got {parts!r}")
     parts = list(parts)
     for part in parts:
         if part not in PARTS:

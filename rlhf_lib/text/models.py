@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from ..arguments import real, seed_of
 from ..quiet import quiet
 from .architectures import TASKS, configure, is_encoder, prepare
 from .checkpoints import check_loaded, read_config, read_tokenizer, renew_head
@@ -76,7 +77,7 @@ def load_model(
     checkpoint that holds no weights for a part below the head), OSError (a folder or a hub model
     that cannot be read: the message names the file and what to do).
     """
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
     if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 1):
         raise ValueError(f"num_labels: expected an integer of at least 1, got {num_labels!r}.")
@@ -87,9 +88,12 @@ def load_model(
             f"label_names: expected them without num_labels, for classification or ner, got "
             f"{label_names!r} with {num_labels!r} for {task}."
         )
-    if dropout is not None and not 0.0 <= dropout < 1.0:
+    if not isinstance(name, str | Path):
+        raise TypeError(f"name: expected a model's name or folder, got {name!r}")
+    seed = seed_of("seed", seed)
+    if dropout is not None and not 0.0 <= real("dropout", dropout, finite=False) < 1.0:
         raise ValueError(f"dropout: expected a rate in [0, 1), got {dropout!r}.")
-    if dtype is not None and not getattr(dtype, "is_floating_point", False):
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype: expected a floating torch dtype, got {dtype!r}.")
     dtype = dtype or torch.float32
     if task != "classification" and pooling not in (None, "model"):

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..arguments import flag, real
+
 MODES = ("mean", "cls", "max", "mean_sqrt_len_tokens")
 # The same as single switches, as folders of older versions have them.
 _SWITCHES = {
@@ -52,7 +54,8 @@ class Pooling:
         scale = self.scale
         if scale is None:
             scale = NORMALIZED_SCALE if self.normalize else 1.0
-        if not 0 < scale < float("inf"):
+        flag("pooling: normalize", self.normalize)
+        if not 0 < real("pooling: scale", scale, finite=False) < float("inf"):
             raise ValueError(f"pooling: expected a finite scale > 0, got {scale!r}.")
         object.__setattr__(self, "scale", scale)
 

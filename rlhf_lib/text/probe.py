@@ -14,13 +14,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..arguments import real
 from ..optimizer import RLHFOptimizer
 from ..record import Record
 from ..timing import Stopwatch
 from .cached import NO_DATA
 from .head import head_layer, is_zero
 from .task import IGNORED, Task
-from .turns import turn_of
+from .turns import check_task, turn_of
 
 STARTS = ("probe", "zero", "as_loaded")
 PROBE_LAMBDA = 0.1
@@ -48,6 +49,7 @@ def probe(task: Task, lambda_reg: float = PROBE_LAMBDA) -> Record:
 
     Raises ValueError for a task of another loss, and where it did not converge.
     """
+    check_task(task)
     with turn_of(task.model).lock:
         task.own()
         before, begun = [p.detach().clone() for p in task.module.parameters()], task._start
@@ -106,7 +108,7 @@ def _set_probe(task: Task, lambda_reg: float, training: dict | None = None) -> R
             f"probe: expected a task with a linear head, got {type(task).__name__}: "
             'take start="zero" or "as_loaded"'
         )
-    if not 0 < lambda_reg < float("inf"):
+    if not 0 < real("probe: lambda_reg", lambda_reg, finite=False) < float("inf"):
         raise ValueError(f"probe: expected a finite lambda_reg > 0, got {lambda_reg!r}")
     watch = Stopwatch()
     layer = head_layer(task.module)

@@ -109,7 +109,8 @@ def checked_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """label_names as a tuple, if they are different strings, none empty."""
     if names is None:
         return None
-    found = () if isinstance(names, str | bytes) else tuple(names)
+    several = isinstance(names, Iterable) and not isinstance(names, str | bytes)
+    found = tuple(names) if several else ()
     if not found or not all(isinstance(name, str) and name for name in found):
         example = tuple(map(str, found)) or ("negative", "positive")
         raise ValueError(

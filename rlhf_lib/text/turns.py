@@ -97,12 +97,19 @@ def own(task: Task) -> bool:
     return True
 
 
+def check_task(task: object) -> None:
+    """Raise TypeError for what is no task."""
+    if not hasattr(task, "model") or not hasattr(task, "own"):
+        raise TypeError(f"expected a task, as ClassificationTask(...), got {type(task).__name__}")
+
+
 def in_turn(task: Task, start: Callable[[], Generator[T]]) -> Iterator[T]:
     """What a run yields, while no other run begins on its task's model.
 
     One that begins waits for the step that is under way and ends the earlier run, which finds that
     out at its next step: RuntimeError.
     """
+    check_task(task)
     turn = turn_of(task.model)
     with turn.lock:
         if turn.run is not None:
