@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,14 @@ def flatten(tensors: Iterable[Tensor]) -> Tensor:
     >>> flatten([torch.ones(2, 2), torch.zeros(1)])
     tensor([1., 1., 1., 1., 0.])
     """
-    pieces = [t.reshape(-1) for t in tensor_list("tensors", tensors)]
-    if not pieces:
-        raise ValueError("expected at least one tensor, got none")
-    return torch.cat(pieces)
+    found: Any = tensors
+    try:
+        found = list(tensors)
+        return torch.cat([t.reshape(-1) for t in found])
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # checked after: this is hot
+        if not tensor_list("tensors", found):
+            raise ValueError("expected at least one tensor, got none") from None
+        raise
 
 
 def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
@@ -30,12 +35,15 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     >>> [tuple(piece.shape) for piece in unflatten(torch.ones(5), like)]
     [(2, 2), (1,)]
     """
-    sizes = [t.numel() for t in tensor_list("like", like)]
-    if not isinstance(vector, Tensor) or vector.shape != (sum(sizes),):
-        got = tuple(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
-        raise ValueError(f"expected a vector of shape ({sum(sizes)},), got {got}")
-    pieces = vector.split(sizes)
-    return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+    try:
+        pieces = vector.split([t.numel() for t in like])
+        return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # checked after: this is hot
+        n = sum(t.numel() for t in tensor_list("like", like))
+        if not isinstance(vector, Tensor) or vector.shape != (n,):
+            got = tuple(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
+            raise ValueError(f"expected a vector of shape ({n},), got {got}") from None
+        raise
 
 
 @torch.no_grad()
