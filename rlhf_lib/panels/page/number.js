@@ -3,6 +3,8 @@
 // comma of 0,3 without a word. `read()`: the number, or null after a refusal.
 let fields = 0;
 const numberText = v => String(+v.toPrecision(12));
+// ARIA's numbers have no exponent: 0.0000000001, not 1e-10.
+const plainText = v => v.toLocaleString("en", { useGrouping: false, maximumFractionDigits: 20 });
 function numberField(problem) {
   const field = document.createElement("input"), note = document.createElement("span");
   Object.assign(field, { type: "text", inputMode: "decimal", autocomplete: "off" });
@@ -29,7 +31,8 @@ function numberField(problem) {
   };
   const show = v => {
     field.value = v === null ? "" : numberText(v);
-    field.setAttribute("aria-valuenow", field.value);
+    if (v === null) field.removeAttribute("aria-valuenow");
+    else field.setAttribute("aria-valuenow", plainText(v));
     say("");
   };
   return { field, note, read, show };

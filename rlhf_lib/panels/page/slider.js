@@ -12,8 +12,8 @@ function render({ model, el }) {
   });
   caption.append(label, range);
   Object.assign(range, { type: "range", min: 0, max: stops.length - 1, step: 1 });
-  field.setAttribute("aria-valuemin", stops[0]);
-  field.setAttribute("aria-valuemax", stops.at(-1));
+  field.setAttribute("aria-valuemin", plainText(stops[0]));
+  field.setAttribute("aria-valuemax", plainText(stops.at(-1)));
   field.setAttribute("aria-label", `${label}, exact value`);
   caption.title = range.title = field.title = model.get("hint");
 
