@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,9 @@ def named_tensors(name: str, value: Any) -> list[tuple[str, Tensor]]:
 
     Raises TypeError for anything else.
     """
-    if isinstance(value, Tensor | str) or not isinstance(value, Iterable):
+    if isinstance(value, Tensor | str | Set) or not isinstance(
+        value, Iterable
+    ):  # a set has no order
         raise TypeError(
             f"expected {name} as a list of tensors or (name, tensor) pairs, got "
             f"{type(value).__name__}: as model.parameters() and model.named_parameters() give them"
