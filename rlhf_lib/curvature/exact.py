@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..arguments import function, symmetric, vector, real, whole
+from ..arguments import function, real, symmetric, vector, whole
 from ..objective.task_loss import gradients
 from .damped import check_columns
 
