@@ -48,7 +48,7 @@ def write(tmp_path):
         ('text\tlabel\n"a\n""b"""\tp\nb\tq\n', "a.tsv", ('a\n"b"', "b"), "quotes enclose values"),
         ('text,label\n"a, b\nc",p\n5" d,q\n', "a.csv", ("a, b\nc", '5" d'), "by comma"),
         # Bytes.
-        (gzip.compress(TWO.encode()), "a.csv.gz", ("a", "b"), "unpacked by gzip"),
+        (gzip.compress(TWO.encode(), mtime=0), "a.csv.gz", ("a", "b"), "unpacked by gzip"),
         (TWO.encode("utf-16"), "a.csv", ("a", "b"), "utf-16, by its byte order mark"),
         ("text,label\r\na,p\nb,q\r", "a.csv", ("a", "b"), "line ends of several kinds"),
         ("text,label\na\u2028\x0bc,p\nb,q\n", "a.csv", ("a\u2028\x0bc", "b"), "by comma"),
@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_refused_with_a_cure_that_works(write, content, nam
         ("a B-X\nb E-Y\n", "a.conll", "line 2: E-Y of 'b' follows an open X"),
         (b"\x89PNG\r\n\x1a\n\0\0", "a.png", "expected text, got bytes of another kind"),
         (b"PAR1", "a.parquet", r"a Parquet file. Do: pandas.read_parquet\(path\).to_csv"),
-        (gzip.compress(TWO.encode())[:-9], "a.csv.gz", "expected a whole gzip file"),
+        (gzip.compress(TWO.encode(), mtime=0)[:-9], "a.csv.gz", "expected a whole gzip file"),
     ],
 )
 def test_what_has_no_reading_is_refused_by_line(write, content, name, message):
