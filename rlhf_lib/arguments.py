@@ -29,6 +29,12 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     return number
 
 
+def byte_count(name: str, value: Any) -> int:
+    """A whole number of bytes, also as 4e9. Raises as :func:`whole` does."""
+    as_float = isinstance(value, float) and value.is_integer()
+    return whole(name, int(value) if as_float else value, 0)
+
+
 def real(name: str, value: Any, least: float = -math.inf, *, finite: bool = True) -> float:
     """A number, at least `least`; NaN and infinity only if not `finite`.
 

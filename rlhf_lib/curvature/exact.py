@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..arguments import function, real, symmetric, vector, whole
+from ..arguments import byte_count, function, symmetric, vector, whole
 from ..objective.task_loss import gradients
 from .damped import check_columns
 
@@ -39,7 +39,7 @@ def exact_hessian(
     if not theta.numel():
         raise ValueError("expected theta of shape (n,), n > 0, got none")
     function("f", f)
-    max_bytes, chunk = int(real("max_bytes", max_bytes, 0)), whole("chunk", chunk, 1)
+    max_bytes, chunk = byte_count("max_bytes", max_bytes), whole("chunk", chunk, 1)
     n = theta.numel()
     needed = n * n * theta.element_size()
     if needed > max_bytes:

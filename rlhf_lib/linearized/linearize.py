@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..arguments import flag, named_tensors, real, whole
+from ..arguments import byte_count, flag, named_tensors, whole
 from ..objective.parameters import check_group, check_params
 from ..regularizers import penalized
 from .data import call, check_data, count_samples, make_part, take, to_device
@@ -96,7 +96,7 @@ def linearize(
     if not callable(model):
         raise TypeError(f"expected a model as a function of inputs, got {type(model).__name__}")
     micro_batch = whole("micro_batch", micro_batch, 1)
-    max_bytes = int(real("max_bytes", max_bytes, 0))
+    max_bytes = byte_count("max_bytes", max_bytes)
     flag("include_all", include_all), flag("double", double)
     check_data("training", training)
     if held_out is not None:

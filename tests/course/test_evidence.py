@@ -55,7 +55,11 @@ def test_a_record_holds_what_its_study_asks_for_in_its_order(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "nb14_smaller" else n for n in SMALL]
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in ("nb12_regularizers", "nb14_smaller") else n
+        for n in SMALL
+    ],
 )
 def test_a_small_run_gives_what_is_recorded(name):
     study = studies.study(name)

@@ -27,6 +27,7 @@ def notebook(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_cell_that_leaves_its_tolerance_is_named_with_its_path(notebook, capsys):
     names = [name for name in ("native", "ATen default") if name in portable.offered()[0]]
     assert portable.main([str(notebook), "--paths", ",".join(names), "--jobs", "1"]) == 1

@@ -259,6 +259,7 @@ def test_stop_reaches_workers_between_two_paths(threads):
     assert len(asked) == 2
 
 
+@pytest.mark.slow
 def test_two_dask_workers_find_the_same(tmp_path):
     cluster = distributed.LocalCluster(
         n_workers=2,

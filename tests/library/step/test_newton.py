@@ -577,6 +577,7 @@ def test_proximal_steps_converge_superlinearly(cancer):
     assert factors[-1] < 1e-2
 
 
+@pytest.mark.slow
 def test_rank_deficient_lassos_with_small_lambda_are_all_solved_by_proximal_steps():
     for seed in range(40):
         X, y = randn(15, 40, seed=seed), randn(15, seed=seed + 1000)
