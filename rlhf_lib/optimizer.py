@@ -17,14 +17,8 @@ from torch import Tensor
 from .arguments import flag, one_of, real
 from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
-from .objective.parameters import (
-    assign,
-    check_group,
-    check_listed,
-    check_params,
-    flatten,
-    unflatten,
-)
+from .objective.groups import check_group, check_listed, named_params_of, own_state, params_of
+from .objective.parameters import assign, check_params, flatten, unflatten
 from .objective.ranks import ProcessGroup, as_ranks, refuse_wrapped, solver_of_ranks
 from .objective.second_derivative import twice_differentiable_attention
 from .objective.task_loss import TaskLoss, check_finite
@@ -193,9 +187,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         self._bound_penalty()
 
     def __getstate__(self) -> dict:
-        # torch's own leaves out what a subclass has, so that a deepcopy could not step. Hooks, and
-        # a step that a scheduler has wrapped, are those of this object.
-        return {k: v for k, v in self.__dict__.items() if k != "step" and "hooks" not in k}
+        return own_state(self)
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group; an SP penalty pulls its parameters to their present values."""
@@ -307,26 +299,28 @@ class RLHFOptimizer(torch.optim.Optimizer):
             group["rlhf"] = ""
 
     def _params(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
+        return params_of(self.param_groups)
 
     def _bound_penalty(self) -> Regularizer:
         """The penalty bound to the parameters with the groups' present lambdas."""
-        named, lambdas = [], []
+        lambdas: list[float] = []
         for group in self.param_groups:
             _check_group(group)
-            names = group.get("param_names") or [""] * len(group["params"])
-            named += list(zip(names, group["params"], strict=True))
             lambdas += [float(group["lambda_reg"])] * len(group["params"])
         if not any(lambdas) or self.regularizer is None:
             return Zero()
-        params = [p for _, p in named]
+        params = self._params()
         centers = [self.state[p]["center"] for p in params] if self._pull_to_start else []
         # Binding writes two vectors of the model's size, so it is not done again for nothing.
         tensors = [*params, *centers]
         key = (lambdas, [(p.dtype, p.device) for p in params])
         last_key, last_tensors, penalty = self._bound or (None, [], None)
         if penalty is None or last_key != key or not all(map(is_, tensors, last_tensors)):
-            penalty = self.regularizer.on(named, lambdas, flatten(centers) if centers else None)
+            named, center = (
+                named_params_of(self.param_groups),
+                flatten(centers) if centers else None,
+            )
+            penalty = self.regularizer.on(named, lambdas, center)
             self._bound = key, tensors, penalty
         return penalty
 

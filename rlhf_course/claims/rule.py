@@ -108,4 +108,4 @@ def more_seeds(comparisons: Iterable[Comparison], alpha: float = ALPHA) -> int |
     rows = [c for c in comparisons if c.primary]
     waiting = [c for c in rows if c.says_at(alpha) == OPEN]
     found = [seeds_to_decide(c, alpha / max(len(waiting), 1)) for c in waiting]
-    return max(found) if found and None not in found else None  # pyrefly: ignore
+    return max(found) if found and None not in found else None

@@ -8,14 +8,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import real
-from ..objective.parameters import (
-    assign,
-    check_group,
-    check_listed,
-    check_params,
-    flatten,
-    unflatten,
-)
+from ..objective.groups import check_group, check_listed, named_params_of, own_state, params_of
+from ..objective.parameters import assign, check_params, flatten, unflatten
 from ..regularizers import check_has_penalty, make_regularizer
 from ..regularizers.base import Regularizer
 
@@ -76,9 +70,7 @@ class PenalizedAdamW(torch.optim.AdamW):
         self._penalty()
 
     def __getstate__(self) -> dict:
-        # torch's own leaves out what a subclass has, so that a deepcopy could not step. Hooks, and
-        # a step that a scheduler has wrapped, are those of this object.
-        return {k: v for k, v in self.__dict__.items() if k != "step" and "hooks" not in k}
+        return own_state(self)
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group, with the constructor's ``lambda_reg`` if it has none of its own.
@@ -115,7 +107,7 @@ class PenalizedAdamW(torch.optim.AdamW):
 
     @property
     def _trained(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
+        return params_of(self.param_groups)
 
     def _penalty(self) -> Regularizer | None:
         """The penalty bound to the parameters with the groups' present lambdas; None without."""
@@ -123,14 +115,9 @@ class PenalizedAdamW(torch.optim.AdamW):
         if self._bound is None or self._bound[0] != lambdas:
             trained, penalty = check_params(self._trained), None
             if self._unbound is not None and any(lambdas):
-                names = [
-                    name
-                    for g in self.param_groups
-                    for name in g.get("param_names") or [""] * len(g["params"])
-                ]
                 centers = [g["center"] for g in self.param_groups if "center" in g]
                 center = flatten(c.to(trained[0]) for c in centers) if centers else None
-                penalty = self._unbound.on(zip(names, trained, strict=True), lambdas, center)
+                penalty = self._unbound.on(named_params_of(self.param_groups), lambdas, center)
             self._bound = lambdas, penalty
         return self._bound[1]
 

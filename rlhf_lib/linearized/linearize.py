@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import byte_count, flag, named_tensors, whole
-from ..objective.parameters import check_group, check_params
+from ..objective.groups import check_group
+from ..objective.parameters import check_params
 from ..regularizers import penalized
 from .data import call, check_data, count_samples, make_part, take, to_device
 from .files import load_grams

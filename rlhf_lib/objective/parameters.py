@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ..arguments import named_tensors, tensor_list
+from ..arguments import tensor_list
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
@@ -53,34 +53,6 @@ def assign(params: Sequence[Tensor], vector: Tensor) -> None:
     for p, value in zip(params, unflatten(vector, params), strict=True):
         p.copy_(value)
     torch.clear_autocast_cache()  # which has casts of what the parameters were
-
-
-def check_group(group: dict) -> dict:
-    """A parameter group with its parameters, or (name, parameter) pairs, in a list.
-
-    Raises TypeError or ValueError for what torch.optim cannot take.
-    """
-    if not isinstance(group, dict):
-        raise TypeError(f"expected a parameter group as a dict, got {type(group).__name__}")
-    if "params" not in group:
-        raise ValueError(f"expected 'params' in a parameter group, got {', '.join(group) or '{}'}")
-    params = group["params"]
-    found = [("", params)] if isinstance(params, Tensor) else named_tensors("params", params)
-    group["params"] = [(name, p) if name else p for name, p in found]
-    return group
-
-
-def check_listed(params: Iterable) -> list:
-    """Parameters, pairs or groups, of any iterable, as a list that is not empty."""
-    if isinstance(params, Tensor | str) or not isinstance(params, Iterable):
-        raise TypeError(
-            "expected params as a list of parameters, (name, parameter) pairs or groups, got "
-            f"{type(params).__name__}: as model.parameters() gives them"
-        )
-    found = list(params)
-    if not found:
-        raise ValueError("expected at least one parameter, got an empty list")
-    return found
 
 
 def check_params(params: Iterable[Tensor]) -> list[Tensor]:
