@@ -55,18 +55,18 @@ SERIES = (
         15,
         9,
     ),
-    Notebook("04", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 9),
     Notebook(
-        "05", "hessian_vector_products", "Hessian-vector products", "compute Hv without H", 40, 20
+        "04", "hessian_vector_products", "Hessian-vector products", "compute Hv without H", 40, 20
     ),
     Notebook(
-        "06",
+        "05",
         "conjugate_gradients",
         "Conjugate gradients",
         "solve H d = −g with products only",
         50,
         9,
     ),
+    Notebook("06", "l1_corners", "The corner of L1", "handle a penalty that is not smooth", 25, 9),
     Notebook("07", "gauss_newton", "Gauss-Newton", "choose between H, GGN and Fisher", 35, 15),
     Notebook(
         "08",
@@ -112,7 +112,7 @@ SERIES = (
     ),
     Notebook("15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45),
     Notebook(
-        "16", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25
+        "17", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25
     ),
 )
 

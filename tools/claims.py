@@ -1,7 +1,7 @@
 """Claims: what the sentences of a notebook say, held by code outside of the page.
 
-The claims of `notebooks/06_conjugate_gradients.ipynb` (and of its source in solutions/) are the
-functions of `tests/notebooks/claims_06.py` under a decorator that quotes what they protect:
+The claims of `notebooks/05_conjugate_gradients.ipynb` (and of its source in solutions/) are the
+functions of `tests/notebooks/claims_05.py` under a decorator that quotes what they protect:
 
     from tools.claims import claim, near
 

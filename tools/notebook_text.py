@@ -1,7 +1,7 @@
 """A notebook as plain text that can be written by hand: cells under lines that begin with %%.
 
     %% markdown
-    # 05 · Hessian-vector products
+    # 04 · Hessian-vector products
     %% code id=grid compare=relative:0.02,counts:1
     print(1)
     %% code hidden=yes

@@ -2,168 +2,205 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
+from torch import Tensor
+from torch.func import functional_call, grad, jacrev, jvp
+
+from rlhf_lib.curvature import exact_hessian
+from rlhf_lib.objective import flatten, unflatten
 
 from ..checking.expect import call, expect, randn
-from ..checking.feedback import correct, require
+from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
-from ..checking.picture import Curves
 from ..checking.registry import exercise
 
 
-@goal("04.eight", method="proximal Newton")
-def eight(records, values):
-    """A lambda with which exactly eight weights are not zero, at a KKT residual below 1e-6."""
-    last, lam = records[-1], values["lambda_reg"]
-    alive = int((last.theta != 0).sum())
+@goal("04.epsilon", method="central", numbers="float32")
+def epsilon(records, values):
+    """An epsilon with which the central quotient in float32 is right to 1e-4."""
+    error, least = records[-1].extra["error"], min(r.extra["error"] for r in records)
     require(
-        alive <= 8,
-        f"With λ = {lam:g} there are {alive} weights that are not zero. A larger λ makes more "
-        "zeros.",
+        error < 1e-4 or values["eps"] < 2e-3,
+        f"The error is {error:.1e} and ε = {values['eps']:g} so large that the bend of the "
+        "gradient shows. Let ε shrink further.",
     )
     require(
-        alive == 8,
-        f"With λ = {lam:g} only {alive} weights are not zero. A smaller λ lets more of them live.",
+        error < 1e-4,
+        f"The error is {error:.1e}, but was {least:.1e} on the way: ε = {values['eps']:g} is so "
+        "small that rounding shows. Stop earlier.",
     )
-    require(
-        last.extra["kkt"] < 1e-6,
-        f"Eight, but the KKT residual is {last.extra['kkt']:.1e}: this is not a minimum yet.",
-    )
-    return correct("Eight weights at a minimum, and 22 that are zero to the last bit.")
+    return correct("Float32 leaves four digits of a product, and only in a narrow valley of ε.")
 
 
-@exercise("04.least_lambda")
-def least_lambda(answer):
-    """A function of the gradient at 0 -> the least lambda for which theta = 0 is the minimum."""
-    for seed in range(4):
-        g = randn(5 + seed, seed=seed)
-        largest = float(g.abs().max())
-        g = torch.where(g.abs() == largest, -g.abs(), g)  # so that the sign matters
-        expect(
-            call(answer, g),
-            largest,
-            {
-                "A pull to the left counts as much as one to the right: take absolute values.": g.max(),
-                "Every |g_j| has to be at most λ, not the smallest one alone: take the largest.": g.abs().min(),
-                "That is the length of g. Condition (2) is about each entry by itself.": g.norm(),
-                "That is the sum of the |g_j|; each of them has its own λ to hold it.": g.abs().sum(),
-                "On average is not enough: every single |g_j| has to be at most λ.": g.abs().mean(),
-                "That is the place of the entry; its size is asked for.": g.abs().argmax(),
-            },
-            "Look for the least λ with |g_j| ≤ λ for all j.",
-            what="λ",
-        )
-    return correct("From there on the penalty holds every weight; just below it, one breaks away.")
+def _bowl(p: int, seed: int):
+    """f(theta) = sum_i log cosh (A theta)_i, its gradient and its Hessian A' diag(1 - tanh²) A."""
+    A = randn(p + 2, p, seed=seed) / p**0.5
+
+    def f(t: Tensor) -> Tensor:
+        return (A @ t).cosh().log().sum()
+
+    def g(t: Tensor) -> Tensor:
+        return A.T @ (A @ t).tanh()
+
+    def H(t: Tensor) -> Tensor:
+        return A.T @ ((1 - (A @ t).tanh() ** 2)[:, None] * A)
+
+    return f, g, H
 
 
-@exercise("04.soft_threshold")
-def soft_threshold(answer):
-    """A function (x, t) -> sign(x) max(|x| - t, 0), entry by entry."""
-    grid = torch.linspace(-2, 2, 81)
-    for x, t in ((grid, 0.6), (randn(3, 4, seed=1), 0.3), (randn(7, seed=2), 0.0)):
-        # The minimizer of (z - x)² / 2 + t |z|, found without the formula: the candidates are
-        # the minima of its two parabolas, where they are on their own side, and the corner.
-        candidates = torch.stack([(x - t).clamp(min=0), (x + t).clamp(max=0), 0 * x])
-        value = 0.5 * (candidates - x) ** 2 + t * candidates.abs()
-        target = candidates.gather(0, value.argmin(0, keepdim=True))[0]
+def _normalized():
+    """A loss through LayerNorm, of 27 weights."""
+    rows, weight = randn(5, 3), randn(5, seed=1)
 
-        def picture(value, x=x, target=target):
-            if x.ndim > 1:
-                return None
-            order = x.argsort()
-            return Curves(
-                x[order],
-                target[order],
-                value[order],
-                title="Soft threshold",
-                x_title="x",
-                y_title="soft(x, t)",
+    def f(t: Tensor) -> Tensor:
+        hidden = rows @ t[:12].view(3, 4) + t[12:16]
+        normal = torch.nn.functional.layer_norm(hidden, (4,), t[16:20], t[20:24])
+        return ((normal[:, :3] @ t[24:27]) * weight).tanh().sum()
+
+    return f, randn(27, seed=2), randn(27, seed=3)
+
+
+@cache
+def _tiny_bert():
+    """The loss of a whole tiny BERT as a function of its weights, these, and its Hessian."""
+    from rlhf_lib.text import load_model
+
+    model, tokenizer = load_model("classification", name="tiny-random", dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, len(tokenizer), (2, 6), generator=generator)
+    labels = torch.tensor([0, 1])
+    names, weights = zip(*model.named_parameters(), strict=True)
+
+    def f(t: Tensor) -> Tensor:
+        pieces = dict(zip(names, unflatten(t, weights), strict=True))
+        logits = functional_call(model, pieces, (ids,)).logits
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    theta = flatten(w.detach() for w in weights)
+    return f, theta, exact_hessian(f, theta)
+
+
+def _product(answer, f, theta: Tensor, v: Tensor):
+    try:
+        return call(answer, f, theta, v)
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+        raise Wrong(
+            "The gradient has no graph to differentiate: create_graph=True in the first call, and "
+            "a point that requires a gradient."
+        ) from None
+
+
+@exercise("04.hvp")
+def hvp(answer):
+    """A function (f, theta, v) -> Hessian of f at theta times v, exact to rounding."""
+    for seed in range(3):
+        p = 5 + seed
+        f, g, hessian = _bowl(p, seed)
+        theta, v = randn(p, seed=seed + 10), 2 * randn(p, seed=seed + 20)
+        H, slope = hessian(theta), g(theta)
+        value = _product(answer, f, theta, v)
+        if isinstance(value, Tensor) and value.shape == v.shape:
+            off = float((value.detach() - H @ v).norm() / (H @ v).norm())
+            require(
+                not 1e-12 < off < 1e-3,
+                f"Close, but off by {off:.0e}: a quotient with an ε has an error. Exact products "
+                "differentiate the gradient itself.",
             )
-
         expect(
-            call(answer, x, t),
-            target,
+            value,
+            H @ v,
             {
-                "Entries between −t and t have to become zero; yours come out on the other side: "
-                "clamp the shrunk size at 0.": x.sign() * (x.abs() - t),
-                "That is the hard threshold: it keeps large entries as they are. Move them towards "
-                "zero by t.": torch.where(x.abs() > t, x, 0 * x),
-                "The sign is lost: negative entries stay negative.": (x.abs() - t).clamp(min=0),
-                "Negative entries are wrong: they, too, move towards zero by t.": (x - t).clamp(
-                    min=0
+                "That is v'Hv, the curvature along v; the vector Hv is asked for.": v @ H @ v,
+                "That is the gradient of f. Multiply it with v, and differentiate again.": slope,
+                "That is g'v, the slope along v; its gradient with respect to θ is Hv.": slope @ v,
+                "That is g (g'v): the gradient times itself is not the Hessian.": slope
+                * (slope @ v),
+                "The gradient was summed up before v came in: differentiate g @ v, not g.sum().": H.sum(
+                    0
                 ),
-                "That moves away from zero: subtract t from the size.": x.sign() * (x.abs() + t),
-                "Twice as far as it should be: the square in front has a factor ½.": x.sign()
-                * (x.abs() - 2 * t).clamp(min=0),
-                "Half as far as it should be: move by t, not by t/2.": x.sign()
-                * (x.abs() - t / 2).clamp(min=0),
-                "That is what the threshold takes away; the rest is asked for.": x.clamp(-t, t),
+                "You multiplied entry by entry with v after summing up the gradient; v belongs "
+                "inside: differentiate g @ v.": H.sum(0) * v,
+                "That is the diagonal of H times v; the other entries count, too.": H.diagonal()
+                * v,
+                "You divided by |v|: Hv grows with v.": H @ v / v.norm(),
+                "That solves Hx = v. The product is asked for.": torch.linalg.solve(H, v),
             },
-            "Move each entry towards zero by t, and stop at zero.",
-            what="threshold",
-            picture=picture,
+            "It is the gradient of g @ v with respect to θ, v held fixed.",
+            what="product",
+            rtol=1e-10,
         )
-    x = torch.linspace(-2, 2, 81)
-    y = call(answer, x, 0.6)
+    f, theta, v = _normalized()
+    expect(
+        _product(answer, f, theta, v),
+        exact_hessian(f, theta) @ v,
+        {
+            "Right without LayerNorm and wrong with it: a nesting as in jvp(jacrev(f)) or "
+            "torch.func.hessian, which torch 2.13 gets wrong. Take double backward.": jvp(
+                jacrev(f), (theta,), (v,)
+            )[1],
+            "Right without LayerNorm and wrong with it: grad(jvp(f)) is what torch 2.13 gets "
+            "wrong. Take double backward.": grad(lambda t: jvp(f, (t,), (v,))[1])(theta),
+        },
+        "It was right without LayerNorm, and is not with it.",
+        what="product through LayerNorm",
+        rtol=1e-9,
+    )
+    f, theta, H = _tiny_bert()
+    v = randn(len(theta), seed=4)
+    expect(_product(answer, f, theta, v), H @ v, what="product of a whole BERT", rtol=1e-9)
     return correct(
-        "It is continuous, and zero on a whole interval: that is where exact zeros come from.",
-        Curves(
-            x,
-            x.sign() * (x.abs() - 0.6).clamp(min=0),
-            y,
-            title="Soft threshold, t = 0.6",
-            x_title="x",
-            y_title="soft(x, t)",
-        ),
+        f"Your products are those of the dense Hessian, also of a BERT with its {len(theta):,} "
+        "weights, and you never built it."
     )
 
 
-@exercise("04.kkt_residual")
-def kkt_residual(answer):
-    """A function (gradient, theta, lam) -> norm of the minimum-norm subgradient."""
-    lam = 0.7
-    for seed in range(4):
-        g, theta = randn(8, seed=seed), randn(8, seed=seed + 10)
-        theta[seed % 2 :: 2] = 0.0
-        g[seed % 2], g[(seed + 1) % 2] = 1.5, -1.2  # beyond λ, at zero and not at zero
-        g[seed % 2 + 2] = 0.3  # held at zero
-        zero = theta == 0
-        residual = torch.zeros_like(g)
-        for j in range(len(g)):
-            slopes = [-lam, lam] if zero[j] else [lam * float(theta[j].sign())] * 2
-            low, high = float(g[j]) + slopes[0], float(g[j]) + slopes[1]
-            residual[j] = max(low, 0.0) + min(high, 0.0)  # the point of [low, high] next to 0
-        autograd = g + lam * theta.sign()
-        unclamped = torch.where(zero, g.abs() - lam, autograd)
+@exercise("04.asymmetry")
+def asymmetry(answer):
+    """A function (product, u, v) -> |u'Hv - v'Hu| / (|u| |Hv| + |v| |Hu|), by two products."""
+    for seed in range(3):
+        A, u, v = randn(6, 6, seed=seed), randn(6, seed=seed + 10), randn(6, seed=seed + 20)
+        calls = 0
+
+        def product(x: Tensor, A: Tensor = A) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return A @ x
+
+        a, b = float(u @ A @ v), float(v @ A @ u)
+        size = float(u.norm() * (A @ v).norm() + v.norm() * (A @ u).norm())
+        own = abs(float(u @ A @ u - v @ A @ v))
+        own_size = float(u.norm() * (A @ u).norm() + v.norm() * (A @ v).norm())
         expect(
-            call(answer, g, theta, lam),
-            residual.norm(),
+            call(answer, product, u, v),
+            abs(a - b) / size,
             {
-                "That is what autograd would say: at θ_j = 0 it takes g_j as it is. Up to λ of it "
-                "is held by the corner.": autograd.norm(),
-                "Where θ_j = 0 and |g_j| < λ the residual is zero, not negative: "
-                "max(|g_j| − λ, 0).": unclamped.norm(),
-                "The weights at zero are missing: with |g_j| > λ they want to leave.": autograd[
-                    ~zero
-                ].norm(),
-                "The weights that are not zero are missing: there it is g_j + λ sign θ_j.": residual[
-                    zero
-                ].norm(),
-                "That is the norm of the task's gradient; the penalty is missing.": g.norm(),
-                "The sign of the penalty is wrong: it is g_j + λ sign θ_j where θ_j is not zero.": torch.where(
-                    zero, residual, g - lam * theta.sign()
-                ).norm(),
-                "You took the soft threshold of g everywhere; where θ_j is not zero it is "
-                "g_j + λ sign θ_j.": (g.sign() * (g.abs() - lam).clamp(min=0)).norm(),
-                "That is the vector; its 2-norm is asked for.": residual,
-                "That is the largest entry; the 2-norm is asked for.": residual.abs().max(),
-                "That is the sum of the sizes; the 2-norm is asked for.": residual.abs().sum(),
-                "That is the square of the norm.": residual.square().sum(),
+                "That has a sign: take the absolute value of the difference.": (a - b) / size
+                if a < b
+                else None,
+                "The denominator is missing: without it the number grows with H, u and v.": abs(
+                    a - b
+                ),
+                "Divide by lengths, |u| |Hv| + |v| |Hu|: the inner products may well be near zero.": abs(
+                    a - b
+                )
+                / (abs(a) + abs(b)),
+                "That is zero for every matrix: exchange u and v in the second product.": 0.0,
+                "Those are u'Hu and v'Hv; mix them: u with Hv, and v with Hu.": own / own_size,
             },
-            "Treat the entries with θ_j = 0 and the others apart, as in (3).",
-            what="KKT residual",
+            "The two numbers to compare are u @ product(v) and v @ product(u).",
+            what="asymmetry",
         )
+        require(calls == 2, f"You asked for {calls} products; two are enough.")
+    f, theta, v = _normalized()
+    u, H = randn(len(theta), seed=5), exact_hessian(f, theta)
+    honest = float(call(answer, lambda x: H @ x, u, v))
+    liar = float(call(answer, lambda x: jvp(jacrev(f), (theta,), (x,))[1], u, v))
+    require(honest < 1e-9, f"For an exact Hessian your number is {honest:.1e}; it should be 0.")
     return correct(
-        "For a convex task it is zero at a minimum of task + λ|θ| and nowhere else: now you can "
-        "tell."
+        f"Through LayerNorm it is {liar:.2f} for jvp(jacrev(f)) and below 1e-9 for double "
+        "backward: two products caught the bug."
     )

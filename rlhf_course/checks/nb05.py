@@ -2,205 +2,217 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, jacrev, jvp
 
-from rlhf_lib.curvature import exact_hessian
-from rlhf_lib.objective import flatten, unflatten
+from rlhf_lib.solve import conjugate_gradient
 
 from ..checking.expect import call, expect, randn
-from ..checking.feedback import Wrong, correct, require
+from ..checking.feedback import Wrong, almost, attempted, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 
 
-@goal("05.epsilon", method="central", numbers="float32")
-def epsilon(records, values):
-    """An epsilon with which the central quotient in float32 is right to 1e-4."""
-    error, least = records[-1].extra["error"], min(r.extra["error"] for r in records)
+@goal("05.one_step", method="steepest descent")
+def one_step(records, values):
+    """A start from which steepest descent is at the minimum after one step."""
     require(
-        error < 1e-4 or values["eps"] < 2e-3,
-        f"The error is {error:.1e} and ε = {values['eps']:g} so large that the bend of the "
-        "gradient shows. Let ε shrink further.",
+        len(records) == 2,
+        f"From {values['start']:g}° it takes {records[-1].step} steps. Look for a start at which "
+        "the line at right angles to the contour goes through the origin.",
     )
-    require(
-        error < 1e-4,
-        f"The error is {error:.1e}, but was {least:.1e} on the way: ε = {values['eps']:g} is so "
-        "small that rounding shows. Stop earlier.",
-    )
-    return correct("Float32 leaves four digits of a product, and only in a narrow valley of ε.")
+    return correct("An eigenvector's gradient points straight at the solution: one product does.")
 
 
-def _bowl(p: int, seed: int):
-    """f(theta) = sum_i log cosh (A theta)_i, its gradient and its Hessian A' diag(1 - tanh²) A."""
-    A = randn(p + 2, p, seed=seed) / p**0.5
-
-    def f(t: Tensor) -> Tensor:
-        return (A @ t).cosh().log().sum()
-
-    def g(t: Tensor) -> Tensor:
-        return A.T @ (A @ t).tanh()
-
-    def H(t: Tensor) -> Tensor:
-        return A.T @ ((1 - (A @ t).tanh() ** 2)[:, None] * A)
-
-    return f, g, H
+class TooMany(Exception):
+    """Ends a function that goes on and on."""
 
 
-def _normalized():
-    """A loss through LayerNorm, of 27 weights."""
-    rows, weight = randn(5, 3), randn(5, seed=1)
+class Watched:
+    """A matrix that notes what it is multiplied with, and gives up after so many products."""
 
-    def f(t: Tensor) -> Tensor:
-        hidden = rows @ t[:12].view(3, 4) + t[12:16]
-        normal = torch.nn.functional.layer_norm(hidden, (4,), t[16:20], t[20:24])
-        return ((normal[:, :3] @ t[24:27]) * weight).tanh().sum()
+    def __init__(self, A: Tensor, most: int):
+        self.A, self.most, self.seen = A, most, []
+        self.shape, self.dtype = A.shape, A.dtype
 
-    return f, randn(27, seed=2), randn(27, seed=3)
-
-
-@cache
-def _tiny_bert():
-    """The loss of a whole tiny BERT as a function of its weights, these, and its Hessian."""
-    from rlhf_lib.text import load_model
-
-    model, tokenizer = load_model("classification", name="tiny-random", dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, len(tokenizer), (2, 6), generator=generator)
-    labels = torch.tensor([0, 1])
-    names, weights = zip(*model.named_parameters(), strict=True)
-
-    def f(t: Tensor) -> Tensor:
-        pieces = dict(zip(names, unflatten(t, weights), strict=True))
-        logits = functional_call(model, pieces, (ids,)).logits
-        return torch.nn.functional.cross_entropy(logits, labels)
-
-    theta = flatten(w.detach() for w in weights)
-    return f, theta, exact_hessian(f, theta)
+    def __matmul__(self, v):
+        require(
+            isinstance(v, Tensor) and v.shape == self.A.shape[:1],
+            f"A was multiplied with something else than a vector of shape ({len(self.A)},).",
+        )
+        self.seen.append(v.detach().clone())
+        if len(self.seen) > self.most:
+            raise TooMany(f"not at an end after {self.most} products for {len(self.A)} unknowns")
+        return self.A @ v
 
 
-def _product(answer, f, theta: Tensor, v: Tensor):
+def _watch(answer, A, b, rtol, most):
+    """x, or None if there is no end to it, and the vectors that A was multiplied with."""
+    watched = Watched(A, most)
     try:
-        return call(answer, f, theta, v)
-    except RuntimeError as error:
-        if "does not require grad" not in str(error):
-            raise
-        raise Wrong(
-            "The gradient has no graph to differentiate: create_graph=True in the first call, and "
-            "a point that requires a gradient."
-        ) from None
+        return call(answer, watched, b, rtol), watched.seen
+    except TooMany:
+        return None, watched.seen
 
 
-@exercise("05.hvp")
-def hvp(answer):
-    """A function (f, theta, v) -> Hessian of f at theta times v, exact to rounding."""
-    for seed in range(3):
-        p = 5 + seed
-        f, g, hessian = _bowl(p, seed)
-        theta, v = randn(p, seed=seed + 10), 2 * randn(p, seed=seed + 20)
-        H, slope = hessian(theta), g(theta)
-        value = _product(answer, f, theta, v)
-        if isinstance(value, Tensor) and value.shape == v.shape:
-            off = float((value.detach() - H @ v).norm() / (H @ v).norm())
-            require(
-                not 1e-12 < off < 1e-3,
-                f"Close, but off by {off:.0e}: a quotient with an ε has an error. Exact products "
-                "differentiate the gradient itself.",
-            )
-        expect(
-            value,
-            H @ v,
-            {
-                "That is v'Hv, the curvature along v; the vector Hv is asked for.": v @ H @ v,
-                "That is the gradient of f. Multiply it with v, and differentiate again.": slope,
-                "That is g'v, the slope along v; its gradient with respect to θ is Hv.": slope @ v,
-                "That is g (g'v): the gradient times itself is not the Hessian.": slope
-                * (slope @ v),
-                "The gradient was summed up before v came in: differentiate g @ v, not g.sum().": H.sum(
-                    0
-                ),
-                "You multiplied entry by entry with v after summing up the gradient; v belongs "
-                "inside: differentiate g @ v.": H.sum(0) * v,
-                "That is the diagonal of H times v; the other entries count, too.": H.diagonal()
-                * v,
-                "You divided by |v|: Hv grows with v.": H @ v / v.norm(),
-                "That solves Hx = v. The product is asked for.": torch.linalg.solve(H, v),
-            },
-            "It is the gradient of g @ v with respect to θ, v held fixed.",
-            what="product",
-            rtol=1e-10,
-        )
-    f, theta, v = _normalized()
+def _parallel(u, v):
+    return abs(float(u @ v)) > (1 - 1e-9) * float(u.norm() * v.norm()) > 0
+
+
+def _one_product(answer):
+    """With A = 2I the first step is the whole way."""
+    b = randn(5)
+    x, seen = _watch(answer, 2 * torch.eye(5), b, 1e-8, most=50)
+    require(seen, "No product A @ v was made. Nothing else tells anything about A.")
+    require(
+        float(seen[0].norm()) > 0,
+        "At x = 0 the residual is b itself: the product with zero is wasted.",
+    )
+    require(_parallel(seen[0], b), "The first direction is the residual at x = 0, which is b.")
+    require(
+        len(seen) == 1 or not _parallel(seen[1], b),
+        "With A = 2I one step is the whole way, and one step needs one product, A @ p; yours "
+        "multiplied A with that direction again. Is α right, and is A @ p kept to update r?",
+    )
+    require(
+        len(seen) == 1,
+        "With A = 2I the first step ends at b/2, where the residual is zero; yours went on. Is α "
+        "= r·r / p·Ap, and does the loop end where |r| <= rtol · |b|?",
+    )
     expect(
-        _product(answer, f, theta, v),
-        exact_hessian(f, theta) @ v,
-        {
-            "Right without LayerNorm and wrong with it: a nesting as in jvp(jacrev(f)) or "
-            "torch.func.hessian, which torch 2.13 gets wrong. Take double backward.": jvp(
-                jacrev(f), (theta,), (v,)
-            )[1],
-            "Right without LayerNorm and wrong with it: grad(jvp(f)) is what torch 2.13 gets "
-            "wrong. Take double backward.": grad(lambda t: jvp(f, (t,), (v,))[1])(theta),
-        },
-        "It was right without LayerNorm, and is not with it.",
-        what="product through LayerNorm",
-        rtol=1e-9,
-    )
-    f, theta, H = _tiny_bert()
-    v = randn(len(theta), seed=4)
-    expect(_product(answer, f, theta, v), H @ v, what="product of a whole BERT", rtol=1e-9)
-    return correct(
-        f"Your products are those of the dense Hessian, also of a BERT with its {len(theta):,} "
-        "weights, and you never built it."
+        x,
+        b / 2,
+        {"x came back as zero: is x updated in the loop?": 0 * b},
+        "With A = 2I the very first step should end at b/2: look at α = r·r / p·Ap.",
+        what="solution",
     )
 
 
-@exercise("05.asymmetry")
-def asymmetry(answer):
-    """A function (product, u, v) -> |u'Hv - v'Hu| / (|u| |Hv| + |v| |Hu|), by two products."""
-    for seed in range(3):
-        A, u, v = randn(6, 6, seed=seed), randn(6, seed=seed + 10), randn(6, seed=seed + 20)
-        calls = 0
+def _directions(answer, A, b):
+    """The vectors multiplied with A have to be A-orthogonal."""
+    _, seen = _watch(answer, A, b, 1e-8, most=8 * len(A))
+    require(len(seen) > 1, "It stopped after one product, far from the solution.")
+    residual = b - (b @ b) / (b @ (A @ b)) * (A @ b)
+    require(
+        not _parallel(seen[1], residual),
+        "The second direction is the residual itself: that is steepest descent. β p is missing.",
+    )
+    P = torch.stack(seen)[: len(A)]
+    P = P / (P @ A * P).sum(1, keepdim=True).sqrt()
+    off = (P @ A @ P.T - torch.eye(len(P))).abs()
+    require(
+        float(off[0, 1]) < 1e-6,
+        "The first two directions are not A-orthogonal. Is β the new r·r over the old one, and "
+        "the sign of β p a plus?",
+    )
+    require(
+        float(off.max()) < 1e-4,
+        "The first two directions are A-orthogonal, later ones are not: has r·r been carried over "
+        "to the next step?",
+    )
+    require(
+        len(seen) <= len(A),
+        f"More than {len(A)} products for {len(A)} unknowns: in so few dimensions CG is at the "
+        "solution by then, so look at when your loop ends.",
+    )
 
-        def product(x: Tensor, A: Tensor = A) -> Tensor:
-            nonlocal calls
-            calls += 1
-            return A @ x
 
-        a, b = float(u @ A @ v), float(v @ A @ u)
-        size = float(u.norm() * (A @ v).norm() + v.norm() * (A @ u).norm())
-        own = abs(float(u @ A @ u - v @ A @ v))
-        own_size = float(u.norm() * (A @ u).norm() + v.norm() * (A @ v).norm())
-        expect(
-            call(answer, product, u, v),
-            abs(a - b) / size,
-            {
-                "That has a sign: take the absolute value of the difference.": (a - b) / size
-                if a < b
-                else None,
-                "The denominator is missing: without it the number grows with H, u and v.": abs(
-                    a - b
-                ),
-                "Divide by lengths, |u| |Hv| + |v| |Hu|: the inner products may well be near zero.": abs(
-                    a - b
-                )
-                / (abs(a) + abs(b)),
-                "That is zero for every matrix: exchange u and v in the second product.": 0.0,
-                "Those are u'Hu and v'Hv; mix them: u with Hv, and v with Hu.": own / own_size,
-            },
-            "The two numbers to compare are u @ product(v) and v @ product(u).",
-            what="asymmetry",
+def _stops(answer):
+    """As soon as |r| <= rtol |b|."""
+    q, _ = torch.linalg.qr(randn(30, 30))
+    A = q @ torch.diag(torch.linspace(1, 20, 30)) @ q.T
+    for rtol in (1e-1, 1e-3):
+        b = randn(30, seed=1)
+        norm = float(b.norm())
+
+        def needed(atol, b=b):
+            return conjugate_gradient(A, b, rtol=0, atol=atol).iterations
+
+        _, seen = _watch(answer, A, b, rtol, most=300)
+        spent, truth = len(seen), needed(rtol * norm)
+        require(
+            spent == truth or spent != needed(rtol),
+            "It stops where |r| <= rtol; asked for is |r| <= rtol · |b|.",
         )
-        require(calls == 2, f"You asked for {calls} products; two are enough.")
-    f, theta, v = _normalized()
-    u, H = randn(len(theta), seed=5), exact_hessian(f, theta)
-    honest = float(call(answer, lambda x: H @ x, u, v))
-    liar = float(call(answer, lambda x: jvp(jacrev(f), (theta,), (x,))[1], u, v))
-    require(honest < 1e-9, f"For an exact Hessian your number is {honest:.1e}; it should be 0.")
-    return correct(
-        f"Through LayerNorm it is {liar:.2f} for jvp(jacrev(f)) and below 1e-9 for double "
-        "backward: two products caught the bug."
+        require(
+            spent == truth or spent != needed(rtol**0.5 * norm),
+            "It stops too early: r·r is the square of the norm.",
+        )
+        require(
+            spent == truth,
+            f"With rtol = {rtol:g} it makes {spent} products where {truth} are enough: stop as "
+            "soon as |r| <= rtol · |b|.",
+        )
+
+
+@exercise("06.cg")
+def cg(answer):
+    """A function (A, b, rtol) -> x with |b - Ax| <= rtol |b|, by conjugate gradients."""
+    _one_product(answer)
+    for seed in range(3):
+        M, b = randn(6, 6, seed=seed), randn(6, seed=seed + 10)
+        A = M @ M.T + torch.eye(6)
+        _directions(answer, A, b)
+        expect(
+            call(answer, Watched(A, 50), b, 1e-10),
+            torch.linalg.solve(A, b),
+            {},
+            "The directions are right; is α the same in x and in r?",
+            what="solution",
+        )
+    _stops(answer)
+    return correct("One product a step, A-orthogonal directions, and it stops when it may.")
+
+
+@exercise("05.count")
+def count(answer):
+    """Products of CG in exact arithmetic, for the four matrices a to d of the notebook."""
+    require(
+        isinstance(answer, tuple | list) and len(answer) == 4,
+        "Four whole numbers are asked for: products = (a, b, c, d).",
     )
+    hints = (
+        (1, "a: in a round bowl the first direction, b, points at the solution."),
+        (3, "b: one zero for each different eigenvalue; how often it occurs does not matter."),
+        (
+            3,
+            "c: besides the two eigenvalues in the plane of u and w there is the 1 of all "
+            "vectors perpendicular to it.",
+        ),
+        (2, "d: four of the six eigenvectors have no part in b; there is no error along them."),
+    )
+    for value, (truth, hint) in zip(attempted(answer), hints, strict=True):
+        if value != truth:
+            return almost(hint)
+    return correct("One zero of the polynomial for each different eigenvalue that b knows of.")
+
+
+@goal("05.few_products", condition=3e4)
+def few_products(records, values):
+    """At kappa 30,000 a relative residual of 1e-8 for at most 25 products."""
+    last, spectrum, M = records[-1], values["spectrum"], values["preconditioner"]
+    require(
+        last.extra["residual"] <= 1.01e-8,
+        f"The relative residual is {last.extra['residual']:.1e}: move the tolerance to 1e-8.",
+    )
+    if last.products > 25:
+        reason = f"{last.products} products. "
+        require(
+            spectrum != "bulk and outliers" or M != "none",
+            reason + "Near: a few outliers are cheap. But a matrix that a rescaling of its "
+            "variables makes round is cheaper.",
+        )
+        require(
+            spectrum != "badly scaled variables" or M != "estimated diagonal",
+            reason + "The right idea, but the estimate costs 10 products and is noisy.",
+        )
+        require(
+            M == "none" or spectrum == "badly scaled variables",
+            reason + "These eigenvectors are random directions, not axes: a diagonal cannot "
+            "rescale them.",
+        )
+        raise Wrong(
+            reason + "Look for a spectrum whose trouble lies in its variables, and for the M "
+            "that takes it out."
+        )
+    return correct("The diagonal took the units out, and a round bowl was left.")

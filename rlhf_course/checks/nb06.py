@@ -3,216 +3,167 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
-from rlhf_lib.solve import conjugate_gradient
 
 from ..checking.expect import call, expect, randn
-from ..checking.feedback import Wrong, almost, attempted, correct, require
+from ..checking.feedback import correct, require
 from ..checking.goals import goal
+from ..checking.picture import Curves
 from ..checking.registry import exercise
 
 
-@goal("06.one_step", method="steepest descent")
-def one_step(records, values):
-    """A start from which steepest descent is at the minimum after one step."""
+@goal("06.eight", method="proximal Newton")
+def eight(records, values):
+    """A lambda with which exactly eight weights are not zero, at a KKT residual below 1e-6."""
+    last, lam = records[-1], values["lambda_reg"]
+    alive = int((last.theta != 0).sum())
     require(
-        len(records) == 2,
-        f"From {values['start']:g}° it takes {records[-1].step} steps. Look for a start at which "
-        "the line at right angles to the contour goes through the origin.",
-    )
-    return correct("An eigenvector's gradient points straight at the solution: one product does.")
-
-
-class TooMany(Exception):
-    """Ends a function that goes on and on."""
-
-
-class Watched:
-    """A matrix that notes what it is multiplied with, and gives up after so many products."""
-
-    def __init__(self, A: Tensor, most: int):
-        self.A, self.most, self.seen = A, most, []
-        self.shape, self.dtype = A.shape, A.dtype
-
-    def __matmul__(self, v):
-        require(
-            isinstance(v, Tensor) and v.shape == self.A.shape[:1],
-            f"A was multiplied with something else than a vector of shape ({len(self.A)},).",
-        )
-        self.seen.append(v.detach().clone())
-        if len(self.seen) > self.most:
-            raise TooMany(f"not at an end after {self.most} products for {len(self.A)} unknowns")
-        return self.A @ v
-
-
-def _watch(answer, A, b, rtol, most):
-    """x, or None if there is no end to it, and the vectors that A was multiplied with."""
-    watched = Watched(A, most)
-    try:
-        return call(answer, watched, b, rtol), watched.seen
-    except TooMany:
-        return None, watched.seen
-
-
-def _parallel(u, v):
-    return abs(float(u @ v)) > (1 - 1e-9) * float(u.norm() * v.norm()) > 0
-
-
-def _one_product(answer):
-    """With A = 2I the first step is the whole way."""
-    b = randn(5)
-    x, seen = _watch(answer, 2 * torch.eye(5), b, 1e-8, most=50)
-    require(seen, "No product A @ v was made. Nothing else tells anything about A.")
-    require(
-        float(seen[0].norm()) > 0,
-        "At x = 0 the residual is b itself: the product with zero is wasted.",
-    )
-    require(_parallel(seen[0], b), "The first direction is the residual at x = 0, which is b.")
-    require(
-        len(seen) == 1 or not _parallel(seen[1], b),
-        "With A = 2I one step is the whole way, and one step needs one product, A @ p; yours "
-        "multiplied A with that direction again. Is α right, and is A @ p kept to update r?",
+        alive <= 8,
+        f"With λ = {lam:g} there are {alive} weights that are not zero. A larger λ makes more "
+        "zeros.",
     )
     require(
-        len(seen) == 1,
-        "With A = 2I the first step ends at b/2, where the residual is zero; yours went on. Is α "
-        "= r·r / p·Ap, and does the loop end where |r| <= rtol · |b|?",
-    )
-    expect(
-        x,
-        b / 2,
-        {"x came back as zero: is x updated in the loop?": 0 * b},
-        "With A = 2I the very first step should end at b/2: look at α = r·r / p·Ap.",
-        what="solution",
-    )
-
-
-def _directions(answer, A, b):
-    """The vectors multiplied with A have to be A-orthogonal."""
-    _, seen = _watch(answer, A, b, 1e-8, most=8 * len(A))
-    require(len(seen) > 1, "It stopped after one product, far from the solution.")
-    residual = b - (b @ b) / (b @ (A @ b)) * (A @ b)
-    require(
-        not _parallel(seen[1], residual),
-        "The second direction is the residual itself: that is steepest descent. β p is missing.",
-    )
-    P = torch.stack(seen)[: len(A)]
-    P = P / (P @ A * P).sum(1, keepdim=True).sqrt()
-    off = (P @ A @ P.T - torch.eye(len(P))).abs()
-    require(
-        float(off[0, 1]) < 1e-6,
-        "The first two directions are not A-orthogonal. Is β the new r·r over the old one, and "
-        "the sign of β p a plus?",
+        alive == 8,
+        f"With λ = {lam:g} only {alive} weights are not zero. A smaller λ lets more of them live.",
     )
     require(
-        float(off.max()) < 1e-4,
-        "The first two directions are A-orthogonal, later ones are not: has r·r been carried over "
-        "to the next step?",
+        last.extra["kkt"] < 1e-6,
+        f"Eight, but the KKT residual is {last.extra['kkt']:.1e}: this is not a minimum yet.",
     )
-    require(
-        len(seen) <= len(A),
-        f"More than {len(A)} products for {len(A)} unknowns: in so few dimensions CG is at the "
-        "solution by then, so look at when your loop ends.",
-    )
+    return correct("Eight weights at a minimum, and 22 that are zero to the last bit.")
 
 
-def _stops(answer):
-    """As soon as |r| <= rtol |b|."""
-    q, _ = torch.linalg.qr(randn(30, 30))
-    A = q @ torch.diag(torch.linspace(1, 20, 30)) @ q.T
-    for rtol in (1e-1, 1e-3):
-        b = randn(30, seed=1)
-        norm = float(b.norm())
-
-        def needed(atol, b=b):
-            return conjugate_gradient(A, b, rtol=0, atol=atol).iterations
-
-        _, seen = _watch(answer, A, b, rtol, most=300)
-        spent, truth = len(seen), needed(rtol * norm)
-        require(
-            spent == truth or spent != needed(rtol),
-            "It stops where |r| <= rtol; asked for is |r| <= rtol · |b|.",
-        )
-        require(
-            spent == truth or spent != needed(rtol**0.5 * norm),
-            "It stops too early: r·r is the square of the norm.",
-        )
-        require(
-            spent == truth,
-            f"With rtol = {rtol:g} it makes {spent} products where {truth} are enough: stop as "
-            "soon as |r| <= rtol · |b|.",
-        )
-
-
-@exercise("06.cg")
-def cg(answer):
-    """A function (A, b, rtol) -> x with |b - Ax| <= rtol |b|, by conjugate gradients."""
-    _one_product(answer)
-    for seed in range(3):
-        M, b = randn(6, 6, seed=seed), randn(6, seed=seed + 10)
-        A = M @ M.T + torch.eye(6)
-        _directions(answer, A, b)
+@exercise("06.least_lambda")
+def least_lambda(answer):
+    """A function of the gradient at 0 -> the least lambda for which theta = 0 is the minimum."""
+    for seed in range(4):
+        g = randn(5 + seed, seed=seed)
+        largest = float(g.abs().max())
+        g = torch.where(g.abs() == largest, -g.abs(), g)  # so that the sign matters
         expect(
-            call(answer, Watched(A, 50), b, 1e-10),
-            torch.linalg.solve(A, b),
-            {},
-            "The directions are right; is α the same in x and in r?",
-            what="solution",
+            call(answer, g),
+            largest,
+            {
+                "A pull to the left counts as much as one to the right: take absolute values.": g.max(),
+                "Every |g_j| has to be at most λ, not the smallest one alone: take the largest.": g.abs().min(),
+                "That is the length of g. Condition (2) is about each entry by itself.": g.norm(),
+                "That is the sum of the |g_j|; each of them has its own λ to hold it.": g.abs().sum(),
+                "On average is not enough: every single |g_j| has to be at most λ.": g.abs().mean(),
+                "That is the place of the entry; its size is asked for.": g.abs().argmax(),
+            },
+            "Look for the least λ with |g_j| ≤ λ for all j.",
+            what="λ",
         )
-    _stops(answer)
-    return correct("One product a step, A-orthogonal directions, and it stops when it may.")
+    return correct("From there on the penalty holds every weight; just below it, one breaks away.")
 
 
-@exercise("06.count")
-def count(answer):
-    """Products of CG in exact arithmetic, for the four matrices a to d of the notebook."""
-    require(
-        isinstance(answer, tuple | list) and len(answer) == 4,
-        "Four whole numbers are asked for: products = (a, b, c, d).",
-    )
-    hints = (
-        (1, "a: in a round bowl the first direction, b, points at the solution."),
-        (3, "b: one zero for each different eigenvalue; how often it occurs does not matter."),
-        (
-            3,
-            "c: besides the two eigenvalues in the plane of u and w there is the 1 of all "
-            "vectors perpendicular to it.",
+@exercise("06.soft_threshold")
+def soft_threshold(answer):
+    """A function (x, t) -> sign(x) max(|x| - t, 0), entry by entry."""
+    grid = torch.linspace(-2, 2, 81)
+    for x, t in ((grid, 0.6), (randn(3, 4, seed=1), 0.3), (randn(7, seed=2), 0.0)):
+        # The minimizer of (z - x)² / 2 + t |z|, found without the formula: the candidates are
+        # the minima of its two parabolas, where they are on their own side, and the corner.
+        candidates = torch.stack([(x - t).clamp(min=0), (x + t).clamp(max=0), 0 * x])
+        value = 0.5 * (candidates - x) ** 2 + t * candidates.abs()
+        target = candidates.gather(0, value.argmin(0, keepdim=True))[0]
+
+        def picture(value, x=x, target=target):
+            if x.ndim > 1:
+                return None
+            order = x.argsort()
+            return Curves(
+                x[order],
+                target[order],
+                value[order],
+                title="Soft threshold",
+                x_title="x",
+                y_title="soft(x, t)",
+            )
+
+        expect(
+            call(answer, x, t),
+            target,
+            {
+                "Entries between −t and t have to become zero; yours come out on the other side: "
+                "clamp the shrunk size at 0.": x.sign() * (x.abs() - t),
+                "That is the hard threshold: it keeps large entries as they are. Move them towards "
+                "zero by t.": torch.where(x.abs() > t, x, 0 * x),
+                "The sign is lost: negative entries stay negative.": (x.abs() - t).clamp(min=0),
+                "Negative entries are wrong: they, too, move towards zero by t.": (x - t).clamp(
+                    min=0
+                ),
+                "That moves away from zero: subtract t from the size.": x.sign() * (x.abs() + t),
+                "Twice as far as it should be: the square in front has a factor ½.": x.sign()
+                * (x.abs() - 2 * t).clamp(min=0),
+                "Half as far as it should be: move by t, not by t/2.": x.sign()
+                * (x.abs() - t / 2).clamp(min=0),
+                "That is what the threshold takes away; the rest is asked for.": x.clamp(-t, t),
+            },
+            "Move each entry towards zero by t, and stop at zero.",
+            what="threshold",
+            picture=picture,
+        )
+    x = torch.linspace(-2, 2, 81)
+    y = call(answer, x, 0.6)
+    return correct(
+        "It is continuous, and zero on a whole interval: that is where exact zeros come from.",
+        Curves(
+            x,
+            x.sign() * (x.abs() - 0.6).clamp(min=0),
+            y,
+            title="Soft threshold, t = 0.6",
+            x_title="x",
+            y_title="soft(x, t)",
         ),
-        (2, "d: four of the six eigenvectors have no part in b; there is no error along them."),
     )
-    for value, (truth, hint) in zip(attempted(answer), hints, strict=True):
-        if value != truth:
-            return almost(hint)
-    return correct("One zero of the polynomial for each different eigenvalue that b knows of.")
 
 
-@goal("06.few_products", condition=3e4)
-def few_products(records, values):
-    """At kappa 30,000 a relative residual of 1e-8 for at most 25 products."""
-    last, spectrum, M = records[-1], values["spectrum"], values["preconditioner"]
-    require(
-        last.extra["residual"] <= 1.01e-8,
-        f"The relative residual is {last.extra['residual']:.1e}: move the tolerance to 1e-8.",
+@exercise("06.kkt_residual")
+def kkt_residual(answer):
+    """A function (gradient, theta, lam) -> norm of the minimum-norm subgradient."""
+    lam = 0.7
+    for seed in range(4):
+        g, theta = randn(8, seed=seed), randn(8, seed=seed + 10)
+        theta[seed % 2 :: 2] = 0.0
+        g[seed % 2], g[(seed + 1) % 2] = 1.5, -1.2  # beyond λ, at zero and not at zero
+        g[seed % 2 + 2] = 0.3  # held at zero
+        zero = theta == 0
+        residual = torch.zeros_like(g)
+        for j in range(len(g)):
+            slopes = [-lam, lam] if zero[j] else [lam * float(theta[j].sign())] * 2
+            low, high = float(g[j]) + slopes[0], float(g[j]) + slopes[1]
+            residual[j] = max(low, 0.0) + min(high, 0.0)  # the point of [low, high] next to 0
+        autograd = g + lam * theta.sign()
+        unclamped = torch.where(zero, g.abs() - lam, autograd)
+        expect(
+            call(answer, g, theta, lam),
+            residual.norm(),
+            {
+                "That is what autograd would say: at θ_j = 0 it takes g_j as it is. Up to λ of it "
+                "is held by the corner.": autograd.norm(),
+                "Where θ_j = 0 and |g_j| < λ the residual is zero, not negative: "
+                "max(|g_j| − λ, 0).": unclamped.norm(),
+                "The weights at zero are missing: with |g_j| > λ they want to leave.": autograd[
+                    ~zero
+                ].norm(),
+                "The weights that are not zero are missing: there it is g_j + λ sign θ_j.": residual[
+                    zero
+                ].norm(),
+                "That is the norm of the task's gradient; the penalty is missing.": g.norm(),
+                "The sign of the penalty is wrong: it is g_j + λ sign θ_j where θ_j is not zero.": torch.where(
+                    zero, residual, g - lam * theta.sign()
+                ).norm(),
+                "You took the soft threshold of g everywhere; where θ_j is not zero it is "
+                "g_j + λ sign θ_j.": (g.sign() * (g.abs() - lam).clamp(min=0)).norm(),
+                "That is the vector; its 2-norm is asked for.": residual,
+                "That is the largest entry; the 2-norm is asked for.": residual.abs().max(),
+                "That is the sum of the sizes; the 2-norm is asked for.": residual.abs().sum(),
+                "That is the square of the norm.": residual.square().sum(),
+            },
+            "Treat the entries with θ_j = 0 and the others apart, as in (3).",
+            what="KKT residual",
+        )
+    return correct(
+        "For a convex task it is zero at a minimum of task + λ|θ| and nowhere else: now you can "
+        "tell."
     )
-    if last.products > 25:
-        reason = f"{last.products} products. "
-        require(
-            spectrum != "bulk and outliers" or M != "none",
-            reason + "Near: a few outliers are cheap. But a matrix that a rescaling of its "
-            "variables makes round is cheaper.",
-        )
-        require(
-            spectrum != "badly scaled variables" or M != "estimated diagonal",
-            reason + "The right idea, but the estimate costs 10 products and is noisy.",
-        )
-        require(
-            M == "none" or spectrum == "badly scaled variables",
-            reason + "These eigenvectors are random directions, not axes: a diagonal cannot "
-            "rescale them.",
-        )
-        raise Wrong(
-            reason + "Look for a spectrum whose trouble lies in its variables, and for the M "
-            "that takes it out."
-        )
-    return correct("The diagonal took the units out, and a round bowl was left.")

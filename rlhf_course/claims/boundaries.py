@@ -19,7 +19,7 @@ def levels(looks: tuple[int, ...], alpha: float) -> tuple[float, ...]:
 
     They are those of a Brownian motion (Armitage, McPherson and Rowe, 1969: the density of what has
     not stopped is carried from look to look); using them for Student's test is Pocock's (1977)
-    approximation, whose error the table of `nb16_rule` shows.
+    approximation, whose error the table of `nb17_rule` shows.
 
     Args:
         looks: numbers of seeds, growing. alpha: of the whole plan, in (0, 1).

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..recorded import NotRecorded, results
-from ..studies import nb13_tasks, nb16_models
+from ..studies import nb13_tasks, nb17_models
 from .claim import Claim, Source
 from .comparison import Comparison
 
-MODELS = "nb16_models.json"
+MODELS = "nb17_models.json"
 EXACT = 1e-6  # relative to a product's largest entry; differences in float64 are that good
 TASKS = "nb13_tasks.json"
 
@@ -16,7 +16,7 @@ def runs_on(family: str):
     """Whether RLHF steps lower the training loss of this family: document -> comparisons."""
 
     def compare(document: dict) -> list[Comparison]:
-        found = results(document, [{"family": family, "seed": seed} for seed in nb16_models.SEEDS])
+        found = results(document, [{"family": family, "seed": seed} for seed in nb17_models.SEEDS])
         if all("error" in result for result in found):
             about = f"{family}: {found[0]['error']}"
             return [Comparison(about, (-1.0,), "refused", exact=True)]
@@ -64,12 +64,12 @@ EVERY_MODEL = Claim(
     name="every pre-trained model",
     words="The method is general: it applies to any pre-trained model.",
     test="On each family of transformers the products are exact and RLHF steps lower the loss.",
-    data=f"tiny random models of {len(nb16_models.FAMILIES)} families, {nb16_models.TEXTS} "
+    data=f"tiny random models of {len(nb17_models.FAMILIES)} families, {nb17_models.TEXTS} "
     "reviews; and one whose attention is a fused kernel",
     baselines="the model before the steps; nothing is tuned",
-    shown_in=("13_tasks_and_models", "16_reading_the_article"),
+    shown_in=("13_tasks_and_models", "17_reading_the_article"),
     sources=tuple(
-        Source(MODELS, runs_on(family)) for family in (*nb16_models.FAMILIES, nb16_models.FUSED)
+        Source(MODELS, runs_on(family)) for family in (*nb17_models.FAMILIES, nb17_models.FUSED)
     ),
     note="A model whose operations have no second derivative is refused; the same weights with "
     "attn_implementation='eager' are not.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from ..recorded import NotRecorded, results
-from ..studies import nb16_digits
+from ..studies import nb17_digits
 from .claim import Claim, Source
 from .comparison import Comparison
 
 TRAINING = "benchmarks/training.json"
-DIGITS = "nb16_digits.json"
+DIGITS = "nb17_digits.json"
 OURS = "RLHF, CG"
 TUNED = (
     "each method has one number tuned on a grid, on two seeds that are not used again: by its "
@@ -95,8 +95,8 @@ def on_one_objective(document: dict, theirs: str, value: float | None = None) ->
 
 def at_the_end(document: dict, method: str, value: float | None = None) -> list[float]:
     """The objective that each fresh seed ended with, at the tuned value or another one."""
-    value = nb16_digits.STUDY.chosen(document)[method] if value is None else value
-    wanted = [{"method": method, "value": value, "seed": seed} for seed in nb16_digits.SEEDS]
+    value = nb17_digits.STUDY.chosen(document)[method] if value is None else value
+    wanted = [{"method": method, "value": value, "seed": seed} for seed in nb17_digits.SEEDS]
     return [r["objective"][-1] for r in results(document, wanted)]
 
 
@@ -107,7 +107,7 @@ def _faster(short: str, theirs: str, by: list[str], baseline: str, note: str) ->
         test="At one budget of gradients, and at one of CPU seconds, the training loss is lower.",
         data=DATA,
         baselines=f"{baseline}; {TUNED}",
-        shown_in=("09_rlhf_optimizer", "16_reading_the_article"),
+        shown_in=("09_rlhf_optimizer", "17_reading_the_article"),
         sources=(
             Source(TRAINING, lambda document: at_equal_cost(document, theirs)),
             Source(

@@ -95,7 +95,7 @@ COST_IS_THE_OBSTACLE = Claim(
     test="The dense Hessian does not fit a machine, and a product with it is dear, too.",
     data="BERT-base by arithmetic; a 6-layer BERT, measured",
     baselines=f"1 TiB of memory; {AFFORDABLE:g} gradients",
-    shown_in=("05_hessian_vector_products", "15_cost_and_scale"),
+    shown_in=("04_hessian_vector_products", "15_cost_and_scale"),
     sources=(Source(LIVE, dense_hessian), Source(PRODUCTS, product_is_dear)),
     note="True of the matrix, false of its products: a step still takes many of them.",
 )

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from ..recorded import results
-from ..studies import nb16_lambda
+from ..studies import nb17_lambda
 from .claim import Claim, Source
 from .comparison import Comparison
 
-CHOICES = "nb16_lambda.json"
+CHOICES = "nb17_lambda.json"
 
 
 def against(other: str):
     """Test loss at the lambda of cross-validation and at another one: document -> comparisons."""
 
     def compare(document: dict) -> list[Comparison]:
-        found = results(document, list(nb16_lambda.STUDY.runs()))
+        found = results(document, list(nb17_lambda.STUDY.runs()))
         gains = tuple(_loss(r, other) - _loss(r, "cross-validation") for r in found)
-        about = f"λ by {nb16_lambda.FOLDS}-fold cross-validation against {other}, test loss"
+        about = f"λ by {nb17_lambda.FOLDS}-fold cross-validation against {other}, test loss"
         return [Comparison(about, gains, "nats")]
 
     return compare
@@ -30,10 +30,10 @@ LAMBDA_BY_CROSS_VALIDATION = Claim(
     name="λ by cross-validation",
     words="The weight λ of the penalty is to be chosen by cross-validation.",
     test="The λ it chooses gives a lower test loss than none, and than the choice of one split.",
-    data=f"{nb16_lambda.TRAINING} rows of breast-cancer data, {nb16_lambda.NOISE:.0%} of their "
+    data=f"{nb17_lambda.TRAINING} rows of breast-cancer data, {nb17_lambda.NOISE:.0%} of their "
     "labels wrong; the other 509 rows test",
     baselines="next to no penalty; the best λ on one held-out fifth",
-    shown_in=("11_choosing_lambda", "16_reading_the_article"),
+    shown_in=("11_choosing_lambda", "17_reading_the_article"),
     sources=(Source(CHOICES, against("none")), Source(CHOICES, against("one split"))),
     note="Five folds cost five fits for each λ; one split costs one.",
 )

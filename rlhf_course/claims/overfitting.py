@@ -123,7 +123,7 @@ LESS_OVERFITTING_BY_SECOND_ORDER = Claim(
     data="digits, and 100 reviews with the top layer of a BERT",
     baselines=f"AdamW, weight decay 0.01; {TUNED}; RLHF's damping on the reviews is the largest "
     "tried",
-    shown_in=("09_rlhf_optimizer", "16_reading_the_article"),
+    shown_in=("09_rlhf_optimizer", "17_reading_the_article"),
     sources=(Source(TRAINING, without_a_penalty),),
     note="The penalty is left out on purpose: this is about what curvature does alone.",
 )

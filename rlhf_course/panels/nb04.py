@@ -1,291 +1,345 @@
-"""Notebook 04: the corner of L1, four ways to meet it, and the path of the weights."""
+"""Notebook 04: products with a Hessian, their error, their memory, and a picture made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from rlhf_lib.panels import Panel, figures, log_slider
-from rlhf_lib.panels import choice as choices
-from rlhf_lib.panels.figure import DASHES, PALETTE, Figure
-from rlhf_lib.panels.sizes import Sizes
+from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
+from rlhf_lib.panels import choice as drop_down
+from rlhf_lib.panels.figure import Figure
+from rlhf_lib.panels.heatmap import HeatMap
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached
-from ..checking.predictions import choice, curve, number
-from .remembered import Remembered
+from ..checking.predictions import choice, curve
+from ..cost.memory import tensor_bytes
 
-# How many of the 30 weights are not zero on the path, as λ falls (a claim compares).
-COUNTS = [
-    0,
-    2,
-    2,
-    3,
-    4,
-    4,
-    4,
-    4,
-    4,
-    4,
-    4,
-    7,
-    8,
-    8,
-    8,
-    9,
-    9,
-    9,
-    9,
-    11,
-    11,
-    11,
-    11,
-    12,
-    13,
-    15,
-    15,
-    16,
-    16,
-    17,
-    18,
-    17,
-]
+QUOTIENTS = ("one-sided", "central")
+EXACT = ("double backward", "forward over reverse")
+EPSILONS = [10 ** (-k / 2) for k in range(29)]  # from 1 down to 1e-14, two to the decade
+SIZES = [m * 10**k for k in range(1, 6) for m in (1, 2, 5)] + [10**6]
 
-choice(
-    "04.zeros",
-    "Which of the four methods will have weights that are exactly zero?",
-    [
-        "all four",
-        "all but plain autograd",
-        "proximal Newton and orthant-wise Newton-CG",
-        "none of them: rounding forbids it",
-    ],
-    truth=2,
-    why="Only these two know where the corners are; the others make small numbers.",
-)
-number(
-    "04.count",
-    "How many of the 30 weights will be exactly zero with proximal Newton at λ = 0.1?",
-    truth=26,
-    within=2,
-    why="Four weights are left; without a penalty all thirty are there.",
-)
 curve(
-    "04.path",
-    "How many of the 30 weights are not zero, as λ falls?",
-    truth=COUNTS,
+    "05.digits",
+    "ε shrinks from 1 to 10⁻¹⁴. How many digits of the one-sided quotient are right? Sketch it.",
+    truth=[
+        0.11,
+        0.32,
+        0.69,
+        1.16,
+        1.66,
+        2.16,
+        2.66,
+        3.16,
+        3.66,
+        4.16,
+        4.66,
+        5.16,
+        5.66,
+        6.16,
+        6.66,
+        7.14,
+        7.41,
+        7.03,
+        6.52,
+        6.02,
+        5.45,
+        4.94,
+        4.51,
+        3.99,
+        3.51,
+        2.97,
+        2.52,
+        1.98,
+        1.59,
+    ],
     axes={
-        "x_range": [0.38, 0.001],
-        "y_range": [0, 30],
-        "x_title": "λ (falls to the right)",
-        "y_title": "weights not zero",
+        "x_range": [0, 14],
+        "y_range": [0, 16],
+        "x_title": "x of ε = 10⁻ˣ",
+        "y_title": "right digits",
     },
-    why="They come alive a few at a time, with long pauses; near the end one goes back to zero.",
+    why="The digits come one by one while ε shrinks, and go again one by one: from ε near 10⁻⁸ on, "
+    "rounding eats what a smaller step gains.",
+)
+choice(
+    "05.valley",
+    "Where is the best ε of the central quotient, beside that of the one-sided one (float64)? And "
+    "where in float32, with 7 digits in place of 16?",
+    [
+        "larger, and in float32 larger still",
+        "larger, but in float32 smaller",
+        "smaller, but in float32 larger",
+        "smaller, and in float32 smaller still",
+    ],
+    truth=0,
+    why="Its error falls faster and meets the rounding earlier; in float32 rounding is larger.",
+)
+choice(
+    "05.block",
+    "Words and positions hold over a third of the weights, the classifier 18 numbers. Which "
+    "weights will curve the most?",
+    [
+        "words and positions",
+        "queries and keys",
+        "the feed-forward networks",
+        "pooler and classifier",
+    ],
+    truth=3,
+    why="They are under 5 % of the weights, and every score goes through them.",
 )
 
-Run = Callable[..., Iterable[Record]]
-FIRST = 12  # records: a run takes a fifth of a second, but most of it happens in its first steps
+Product = Callable[[str, str, float], Tensor]
 
 
-def level_sets(f: Callable[[Tensor], Tensor], by_l1: Tensor, by_l2: Tensor, **axes: Any) -> Figure:
-    """The contours of f, and for two minima the contour through each and the set of equal penalty
-    that it touches: a square of |θ₁| + |θ₂|, a circle of θ₁² + θ₂²."""
+def relative_error(product: Tensor, truth: Tensor) -> float:
+    return float((product - truth).norm() / truth.norm())
 
-    def on_grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        points = torch.tensor(np.stack([x, y], -1)).reshape(-1, 2)
-        return torch.vmap(f)(points).reshape(x.shape).numpy()
 
-    highest = max(float(f(by_l1)), float(f(by_l2)))
-    levels = [-highest, *(highest * (k / 2) ** 2 for k in range(1, 8))]
-    figure = figures.ContourPath(
-        on_grid, levels=levels, equal=True, resolution=181, legend=True, **axes
+def walk(
+    product: Product, truth: Tensor, method: str, numbers: str, eps: float
+) -> Iterator[Record]:
+    """One record for each ε on the way from 1 down to `eps`, two to the decade."""
+    for step, e in enumerate([e for e in EPSILONS if e > eps * 1.001] + [eps]):
+        made = product(method, numbers, e)
+        error = relative_error(made, truth)
+        yield Record(step=step, loss=error, extra={"eps": e, "error": error, "product": made})
+
+
+# Room for the names of former runs, such as 'central, float32, ε = 1e-07'.
+ROOM = "double backward,"
+
+
+def shrinking(series: Mapping[str, Any], **axes: Any) -> Figure:
+    """Curves over ε on a logarithmic axis that runs from large to small, as a run does."""
+    return figures.Curves(
+        series,
+        x=lambda r: r.extra["eps"],
+        x_log=True,
+        x_range=[1e-14, 1.0],
+        x_title="ε (shrinks to the right)",
+        room=ROOM,
+        **axes,
+    ).falling()
+
+
+def error(product: Product, truth: Tensor) -> Panel:
+    """`product(method, numbers, eps)` gives a product whose true value is `truth`."""
+    entry = int(truth.abs().argmax())
+    true = float(truth[entry])
+    return Panel(
+        lambda method, numbers, eps: walk(product, truth, method, numbers, eps),
+        controls=[
+            drop_down("method", "method", [*QUOTIENTS, *EXACT], "one-sided"),
+            drop_down("numbers", "numbers", ["float64", "float32"]),
+            log_slider("eps", "least ε", low=1e-14, high=1, value=1e-5),
+        ],
+        figures=[
+            shrinking(
+                {"error": lambda r: max(r.extra["error"], 1e-17)},
+                reference={"∝ ε": ([1, 1e-14], [1, 1e-14]), "∝ ε²": ([1, 1e-8], [1, 1e-16])},
+                title="How wrong is the product?",
+                y_title="|product − Hv| / |Hv|",
+                y_range=[1e-17, 1e1],
+                y_log=True,
+                goal={"y": 1e-4},
+            ),
+            shrinking(
+                {"quotient": lambda r: float(r.extra["product"][entry])},
+                reference={"the truth": ([1, 1e-14], [true, true])},
+                title=f"Entry {entry} of the product",
+                y_title="its value",
+                y_range=sorted([0.0, 1.6 * true]),
+            ),
+        ],
+        readout=_read_error,
+        title="A Hessian-vector product from two gradients",
+        goal="central, float32: end the run with a relative error below 1e-4",
+        reached=reached("05.epsilon"),
+        follow=True,
     )
-    grid = np.linspace(-2.5, 3.5, 121)
-    heights = on_grid(*np.meshgrid(grid, grid)).tolist()
-    around = np.linspace(0, 2 * np.pi, 121)
-    size, radius = float(by_l1.abs().sum()), float(by_l2.norm())
-    sets = {
-        "equal |θ₁| + |θ₂|": (size * np.array([1, 0, -1, 0, 1]), size * np.array([0, 1, 0, -1, 0])),
-        "equal θ₁² + θ₂²": (radius * np.cos(around), radius * np.sin(around)),
+
+
+def _read_error(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    last, best = records[-1].extra, min((r.extra for r in records), key=lambda e: e["error"])
+    if values["method"] in EXACT:
+        return f"{values['method']} has no ε: its relative error is {last['error']:.1e}."
+    return (
+        f"At ε = {last['eps']:.1e} the relative error is {last['error']:.1e}. The least on the "
+        f"way was {best['error']:.1e}, at ε = {best['eps']:.1e}."
+    )
+
+
+def valleys(errors: Mapping[str, Sequence[float]], readout: str) -> Any:
+    """A chart of error against ε, one curve of as many errors as `EPSILONS` for each name."""
+    return charts.chart(
+        {name: (EPSILONS, ys) for name, ys in errors.items()},
+        title="Error against ε",
+        x_title="ε (shrinks to the right)",
+        y_title="relative error",
+        x_range=[1e-14, 1.0],
+        y_range=[1e-12, 10],
+        x_log=True,
+        y_log=True,
+        height=340,
+        readout=readout,
+    ).falling()
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+Job = Callable[..., Tensor]
+Problem = Callable[[int], tuple[Any, Tensor, Tensor]]
+
+
+def peak(job: Job, problem: tuple[Any, Tensor, Tensor]) -> tuple[float, str]:
+    """Bytes at the peak of one product, and why it was refused if it was."""
+    try:
+        return float(tensor_bytes(lambda: job(*problem))), ""
+    except MemoryError as error:
+        return math.nan, str(error)
+
+
+def memory(jobs: Mapping[str, Job], problem: Problem, limit: float) -> Panel:
+    """`jobs` maps a name to a function (f, theta, v) -> Hv; `problem(p)` makes such three."""
+
+    def grow(method: str, p: float) -> Iterator[Record]:
+        for step, n in enumerate(n for n in SIZES if n <= p):
+            used, refusal = peak(jobs[method], problem(n))
+            yield Record(step=step, loss=used, extra={"p": n, "bytes": used, "refusal": refusal})
+            if refusal:
+                return
+
+    ends = [10.0, 1e6]
+    axes = {
+        "x": lambda r: r.extra["p"],
+        "x_log": True,
+        "x_range": [10, 1e6],
+        "y_log": True,
+        "x_title": "p, number of weights",
     }
-    for k, ((name, (xs, ys)), point) in enumerate(zip(sets.items(), (by_l1, by_l2), strict=True)):
-        figure.fix(
-            go.Scatter(
-                x=xs.tolist(),
-                y=ys.tolist(),
-                name=name,
-                mode="lines",
-                line={"color": PALETTE[k], "dash": DASHES[k], "width": 2.5},
-            )
-        )
-        touched = float(f(point))
-        figure.fix(
-            go.Contour(
-                x=grid.tolist(),
-                y=grid.tolist(),
-                z=heights,
-                showscale=False,
-                hoverinfo="skip",
-                contours={"start": touched, "end": touched, "size": 1, "coloring": "none"},
-                line={"color": PALETTE[k], "width": 1.5, "dash": "dot"},
-                showlegend=False,
-            )
-        )
-        figure.fix(
-            go.Scatter(
-                x=[float(point[0])],
-                y=[float(point[1])],
-                mode="markers+text",
-                showlegend=False,
-                marker={
-                    "symbol": ["star", "diamond"][k],
-                    "size": 12,
-                    "color": PALETTE[k],
-                    "line": {"width": 1},
+    return Panel(
+        grow,
+        controls=[
+            drop_down("method", "method", list(jobs)),
+            log_slider("p", "largest p", low=10, high=1e6, value=1000),
+        ],
+        figures=[
+            figures.Curves(
+                {"peak": lambda r: r.extra["bytes"]},
+                reference={
+                    "matrix, 8p²": (ends, [8 * p**2 for p in ends]),
+                    "vector, 8p": (ends, [8 * p for p in ends]),
+                    "limit here": (ends, [limit, limit]),
                 },
-                text=[["with L1 ", "with L2"][k]],
-                textfont={"size": 12, "color": PALETTE[k]},
-                textposition=["middle left", "top right"][k],
-            )
-        )
-    return figure.show()
+                title="Memory for one product Hv",
+                y_title="bytes",
+                y_range=[10, 1e13],
+                room=ROOM,
+                **axes,
+            ),
+            figures.Curves(
+                {"peak": lambda r: r.extra["bytes"] / (8 * r.extra["p"])},
+                reference={"matrix": (ends, ends)},
+                title="The same, in vectors of length p",
+                y_title="vectors",
+                y_range=[1, 1e6],
+                room=ROOM,
+                **axes,
+            ),
+        ],
+        readout=_read_memory,
+        title="Memory against the number of weights",
+        goal="the first p at which the dense matrix is refused, and what double backward takes "
+        "there",
+    )
 
 
-# -- panel 1 -----------------------------------------------------------------------------------
+def _read_memory(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    last = records[-1].extra
+    if last["refusal"]:
+        return f"p = {last['p']:,} is refused: {last['refusal']}."
+    return (
+        f"p = {last['p']:,}: {values['method']} took {last['bytes'] / 1e6:,.3g} MB at its peak, "
+        f"that is {last['bytes'] / (8 * last['p']):,.1f} vectors of length p."
+    )
 
 
-def corners(minimize: Run, methods: Sequence[str], names: Sequence[str], steps: int) -> Panel:
-    """`minimize(method, lambda_reg)` yields at most `steps` + 1 records with theta and
-    `extra["kkt"]`, `extra["objective"]`; `names` are those of the weights."""
-    watched = ("worst radius", "worst texture")
-    place = {name: list(names).index(name) for name in watched}
+# -- a picture of a matrix ------------------------------------------------------------------------
+
+
+def places(model: torch.nn.Module) -> tuple[list[str], list[Tensor]]:
+    """The groups of a BERT's weights in the order of the text, and each one's places in θ."""
+    where = [_place(name) for name, w in model.named_parameters() for _ in range(w.numel())]
+    groups = list(dict.fromkeys(where))
+    return groups, [
+        torch.tensor([i for i, g in enumerate(where) if g == group]) for group in groups
+    ]
+
+
+def _place(name: str) -> str:
+    """The group that a parameter belongs to; LayerNorms go with the block before them."""
+    if "embeddings" in name:
+        return next((g for g in ("word", "position") if g in name), "other emb.")
+    if "encoder" not in name:
+        return "pooler" if "pooler" in name else "classifier"
+    seen = "v, out" if "attention" in name else "feed-fwd"
+    part = "q, k" if "query" in name or "key" in name else seen
+    return f"{name.split('layer.')[1][0]}: {part}"
+
+
+def painting(
+    paint: Callable[[int, int], Iterable[tuple[Tensor, float]]],
+    groups: Sequence[str],
+    blocks: Tensor,
+) -> Panel:
+    """`paint(products, seed)` yields the painted blocks and their median error after each one."""
+
+    def records(products: int, seed: int) -> Iterator[Record]:
+        for step, (painted, off) in enumerate(paint(products, seed), 1):
+            yield Record(step=step, loss=off, extra={"blocks": painted, "error": off})
 
     def read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
         last = records[-1]
-        zeros, small = int((last.theta == 0).sum()), int((last.theta.abs() < 1e-3).sum())
+        i, j = divmod(int(last.extra["blocks"].argmax()), len(groups))
         return (
-            f"Step {last.step}: F = {last.extra['objective']:.4f}, KKT residual "
-            f"{last.extra['kkt']:.1e}. Of {len(names)} weights {zeros} are exactly zero, so "
-            f"{len(names) - zeros} are not; {small - zeros} more are below 0.001."
+            f"After {last.step} product{'s' * (last.step > 1)} per column, "
+            f"{last.step * len(groups)} in all, a block is off by "
+            f"{100 * last.extra['error']:.0f} % in the median. The largest is {groups[i]} with "
+            f"{groups[j]}."
+        )
+
+    def block_map(title: str, values: Callable[[Any], Tensor]) -> Figure:
+        return HeatMap(
+            groups,
+            values,
+            low=0.01,
+            high=2,
+            title=title,
+            unit="‖block‖",
+            height=370,
+            x_title="column group j",
+            y_title="row group i",
+            layout={"margin": {"l": 92, "b": 84}},
         )
 
     return Panel(
-        minimize,
+        records,
         controls=[
-            choices("method", "method", list(methods)),
-            log_slider("lambda_reg", "λ", low=1e-3, high=0.5, value=0.1),
+            slider("products", "products per column", low=1, high=40, step=1, value=1),
+            slider("seed", "random numbers no.", low=0, high=9, step=1, value=0),
         ],
         figures=[
-            figures.Curves(
-                {"residual": lambda r: max(r.extra["kkt"], 1e-10)},
-                title="How far from a minimum?",
-                x_title="step",
-                y_title="KKT residual",
-                x_range=[0, steps],
-                y_range=[1e-10, 10],
-                y_log=True,
-            ),
-            Sizes(
-                lambda r: r.theta,
-                title="The weights, by size",
-                x_title="rank",
-                y_title="|weight|",
-                x_range=[0, len(names) + 1],
-            ),
-            figures.Curves(
-                {
-                    name: lambda r, j=j: r.theta[j] if r.step <= 20 else None
-                    for name, j in place.items()
-                },
-                reference={"corner": ([0, 20], [0.0, 0.0])},
-                title="Two of the weights, step by step",
-                x_title="step",
-                y_title="weight",
-                x_range=[0, 20],
-                y_range=[-1.5, 1.5],
-            ),
+            block_map("From the whole matrix", lambda record: blocks),
+            block_map("From products alone", lambda record: record.extra["blocks"]),
         ],
         readout=read,
-        total=steps + 1,
-        title="L1 logistic regression on 569 tumours",
-        goal="proximal Newton, exactly eight weights that are not zero",
-        reached=reached("04.eight"),
-        preview=lambda values: islice(minimize(**values), FIRST),
-    )
-
-
-# -- panel 2: the path -------------------------------------------------------------------------
-
-
-def alive(theta: Tensor) -> int:
-    """How many entries are not zero."""
-    return int((theta != 0).sum())
-
-
-def path(
-    walk: Run,
-    methods: Sequence[str],
-    names: Sequence[str],
-    grid: Sequence[float],
-    theirs: Sequence[Tensor],
-) -> Panel:
-    """`walk(method, least)` yields a record for each λ of `grid` down to `least`, with theta and
-    `extra["lambda"]`; `theirs` are scikit-learn's weights for the whole grid."""
-    shown = theirs[20].abs().argsort(descending=True)[:6].tolist()
-    across = {"x_title": "λ (falls to the right)", "x_range": [0.0009, 0.5], "x_log": True}
-    weights = ([*grid, np.nan] * 6, [v for j in shown for v in (*(t[j] for t in theirs), np.nan)])
-
-    def read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
-        last, lam = records[-1].theta, records[-1].extra["lambda"]
-        some = last.abs().argsort(descending=True)[: min(alive(last), 3)].tolist()
-        return (
-            f"λ = {lam:.4f}: {alive(last)} weights are not zero, {int((last.abs() > 1e-3).sum())} "
-            f"are above 0.001. Largest: {', '.join(names[j] for j in some) or 'none'}."
-        )
-
-    def lam(record: Record) -> float:
-        return record.extra["lambda"]
-
-    remembered = Remembered(walk, ["method"], lambda r, values: lam(r) >= values["least"] * 0.999)
-    return Panel(
-        remembered,
-        controls=[
-            choices("method", "method", list(methods)),
-            log_slider("least", "λ falls to", low=1e-3, high=0.3, value=0.03),
-        ],
-        figures=[
-            figures.Curves(
-                {names[j]: lambda r, j=j: r.theta[j] for j in shown},
-                x=lam,
-                reference={"scikit-learn": weights},
-                title="Six of the weights",
-                y_title="weight",
-                y_range=[-4, 1],
-                **across,
-            ).falling(),
-            figures.Curves(
-                {
-                    "not zero": lambda r: alive(r.theta),
-                    "above 0.001": lambda r: int((r.theta.abs() > 1e-3).sum()),
-                },
-                x=lam,
-                reference={"scikit-learn": (list(grid), [alive(t) for t in theirs])},
-                title="How many",
-                y_title="number of weights",
-                y_range=[0, 31],
-                **across,
-            ).falling(),
-        ],
-        readout=read,
-        total=lambda values: sum(lam >= values["least"] for lam in grid),
-        title="The path of the weights",
-        goal="which measurement comes first, and can a weight go back to zero?",
-        keep=1,
-        preview=remembered.preview,
+        total=lambda values: values["products"],
+        title="Where does a BERT curve?",
+        goal="a median error below 10 % with as few products per column as possible",
     )

@@ -1,345 +1,371 @@
-"""Notebook 05: products with a Hessian, their error, their memory, and a picture made of them."""
+"""Notebook 05: two methods in one bowl, the polynomial of conjugate gradients, early stopping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlhf_lib.panels import Panel, charts, figures, log_slider, slider
+from rlhf_lib.curvature import LanczosResult, lanczos
+from rlhf_lib.panels import Panel, figures, log_slider, slider
 from rlhf_lib.panels import choice as drop_down
-from rlhf_lib.panels.figure import Figure
-from rlhf_lib.panels.heatmap import HeatMap
 from rlhf_lib.record import Record
 
 from ..checking.goals import reached
-from ..checking.predictions import choice, curve
-from ..cost.memory import tensor_bytes
+from ..checking.predictions import curve, number
+from .sketch import Sketch
 
-QUOTIENTS = ("one-sided", "central")
-EXACT = ("double backward", "forward over reverse")
-EPSILONS = [10 ** (-k / 2) for k in range(29)]  # from 1 down to 1e-14, two to the decade
-SIZES = [m * 10**k for k in range(1, 6) for m in (1, 2, 5)] + [10**6]
-
+number(
+    "06.angle",
+    "Each step of steepest descent ends where its line touches a contour. Which angle do two steps "
+    "in a row make in the left picture, in degrees?",
+    truth=90,
+    within=0.5,
+    unit="degrees",
+    why="A step ends where its line touches a contour, and the next goes at right angles to it.",
+)
+number(
+    "06.starts",
+    "From how many starts on the ellipse does steepest descent need one step only?",
+    truth=4,
+    within=0,
+    why="From the ends of the two axes: there the gradient points straight away from the origin.",
+)
+ITERATIONS, SEEDS = 30, range(1, 6)
+# Held by a claim: the mean over five draws at noise 0.3 with 26 measurements.
+U_SHAPE = [
+    2.23,
+    0.617,
+    0.408,
+    0.274,
+    0.202,
+    0.156,
+    0.129,
+    0.142,
+    0.143,
+    0.148,
+    0.148,
+    0.147,
+    0.158,
+    0.196,
+    0.225,
+    0.239,
+    0.25,
+    0.26,
+    0.261,
+    0.346,
+    0.347,
+    0.446,
+    0.452,
+    0.487,
+    0.491,
+    0.498,
+    0.513,
+    0.515,
+    0.516,
+    0.516,
+    0.516,
+]
 curve(
-    "05.digits",
-    "ε shrinks from 1 to 10⁻¹⁴. How many digits of the one-sided quotient are right? Sketch it.",
-    truth=[
-        0.11,
-        0.32,
-        0.69,
-        1.16,
-        1.66,
-        2.16,
-        2.66,
-        3.16,
-        3.66,
-        4.16,
-        4.66,
-        5.16,
-        5.66,
-        6.16,
-        6.66,
-        7.14,
-        7.41,
-        7.03,
-        6.52,
-        6.02,
-        5.45,
-        4.94,
-        4.51,
-        3.99,
-        3.51,
-        2.97,
-        2.52,
-        1.98,
-        1.59,
-    ],
+    "06.early",
+    "How does the error on new data go with the iterations of CG, at noise 0.3?",
+    truth=U_SHAPE,
     axes={
-        "x_range": [0, 14],
-        "y_range": [0, 16],
-        "x_title": "x of ε = 10⁻ˣ",
-        "y_title": "right digits",
+        "x_range": [0, ITERATIONS],
+        "y_range": [0, 2.4],
+        "x_title": "CG iterations",
+        "y_title": "mean squared error",
     },
-    why="The digits come one by one while ε shrinks, and go again one by one: from ε near 10⁻⁸ on, "
-    "rounding eats what a smaller step gains.",
-)
-choice(
-    "05.valley",
-    "Where is the best ε of the central quotient, beside that of the one-sided one (float64)? And "
-    "where in float32, with 7 digits in place of 16?",
-    [
-        "larger, and in float32 larger still",
-        "larger, but in float32 smaller",
-        "smaller, but in float32 larger",
-        "smaller, and in float32 smaller still",
-    ],
-    truth=0,
-    why="Its error falls faster and meets the rounding earlier; in float32 rounding is larger.",
-)
-choice(
-    "05.block",
-    "Words and positions hold over a third of the weights, the classifier 18 numbers. Which "
-    "weights will curve the most?",
-    [
-        "words and positions",
-        "queries and keys",
-        "the feed-forward networks",
-        "pooler and classifier",
-    ],
-    truth=3,
-    why="They are under 5 % of the weights, and every score goes through them.",
+    why="It falls fast, stays low for a while and rises as the noise is fitted.",
 )
 
-Product = Callable[[str, str, float], Tensor]
+# -- a bowl in two dimensions -----------------------------------------------------------------
+
+STEEPEST, CONJUGATE = "steepest descent", "conjugate gradients"
+LEVELS = [0, 0.05, 0.2, 0.5, 1, 1.75, 2.75, 4.5, 7, 10, 20, 40, 60]
 
 
-def relative_error(product: Tensor, truth: Tensor) -> float:
-    return float((product - truth).norm() / truth.norm())
+def angle(u: Tensor, v: Tensor) -> float:
+    """Between two vectors, in degrees."""
+    return math.degrees(math.acos(max(-1.0, min(1.0, float(u @ v / (u.norm() * v.norm()))))))
 
 
-def walk(
-    product: Product, truth: Tensor, method: str, numbers: str, eps: float
-) -> Iterator[Record]:
-    """One record for each ε on the way from 1 down to `eps`, two to the decade."""
-    for step, e in enumerate([e for e in EPSILONS if e > eps * 1.001] + [eps]):
-        made = product(method, numbers, e)
-        error = relative_error(made, truth)
-        yield Record(step=step, loss=error, extra={"eps": e, "error": error, "product": made})
+def angles(records: Sequence[Record], root: Tensor) -> tuple[float, float]:
+    """Between the first two steps of a path, as the bowl is and where it is round."""
+    first, second = (records[i + 1].theta - records[i].theta for i in range(2))
+    return angle(first, second), angle(root @ first, root @ second)
 
 
-# Room for the names of former runs, such as 'central, float32, ε = 1e-07'.
-ROOM = "double backward,"
+def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Panel:
+    """`walk(start, method)` yields the points of a path on x'Ax/2 from the contour 4.5, at
+    `start` degrees; `root` @ `root` is A."""
+    a, b, c = float(A[0, 0]), float(A[0, 1]), float(A[1, 1])
+    drawn = {
+        "x_range": [-3.4, 3.4],
+        "y_range": [-3.4, 3.4],
+        "levels": LEVELS,
+        "equal": True,
+        "marks": {"solution": (0, 0)},
+    }
 
+    def read(records: Sequence[Record], values: dict[str, Any]) -> str:
+        said = f"Step {records[-1].step}: q = {records[-1].loss:.2g}."
+        if len(records) > 2:
+            left, right = angles(records, root)
+            said += f" The first two steps make {left:.0f}° on the left, {right:.0f}° on the right."
+        return said
 
-def shrinking(series: Mapping[str, Any], **axes: Any) -> Figure:
-    """Curves over ε on a logarithmic axis that runs from large to small, as a run does."""
-    return figures.Curves(
-        series,
-        x=lambda r: r.extra["eps"],
-        x_log=True,
-        x_range=[1e-14, 1.0],
-        x_title="ε (shrinks to the right)",
-        room=ROOM,
-        **axes,
-    ).falling()
-
-
-def error(product: Product, truth: Tensor) -> Panel:
-    """`product(method, numbers, eps)` gives a product whose true value is `truth`."""
-    entry = int(truth.abs().argmax())
-    true = float(truth[entry])
     return Panel(
-        lambda method, numbers, eps: walk(product, truth, method, numbers, eps),
+        walk,
         controls=[
-            drop_down("method", "method", [*QUOTIENTS, *EXACT], "one-sided"),
-            drop_down("numbers", "numbers", ["float64", "float32"]),
-            log_slider("eps", "least ε", low=1e-14, high=1, value=1e-5),
+            slider("start", "start (degrees)", low=0, high=355, step=5, value=60),
+            drop_down("method", "method", [STEEPEST, CONJUGATE]),
         ],
         figures=[
-            shrinking(
-                {"error": lambda r: max(r.extra["error"], 1e-17)},
-                reference={"∝ ε": ([1, 1e-14], [1, 1e-14]), "∝ ε²": ([1, 1e-8], [1, 1e-16])},
-                title="How wrong is the product?",
-                y_title="|product − Hv| / |Hv|",
-                y_range=[1e-17, 1e1],
-                y_log=True,
-                goal={"y": 1e-4},
+            figures.ContourPath(
+                lambda x, y: 0.5 * (a * x * x + 2 * b * x * y + c * y * y),
+                title="The bowl as it is",
+                x_title="x₁",
+                y_title="x₂",
+                **drawn,
             ),
-            shrinking(
-                {"quotient": lambda r: float(r.extra["product"][entry])},
-                reference={"the truth": ([1, 1e-14], [true, true])},
-                title=f"Entry {entry} of the product",
-                y_title="its value",
-                y_range=sorted([0.0, 1.6 * true]),
+            figures.ContourPath(
+                lambda x, y: 0.5 * (x * x + y * y),
+                path=lambda record: root @ record.theta,
+                title="The same, stretched until it is round",
+                x_title="s₁",
+                y_title="s₂",
+                **drawn,
             ),
         ],
-        readout=_read_error,
-        title="A Hessian-vector product from two gradients",
-        goal="central, float32: end the run with a relative error below 1e-4",
-        reached=reached("05.epsilon"),
+        readout=read,
+        title="Two methods in one bowl",
+        goal="a start from which steepest descent arrives in one step",
+        reached=reached("06.one_step"),
+        keep=1,
+        follow=True,
+        play=True,
+    )
+
+
+# -- sixty unknowns ---------------------------------------------------------------------------
+
+N, MOST = 60, 250
+EVEN, SCALES, CLUSTERS, OUTLIERS, UNITS = SPECTRA = [
+    "evenly spread",
+    "over all scales",
+    "three clusters",
+    "bulk and outliers",
+    "badly scaled variables",
+]
+NONE, DIAGONAL, ESTIMATED = PRECONDITIONERS = ["none", "diagonal", "estimated diagonal"]
+
+
+def _random(*shape: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def right_hand_side() -> Tensor:
+    """b, shape (60,)."""
+    return _random(N, seed=7)
+
+
+def matrix(spectrum: str, condition: float) -> Tensor:
+    """A positive definite matrix, shape (60, 60), with these eigenvalues along random directions;
+    for badly scaled variables with eigenvalues from 1 to 4 in units from 1 to √condition."""
+    Q, _ = torch.linalg.qr(_random(N, N, seed=6))
+    top, kind = math.log10(condition), {"dtype": torch.float64}
+    if spectrum == UNITS:
+        units = torch.logspace(0, top / 2, N, **kind)
+        return units[:, None] * (Q @ torch.diag(torch.linspace(1, 4, N, **kind)) @ Q.T) * units
+    bulk = torch.linspace(1, min(2, condition), N - 5, **kind)
+    jitter = 1 + 0.02 * _random(N, seed=8)
+    eigenvalues = {
+        EVEN: torch.linspace(1, condition, N, **kind),
+        SCALES: torch.logspace(0, top, N, **kind),
+        CLUSTERS: torch.logspace(0, top, 3, **kind).repeat_interleave(N // 3) * jitter,
+        OUTLIERS: torch.cat([bulk, torch.logspace(0.6 * top, top, 5, **kind)]),
+    }[spectrum]
+    return Q @ torch.diag(eigenvalues) @ Q.T
+
+
+def what_is_left(
+    A: Tensor, b: Tensor, M: Tensor, points: Sequence[Tensor], reason: str, spent: int
+) -> Iterator[Record]:
+    """A record for each of CG's points: residual, error and its bound, and the factor that is left
+    along each eigenvector of M½AM½, the matrix that CG sees. `spent` products went into M."""
+    root = M.sqrt()
+    seen = root[:, None] * A * root
+    eigenvalues, vectors = torch.linalg.eigh(seen)
+    kappa = float(eigenvalues[-1] / eigenvalues[0])
+    rate = (kappa**0.5 - 1) / (kappa**0.5 + 1)
+    krylov = lanczos(seen, min(len(A), max(len(points) - 1, 1)), start=root * b)
+    solution = torch.linalg.solve(A, b)
+    along = vectors.T @ (solution / root)  # the first error, by eigenvectors
+    length = (eigenvalues * along.square()).sum().sqrt()
+    for k, x in enumerate(points):
+        error = vectors.T @ ((solution - x) / root)
+        yield Record(
+            step=k,
+            loss=float(0.5 * x @ A @ x - b @ x),
+            products=spent + k,
+            reason=reason if k == len(points) - 1 else "",
+            extra={
+                "residual": float((b - A @ x).norm() / b.norm()),
+                "error": float((eigenvalues * error.square()).sum().sqrt() / length),
+                "bound": 2 * rate**k,
+                "rate": rate,
+                "kappa": kappa,
+                "eigenvalues": eigenvalues,
+                "left": error / along,
+                "lanczos": krylov,
+            },
+        )
+
+
+def tridiagonal(krylov: LanczosResult, k: int) -> Tensor:
+    """The leading k x k of Lanczos' T."""
+    off = krylov.off_diagonal[: max(k - 1, 0)]
+    return torch.diag(krylov.diagonal[:k]) + torch.diag(off, 1) + torch.diag(off, -1)
+
+
+def polynomial(krylov: LanczosResult, k: int, at: Tensor) -> Tensor:
+    """p_k, by its zeros: the eigenvalues of A on the Krylov space (Ritz values)."""
+    if k == 0:
+        return torch.ones_like(at)
+    return (1 - at[:, None] / torch.linalg.eigvalsh(tridiagonal(krylov, k))).prod(1)
+
+
+def allowed(record: Record) -> int:
+    """Steps after which the bound promises the error that this record has."""
+    rate, error = record.extra["rate"], record.extra["error"]
+    return math.ceil(math.log(error / 2) / math.log(rate)) if rate > 1e-6 and error else 1
+
+
+def spectra(solve: Callable[..., Iterable[Record]]) -> Panel:
+    """`solve(spectrum, condition, preconditioner, tolerance)` yields records of `what_is_left`."""
+    return Panel(
+        solve,
+        controls=[
+            drop_down("spectrum", "eigenvalues", SPECTRA, SCALES),
+            log_slider("condition", "κ", low=1, high=1e5, value=1e3),
+            drop_down("preconditioner", "preconditioner", PRECONDITIONERS),
+            log_slider("tolerance", "tolerance", low=1e-10, high=0.5, value=0.2),
+        ],
+        figures=[
+            figures.Curves(
+                {
+                    "residual": lambda r: r.extra["residual"],
+                    "error": lambda r: r.extra["error"],
+                    "bound on error": lambda r: r.extra["bound"],
+                },
+                x="products",
+                title="What is left",
+                x_title="products",
+                y_title="relative to the start",
+                x_range=[0, MOST],
+                y_range=[1e-10, 100],
+                y_log=True,
+                goal={"x": (0, 25), "y": (1e-10, 1e-8)},
+            ),
+            Sketch(
+                _factors,
+                {"polynomial": "line", "eigenvalues": "points"},
+                title="What is left along each eigenvector",
+                x_title="eigenvalue",
+                y_title="factor",
+                x_range=[0.01, 2e5],
+                x_log=True,
+                y_range=[-1.5, 1.5],
+            ),
+        ],
+        readout=_read_solve,
+        title="Conjugate gradients on 60 unknowns",
+        goal="κ = 30,000, relative residual 1e-8, at most 25 products in all",
+        reached=reached("06.few_products"),
+        keep=2,
         follow=True,
     )
 
 
-def _read_error(records: Sequence[Record], values: Mapping[str, Any]) -> str:
-    last, best = records[-1].extra, min((r.extra for r in records), key=lambda e: e["error"])
-    if values["method"] in EXACT:
-        return f"{values['method']} has no ε: its relative error is {last['error']:.1e}."
+def _factors(records: Sequence[Record], values: dict[str, Any]) -> dict[str, Any]:
+    """The right figure: p_k as a line, what is left along each eigenvector as points."""
+    last = records[-1]
+    left, krylov = last.extra["left"], last.extra["lanczos"]
+    inside = left.abs() <= 1.5
+    shown = {"eigenvalues": (last.extra["eigenvalues"][inside], left[inside])}
+    if last.step > len(krylov.diagonal):
+        return shown  # rounding has led CG away from what this formula describes
+    grid = torch.logspace(-2, 5.3, 1500, dtype=torch.float64)
+    p = polynomial(krylov, last.step, grid)
+    # Between large eigenvalues it swings so fast that its line would fill the picture.
+    return shown | {"polynomial": (grid, torch.where(p.abs() < 1.6, p, torch.nan))}
+
+
+def _read_solve(records: Sequence[Record], values: dict[str, Any]) -> str:
+    last, spent = records[-1], records[0].products
+    extra = f" ({spent} of them for the preconditioner)" if spent else ""
     return (
-        f"At ε = {last['eps']:.1e} the relative error is {last['error']:.1e}. The least on the "
-        f"way was {best['error']:.1e}, at ε = {best['eps']:.1e}."
+        f"Products: {last.products}{extra}. Relative residual {last.extra['residual']:.1e}, "
+        f"{last.reason or 'under way'}. The matrix that CG sees has κ = "
+        f"{last.extra['kappa']:.3g}; the bound promises this error after {allowed(last)} steps."
     )
 
 
-def valleys(errors: Mapping[str, Sequence[float]], readout: str) -> Any:
-    """A chart of error against ε, one curve of as many errors as `EPSILONS` for each name."""
-    return charts.chart(
-        {name: (EPSILONS, ys) for name, ys in errors.items()},
-        title="Error against ε",
-        x_title="ε (shrinks to the right)",
-        y_title="relative error",
-        x_range=[1e-14, 1.0],
-        y_range=[1e-12, 10],
-        x_log=True,
-        y_log=True,
-        height=340,
-        readout=readout,
-    ).falling()
+# -- stopping early ---------------------------------------------------------------------------
 
 
-# -- memory ---------------------------------------------------------------------------------------
-
-Job = Callable[..., Tensor]
-Problem = Callable[[int], tuple[Any, Tensor, Tensor]]
-
-
-def peak(job: Job, problem: tuple[Any, Tensor, Tensor]) -> tuple[float, str]:
-    """Bytes at the peak of one product, and why it was refused if it was."""
-    try:
-        return float(tensor_bytes(lambda: job(*problem))), ""
-    except MemoryError as error:
-        return math.nan, str(error)
+def least(records: Sequence[Record]) -> Record:
+    """The record with the least mean error on new data."""
+    return min(records, key=lambda r: r.val_loss)
 
 
-def memory(jobs: Mapping[str, Job], problem: Problem, limit: float) -> Panel:
-    """`jobs` maps a name to a function (f, theta, v) -> Hv; `problem(p)` makes such three."""
+def gains_nothing(records: Sequence[Record], values: dict[str, Any]) -> bool:
+    """Whether the last iteration is as good as the best one: to 1 %, or to rounding."""
+    return records[-1].val_loss < 1.01 * least(records).val_loss + 1e-6 * records[0].val_loss
 
-    def grow(method: str, p: float) -> Iterator[Record]:
-        for step, n in enumerate(n for n in SIZES if n <= p):
-            used, refusal = peak(jobs[method], problem(n))
-            yield Record(step=step, loss=used, extra={"p": n, "bytes": used, "refusal": refusal})
-            if refusal:
-                return
 
-    ends = [10.0, 1e6]
-    axes = {
-        "x": lambda r: r.extra["p"],
-        "x_log": True,
-        "x_range": [10, 1e6],
-        "y_log": True,
-        "x_title": "p, number of weights",
-    }
+def early(stop_early: Callable[..., Iterable[Record]]) -> Panel:
+    """`stop_early(noise, measurements)` yields a record for each iteration of CG, with the mean
+    error in `val_loss`, and the `errors` and `ridge` of each draw in `extra`."""
     return Panel(
-        grow,
+        stop_early,
         controls=[
-            drop_down("method", "method", list(jobs)),
-            log_slider("p", "largest p", low=10, high=1e6, value=1000),
+            slider("noise", "noise", low=0.0, high=1.0, step=0.05, value=0.3),
+            slider("measurements", "measurements", low=22, high=200, step=2, value=26),
         ],
         figures=[
             figures.Curves(
-                {"peak": lambda r: r.extra["bytes"]},
-                reference={
-                    "matrix, 8p²": (ends, [8 * p**2 for p in ends]),
-                    "vector, 8p": (ends, [8 * p for p in ends]),
-                    "limit here": (ends, [limit, limit]),
-                },
-                title="Memory for one product Hv",
-                y_title="bytes",
-                y_range=[10, 1e13],
-                room=ROOM,
-                **axes,
-            ),
-            figures.Curves(
-                {"peak": lambda r: r.extra["bytes"] / (8 * r.extra["p"])},
-                reference={"matrix": (ends, ends)},
-                title="The same, in vectors of length p",
-                y_title="vectors",
-                y_range=[1, 1e6],
-                room=ROOM,
-                **axes,
-            ),
+                {"mean of five": "val_loss"}
+                | {f"draw {i + 1}": lambda r, i=i: r.extra["errors"][i] for i in range(5)},
+                marker_at_min="mean of five",
+                title="Error on new data",
+                x_title="CG iterations",
+                y_title="mean squared error",
+                x_range=[0, ITERATIONS],
+                y_range=[0.01, 10],
+                y_log=True,
+            )
         ],
-        readout=_read_memory,
-        title="Memory against the number of weights",
-        goal="the first p at which the dense matrix is refused, and what double backward takes "
-        "there",
+        readout=_read_early,
+        total=ITERATIONS + 1,
+        title="No penalty, but few iterations",
+        goal="a noise at which stopping early gains less than 1 %",
+        reached=gains_nothing,
+        keep=0,
+        follow=True,
     )
 
 
-def _read_memory(records: Sequence[Record], values: Mapping[str, Any]) -> str:
-    last = records[-1].extra
-    if last["refusal"]:
-        return f"p = {last['p']:,} is refused: {last['refusal']}."
+def _read_early(records: Sequence[Record], values: dict[str, Any]) -> str:
+    best, end = least(records), records[-1]
+    ridge = sum(end.extra["ridge"]) / len(SEEDS)
     return (
-        f"p = {last['p']:,}: {values['method']} took {last['bytes'] / 1e6:,.3g} MB at its peak, "
-        f"that is {last['bytes'] / (8 * last['p']):,.1f} vectors of length p."
-    )
-
-
-# -- a picture of a matrix ------------------------------------------------------------------------
-
-
-def places(model: torch.nn.Module) -> tuple[list[str], list[Tensor]]:
-    """The groups of a BERT's weights in the order of the text, and each one's places in θ."""
-    where = [_place(name) for name, w in model.named_parameters() for _ in range(w.numel())]
-    groups = list(dict.fromkeys(where))
-    return groups, [
-        torch.tensor([i for i, g in enumerate(where) if g == group]) for group in groups
-    ]
-
-
-def _place(name: str) -> str:
-    """The group that a parameter belongs to; LayerNorms go with the block before them."""
-    if "embeddings" in name:
-        return next((g for g in ("word", "position") if g in name), "other emb.")
-    if "encoder" not in name:
-        return "pooler" if "pooler" in name else "classifier"
-    seen = "v, out" if "attention" in name else "feed-fwd"
-    part = "q, k" if "query" in name or "key" in name else seen
-    return f"{name.split('layer.')[1][0]}: {part}"
-
-
-def painting(
-    paint: Callable[[int, int], Iterable[tuple[Tensor, float]]],
-    groups: Sequence[str],
-    blocks: Tensor,
-) -> Panel:
-    """`paint(products, seed)` yields the painted blocks and their median error after each one."""
-
-    def records(products: int, seed: int) -> Iterator[Record]:
-        for step, (painted, off) in enumerate(paint(products, seed), 1):
-            yield Record(step=step, loss=off, extra={"blocks": painted, "error": off})
-
-    def read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
-        last = records[-1]
-        i, j = divmod(int(last.extra["blocks"].argmax()), len(groups))
-        return (
-            f"After {last.step} product{'s' * (last.step > 1)} per column, "
-            f"{last.step * len(groups)} in all, a block is off by "
-            f"{100 * last.extra['error']:.0f} % in the median. The largest is {groups[i]} with "
-            f"{groups[j]}."
-        )
-
-    def block_map(title: str, values: Callable[[Any], Tensor]) -> Figure:
-        return HeatMap(
-            groups,
-            values,
-            low=0.01,
-            high=2,
-            title=title,
-            unit="‖block‖",
-            height=370,
-            x_title="column group j",
-            y_title="row group i",
-            layout={"margin": {"l": 92, "b": 84}},
-        )
-
-    return Panel(
-        records,
-        controls=[
-            slider("products", "products per column", low=1, high=40, step=1, value=1),
-            slider("seed", "random numbers no.", low=0, high=9, step=1, value=0),
-        ],
-        figures=[
-            block_map("From the whole matrix", lambda record: blocks),
-            block_map("From products alone", lambda record: record.extra["blocks"]),
-        ],
-        readout=read,
-        total=lambda values: values["products"],
-        title="Where does a BERT curve?",
-        goal="a median error below 10 % with as few products per column as possible",
+        f"Mean test error: least after {best.step} iterations, {best.val_loss:.3f}; after "
+        f"{end.step} it is {end.val_loss:.3f}. Ridge regression with the best λ for each draw: "
+        f"{ridge:.3f}."
     )

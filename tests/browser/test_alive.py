@@ -28,17 +28,17 @@ PANELS = {
     "03_saddles_and_damping": [
         ("nb03.saddle(", "Newton's method on a landscape with a saddle", "damping μ")
     ],
-    "04_l1_corners": [
-        ("nb04.corners(", "L1 logistic regression on 569 tumours", "λ"),
-        ("nb04.path(", "The path of the weights", "λ falls to", 0.001),
+    "06_l1_corners": [
+        ("nb06.corners(", "L1 logistic regression on 569 tumours", "λ"),
+        ("nb06.path(", "The path of the weights", "λ falls to", 0.001),
     ],
-    "05_hessian_vector_products": [
-        ("nb05.error(", "A Hessian-vector product from two gradients", "least ε")
+    "04_hessian_vector_products": [
+        ("nb04.error(", "A Hessian-vector product from two gradients", "least ε")
     ],
-    "06_conjugate_gradients": [
-        ("nb06.bowl(", "Two methods in one bowl", "start (degrees)"),
-        ("nb06.spectra(", "Conjugate gradients on 60 unknowns", "κ"),
-        ("nb06.early(", "No penalty, but few iterations", "noise"),
+    "05_conjugate_gradients": [
+        ("nb05.bowl(", "Two methods in one bowl", "start (degrees)"),
+        ("nb05.spectra(", "Conjugate gradients on 60 unknowns", "κ"),
+        ("nb05.early(", "No penalty, but few iterations", "noise"),
     ],
     "07_gauss_newton": [("nb07.spectra(", "Two spectra, side by side", "training steps", 200)],
     "08_how_far_to_trust": [

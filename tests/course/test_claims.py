@@ -213,7 +213,7 @@ def test_other_curves_change_the_verdict_on_speed():
 
         return change
 
-    digits = "nb16_digits.json"
+    digits = "nb17_digits.json"
 
     def objective(factor):
         def change(document):
@@ -243,7 +243,7 @@ def test_a_dear_product_makes_cost_the_obstacle():
 
 
 def test_models_that_all_learn_make_the_method_general():
-    claim, file = BY_NAME["every pre-trained model"], "nb16_models.json"
+    claim, file = BY_NAME["every pre-trained model"], "nb17_models.json"
 
     def mend(document):
         for run in document["runs"]:
@@ -277,7 +277,7 @@ def test_a_record_that_has_only_begun_raises_nothing(file):
 @pytest.mark.parametrize(
     "name, file, method",
     [
-        ("faster than Adam", "nb16_digits.json", "Adam"),
+        ("faster than Adam", "nb17_digits.json", "Adam"),
         ("less overfitting by L1", "nb10_sst2.json", "l1"),
         ("dropout and L2 help little", "nb12_regularizers.json", "adamw dropout"),
     ],
@@ -299,7 +299,7 @@ def test_without_one_run_that_tunes_no_value_is_chosen(name, file, method):
 
 
 def test_another_least_of_the_tuning_runs_is_another_value_judged():
-    file, claim = "nb16_digits.json", BY_NAME["faster than Adam"]
+    file, claim = "nb17_digits.json", BY_NAME["faster than Adam"]
 
     def change(document):
         for run in document["runs"]:

@@ -2,110 +2,100 @@
 
 import torch
 from answers import Shown, record
-from torch.func import grad, hessian, jvp
 
 
-def exact(f, theta, v):
-    x = theta.clone().requires_grad_(True)
-    (g,) = torch.autograd.grad(f(x), x, create_graph=True)
-    return torch.autograd.grad(g @ v, x)[0]
+def solver(
+    *,
+    beta=lambda new, old: new / old,
+    alpha=lambda rr, curvature: rr / curvature,
+    steps=200,
+    stop=lambda r, b, rtol: r.norm() <= rtol * b.norm(),
+    extra=False,
+    carried=True,
+    zero=False,
+):
+    """Conjugate gradients with faults of choice."""
+
+    def cg(A, b, rtol):
+        x, r = torch.zeros_like(b), b.clone()
+        if zero:
+            r = b - A @ x
+        p, rr = r, r @ r
+        for _ in range(steps):
+            if stop(r, b, rtol):
+                break
+            Ap = A @ p
+            a = alpha(rr, p @ Ap)
+            x = x + a * p
+            r = b - A @ x if extra else r - a * Ap
+            new = r @ r
+            p = r + beta(new, rr) * p
+            rr = new if carried else rr
+        return x
+
+    return cg
 
 
-def matrix(f, theta):
-    return torch.stack([exact(f, theta, e) for e in torch.eye(len(theta))])
+def in_place(A, b, rtol):
+    r = b
+    p = b.clone()
+    Ap = A @ p
+    r -= (r @ r) / (p @ Ap) * Ap
+    return b
 
 
-def summed(f, theta, v):
-    return exact(f, theta, torch.ones_like(v))
-
-
-def central(f, theta, v, eps=1e-5):
-    return (grad(f)(theta + eps * v) - grad(f)(theta - eps * v)) / (2 * eps)
-
-
-def without_graph(f, theta, v):
-    x = theta.clone().requires_grad_(True)
-    (g,) = torch.autograd.grad(f(x), x)
-    return torch.autograd.grad(g @ v, x)[0]
-
-
-def backward_leaves_a_gradient(f, theta, v):
-    theta.requires_grad_(True)
-    f(theta).backward()
-    return exact(f, theta.detach(), v)
-
-
-def after(eps, error, least=1e-5):
-    steps = [record(extra={"eps": e, "error": x}) for e, x in ((1.0, 0.6), (1e-3, least))]
+def one_step(steps):
     return Shown(
-        [*steps, record(extra={"eps": eps, "error": error})],
-        {"method": "central", "numbers": "float32", "eps": eps},
+        [record(step=k) for k in range(steps + 1)], {"start": 30.0, "method": "steepest descent"}
     )
 
 
-def gap(product, u, v):
-    Hv, Hu = product(v), product(u)
-    return abs(u @ Hv - v @ Hu) / (u.norm() * Hv.norm() + v.norm() * Hu.norm())
+def solved(spectrum, preconditioner, products, residual=9e-9):
+    values = {"spectrum": spectrum, "condition": 3e4, "preconditioner": preconditioner}
+    return Shown([record(products=products, extra={"residual": residual})], values)
 
 
-def unsigned(product, u, v):
-    Hv, Hu = product(v), product(u)
-    return (u @ Hv - v @ Hu) / (u.norm() * Hv.norm() + v.norm() * Hu.norm())
+UNITS = "badly scaled variables"
 
-
-def unscaled(product, u, v):
-    return abs(u @ product(v) - v @ product(u))
-
-
-def by_inner_products(product, u, v):
-    a, b = u @ product(v), v @ product(u)
-    return abs(a - b) / (abs(a) + abs(b))
-
-
-def squares(product, u, v):
-    Hv, Hu = product(v), product(u)
-    return abs(u @ Hu - v @ Hv) / (u.norm() * Hu.norm() + v.norm() * Hv.norm())
-
-
-def by_the_matrix(product, u, v):
-    A = torch.stack([product(e) for e in torch.eye(len(u))], dim=1)
-    return gap(lambda x: A @ x, u, v)
-
-
-SOLUTIONS = {"05.epsilon": after(2e-3, 6e-5)}
+SOLUTIONS = {"05.one_step": one_step(1), "05.few_products": solved(UNITS, "diagonal", 18)}
 
 MISTAKES = {
-    "05.epsilon": [
-        (after(1e-2, 5e-4), "the bend"),
-        (after(1e-5, 9e-3), "rounding"),
-        (2e-3, "the panel itself"),
+    "05.one_step": [
+        (one_step(7), "takes 7 steps"),
+        (one_step(0), "takes 0 steps"),
+        (30, "the panel itself"),
     ],
-    "05.hvp": [
-        (without_graph, "create_graph"),
-        (central, "a quotient"),
-        (lambda f, t, v: v @ exact(f, t, v), "along v"),
-        (lambda f, t, v: grad(f)(t), "gradient of f"),
-        (lambda f, t, v: grad(f)(t) @ v, "slope along v"),
-        (lambda f, t, v: grad(f)(t) * (grad(f)(t) @ v), "times itself"),
-        (summed, "g.sum()"),
-        (lambda f, t, v: summed(f, t, v) * v, "entry by entry"),
-        (lambda f, t, v: matrix(f, t).diagonal() * v, "diagonal"),
-        (lambda f, t, v: exact(f, t, v / v.norm()), "divided by |v|"),
-        (lambda f, t, v: torch.linalg.solve(matrix(f, t), v), "solves"),
-        (lambda f, t, v: -exact(f, t, v), "sign"),
-        (lambda f, t, v: 0.5 * exact(f, t, v), "0.5 times"),
-        (lambda f, t, v: hessian(f)(t) @ v, "torch.func.hessian"),
-        (lambda f, t, v: grad(lambda s: jvp(f, (s,), (v,))[1])(t), "grad(jvp(f))"),
-        (backward_leaves_a_gradient, "left a gradient"),
-        (lambda f, t, v: v, "gradient of g @ v"),
+    "06.cg": [
+        (solver(beta=lambda new, old: 0.0), "steepest descent"),
+        (solver(beta=lambda new, old: old / new), "not A-orthogonal"),
+        (solver(beta=lambda new, old: -new / old), "not A-orthogonal"),
+        (solver(carried=False), "carried over"),
+        (solver(extra=True), "again"),
+        (solver(alpha=lambda rr, curvature: 1.0), "yours went on"),
+        (solver(alpha=lambda rr, curvature: -rr / curvature, steps=1), "sign"),
+        (solver(alpha=lambda rr, curvature: 2 * rr / curvature, steps=1), "2 times"),
+        (solver(steps=0), "No product"),
+        (solver(steps=1), "after one product"),
+        (solver(zero=True), "wasted"),
+        (solver(stop=lambda r, b, rtol: r.norm() <= rtol), "where |r| <= rtol;"),
+        (solver(stop=lambda r, b, rtol: r @ r <= rtol * (b @ b)), "too early"),
+        (solver(stop=lambda r, b, rtol: r.norm() <= 1e-10 * b.norm()), "as soon as"),
+        (solver(stop=lambda r, b, rtol: False), "does the loop end"),
+        (in_place, "b in place"),
+        (lambda A, b, rtol: torch.linalg.solve(A, b), "raised"),
     ],
-    "05.asymmetry": [
-        (unsigned, "absolute value of the difference"),
-        (unscaled, "denominator is missing"),
-        (by_inner_products, "by lengths"),
-        (squares, "mix them"),
-        (lambda product, u, v: gap(product, u, u), "every matrix"),
-        (by_the_matrix, "two are enough"),
-        (lambda product, u, v: gap(product, u, v) + 0.0123, "The two numbers"),
+    "05.count": [
+        ((1000, 3, 3, 2), "round bowl"),
+        ((1, 1000, 3, 2), "how often"),
+        ((1, 3, 2, 2), "perpendicular"),
+        ((1, 3, 3, 6), "no part in b"),
+        (3, "Four whole numbers"),
+    ],
+    "05.few_products": [
+        (solved("bulk and outliers", "none", 30), "rescaling"),
+        (solved(UNITS, "estimated diagonal", 60), "noisy"),
+        (solved("three clusters", "diagonal", 90), "not axes"),
+        (solved(UNITS, "none", 200), "takes it out"),
+        (solved(UNITS, "diagonal", 8, residual=1e-2), "tolerance"),
     ],
 }

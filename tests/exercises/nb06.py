@@ -4,98 +4,75 @@ import torch
 from answers import Shown, record
 
 
-def solver(
-    *,
-    beta=lambda new, old: new / old,
-    alpha=lambda rr, curvature: rr / curvature,
-    steps=200,
-    stop=lambda r, b, rtol: r.norm() <= rtol * b.norm(),
-    extra=False,
-    carried=True,
-    zero=False,
-):
-    """Conjugate gradients with faults of choice."""
-
-    def cg(A, b, rtol):
-        x, r = torch.zeros_like(b), b.clone()
-        if zero:
-            r = b - A @ x
-        p, rr = r, r @ r
-        for _ in range(steps):
-            if stop(r, b, rtol):
-                break
-            Ap = A @ p
-            a = alpha(rr, p @ Ap)
-            x = x + a * p
-            r = b - A @ x if extra else r - a * Ap
-            new = r @ r
-            p = r + beta(new, rr) * p
-            rr = new if carried else rr
-        return x
-
-    return cg
-
-
-def in_place(A, b, rtol):
-    r = b
-    p = b.clone()
-    Ap = A @ p
-    r -= (r @ r) / (p @ Ap) * Ap
-    return b
-
-
-def one_step(steps):
+def after(lam, alive, kkt=1e-10):
+    theta = torch.cat([torch.ones(alive), torch.zeros(30 - alive)])
     return Shown(
-        [record(step=k) for k in range(steps + 1)], {"start": 30.0, "method": "steepest descent"}
+        [record(theta=theta, extra={"kkt": kkt})], {"method": "proximal Newton", "lambda_reg": lam}
     )
 
 
-def solved(spectrum, preconditioner, products, residual=9e-9):
-    values = {"spectrum": spectrum, "condition": 3e4, "preconditioner": preconditioner}
-    return Shown([record(products=products, extra={"residual": residual})], values)
+def soft(x, t):
+    return x - x.clamp(-t, t)
 
 
-UNITS = "badly scaled variables"
+def in_place(x, t):
+    x[x.abs() < t] = 0
+    return soft(x, t)
 
-SOLUTIONS = {"06.one_step": one_step(1), "06.few_products": solved(UNITS, "diagonal", 18)}
+
+def subgradient(g, theta, lam):
+    return torch.where(theta != 0, g + lam * theta.sign(), soft(g, lam))
+
+
+def unclamped(g, theta, lam):
+    return torch.where(theta != 0, g + lam * theta.sign(), g.abs() - lam).norm()
+
+
+def wrong_sign(g, theta, lam):
+    return torch.where(theta != 0, g - lam * theta.sign(), soft(g, lam)).norm()
+
+
+SOLUTIONS = {"06.eight": after(0.03, 8)}
 
 MISTAKES = {
-    "06.one_step": [
-        (one_step(7), "takes 7 steps"),
-        (one_step(0), "takes 0 steps"),
-        (30, "the panel itself"),
+    "06.eight": [
+        (after(0.01, 11), "larger λ"),
+        (after(0.1, 4), "smaller λ"),
+        (after(0.03, 8, kkt=1e-3), "not a minimum"),
+        (0.03, "the panel itself"),
     ],
-    "06.cg": [
-        (solver(beta=lambda new, old: 0.0), "steepest descent"),
-        (solver(beta=lambda new, old: old / new), "not A-orthogonal"),
-        (solver(beta=lambda new, old: -new / old), "not A-orthogonal"),
-        (solver(carried=False), "carried over"),
-        (solver(extra=True), "again"),
-        (solver(alpha=lambda rr, curvature: 1.0), "yours went on"),
-        (solver(alpha=lambda rr, curvature: -rr / curvature, steps=1), "sign"),
-        (solver(alpha=lambda rr, curvature: 2 * rr / curvature, steps=1), "2 times"),
-        (solver(steps=0), "No product"),
-        (solver(steps=1), "after one product"),
-        (solver(zero=True), "wasted"),
-        (solver(stop=lambda r, b, rtol: r.norm() <= rtol), "where |r| <= rtol;"),
-        (solver(stop=lambda r, b, rtol: r @ r <= rtol * (b @ b)), "too early"),
-        (solver(stop=lambda r, b, rtol: r.norm() <= 1e-10 * b.norm()), "as soon as"),
-        (solver(stop=lambda r, b, rtol: False), "does the loop end"),
-        (in_place, "b in place"),
-        (lambda A, b, rtol: torch.linalg.solve(A, b), "raised"),
+    "06.least_lambda": [
+        (lambda g: g.max(), "absolute values"),
+        (lambda g: g.abs().min(), "take the largest"),
+        (lambda g: g.norm(), "length of g"),
+        (lambda g: g.abs().sum(), "sum of the"),
+        (lambda g: g.abs().mean(), "On average"),
+        (lambda g: g.abs().argmax(), "place of the entry"),
+        (lambda g: g.abs(), "a number"),
     ],
-    "06.count": [
-        ((1000, 3, 3, 2), "round bowl"),
-        ((1, 1000, 3, 2), "how often"),
-        ((1, 3, 2, 2), "perpendicular"),
-        ((1, 3, 3, 6), "no part in b"),
-        (3, "Four whole numbers"),
+    "06.soft_threshold": [
+        (lambda x, t: x.sign() * (x.abs() - t), "clamp"),
+        (lambda x, t: torch.where(x.abs() > t, x, 0 * x), "hard threshold"),
+        (lambda x, t: (x.abs() - t).clamp(min=0), "sign is lost"),
+        (lambda x, t: (x - t).clamp(min=0), "Negative entries"),
+        (lambda x, t: x.sign() * (x.abs() + t), "away from zero"),
+        (lambda x, t: soft(x, 2 * t), "Twice as far"),
+        (lambda x, t: soft(x, t / 2), "Half as far"),
+        (lambda x, t: x.clamp(-t, t), "takes away"),
+        (in_place, "in place"),
+        (lambda x, t: soft(x, t) + 0.01, "stop at zero"),
     ],
-    "06.few_products": [
-        (solved("bulk and outliers", "none", 30), "rescaling"),
-        (solved(UNITS, "estimated diagonal", 60), "noisy"),
-        (solved("three clusters", "diagonal", 90), "not axes"),
-        (solved(UNITS, "none", 200), "takes it out"),
-        (solved(UNITS, "diagonal", 8, residual=1e-2), "tolerance"),
+    "06.kkt_residual": [
+        (lambda g, theta, lam: (g + lam * theta.sign()).norm(), "autograd"),
+        (unclamped, "not negative"),
+        (lambda g, theta, lam: subgradient(g, theta, lam)[theta != 0].norm(), "want to leave"),
+        (lambda g, theta, lam: subgradient(g, theta, lam)[theta == 0].norm(), "not zero are"),
+        (lambda g, theta, lam: g.norm(), "penalty is missing"),
+        (wrong_sign, "sign of the penalty"),
+        (lambda g, theta, lam: soft(g, lam).norm(), "everywhere"),
+        (subgradient, "the vector"),
+        (lambda g, theta, lam: subgradient(g, theta, lam).abs().max(), "largest entry"),
+        (lambda g, theta, lam: subgradient(g, theta, lam).abs().sum(), "sum of the sizes"),
+        (lambda g, theta, lam: subgradient(g, theta, lam).square().sum(), "square"),
     ],
 }

@@ -1,404 +1,361 @@
 """What notebook 06 says, held in its kernel."""
 
-import itertools
 import math
+from itertools import pairwise
 
 import torch
 
 from tools.claims import between, claim, near
 
 
-@claim("For BERT-base, $A$ has 109 million rows (notebook 05)")
-def bert_base_has_109_million_weights():
-    hidden, layers, feed, words, places, kinds = 768, 12, 3072, 30_522, 512, 2
-    norm = 2 * hidden
-    attention = 4 * (hidden * hidden + hidden) + norm
-    layer = attention + hidden * feed + feed + feed * hidden + hidden + norm
-    total = (words + places + kinds) * hidden + norm + layers * layer + hidden * hidden + hidden
-    near(total, 109e6, relative=0.01)
+def l1(loss, theta, lam):
+    return float(loss(theta) + lam * theta.abs().sum())
+
+
+def zeros(theta):
+    return int((theta == 0).sum())
 
 
 @claim(
-    "The panel shows a bowl with eigenvalues 1 and 9 and $b = 0$",
-    "The slider moves the start round the contour $q = 4.5$, and a run ends when the residual "
-    "is a thousandth of what it was",
+    "569 breast tumours, 30 measurements of each ($X$, scaled to mean 0 and standard deviation 1)",
+    "30 weights, no intercept",
+    "it is convex",
 )
-def the_bowl_and_its_runs_are_as_told(BOWL, ROOT, walk, nb06):
-    low, high = torch.linalg.eigvalsh(BOWL).tolist()
-    near(low, 1)
-    near(high, 9)
-    near((ROOT @ ROOT - BOWL).abs().max(), 0, absolute=1e-12)
-    for start in (0, 35, 200):
-        for method in (nb06.STEEPEST, nb06.CONJUGATE):
-            path = list(walk(start, method))
-            near(path[0].loss, 4.5)
-            left = [float((BOWL @ record.theta).norm()) for record in path]
-            assert left[-1] <= 1.01e-3 * left[0] < left[-2]
-
-
-@claim(
-    "Steepest descent makes right angles *where you look*, on the left, and zigzags",
-    "at 30° it needs one step, at 35° thirty",
-    "make a right angle *where the bowl is round*, on the right, and arrive in two steps",
-    "From 35°, next door to the long axis",
-)
-def steepest_descent_zigzags_and_cg_does_not(walk, ROOT, nb06):
-    zigzag, straight = list(walk(35, nb06.STEEPEST)), list(walk(35, nb06.CONJUGATE))
-    near(nb06.angles(zigzag, ROOT)[0], 90, absolute=1e-6)
-    near(nb06.angles(straight, ROOT)[1], 90, absolute=1e-6)
-    assert len(straight) == 3 and len(zigzag) > 6 * len(straight)
-    between(zigzag[-1].step, 29, 31)
-    assert len(list(walk(30, nb06.STEEPEST))) == 2
-
-
-@claim(
-    "At 30° (or 120°, 210°, 300°) the start is an eigenvector",
-    "There are four best ones, the ends of the two axes",
-    "In a *round* bowl every start is one",
-)
-def four_starts_need_one_step(walk, nb06, steepest_descent):
-    best = [start for start in range(0, 360, 5) if len(list(walk(start, nb06.STEEPEST))) == 2]
-    assert best == [30, 120, 210, 300]
+def the_tumours_and_the_loss(X, y, data, loss, gradient, exact_hessian):
+    assert X.shape == (569, 30) and y.unique().tolist() == [-1.0, 1.0]
+    assert float(X.mean(0).abs().max()) < 1e-9
+    near(X.std(0, unbiased=False).min(), 1), near(X.std(0, unbiased=False).max(), 1)
+    assert str(data.target_names[1]) == "benign"
+    near(loss(torch.zeros(30)), math.log(2))
     for seed in range(3):
-        start = torch.randn(2, generator=torch.Generator().manual_seed(seed))
-        assert len(list(steepest_descent(2 * torch.eye(2), start, steps=60, rtol=1e-3))) == 1
+        theta = torch.randn(30, generator=torch.Generator().manual_seed(seed))
+        near(loss(theta), torch.log(1 + torch.exp(-y * (X @ theta))).mean())
+        assert float(torch.linalg.eigvalsh(exact_hessian(loss, theta))[0]) > -1e-12
 
 
 @claim(
-    "The small miracle is that $p_{k+1}$ is then A-orthogonal to *all* earlier directions",
-    "Here is the miracle, in eight dimensions, with the library's solver",
+    "Right of zero its slope is $\\theta - a + \\lambda$, at least 0.5. Left of zero it is "
+    "$\\theta - a - \\lambda$, at most −1.5",
+    "**the minimum is at the corner, at θ = 0 exactly**",
 )
-def eight_products_for_eight_unknowns(found8, apart):
-    assert found8.iterations == 8 and found8.converged
-    assert float(apart) < 1e-6
+def both_sides_rise_from_the_corner(corner):
+    slope = torch.func.grad(corner)
+    for x in (1e-9, 0.1, 1.0):
+        assert float(slope(torch.tensor([x]))) >= 0.5
+        assert float(slope(torch.tensor([-x]))) <= -1.5
+    least = float(corner(torch.zeros(1)))
+    assert all(float(corner(torch.tensor([x]))) > least for x in (-1.0, -1e-6, 1e-6, 1.0))
 
 
 @claim(
-    "- **a.** $A = 5I$, with 1,000 rows",
-    "- **b.** $A$ has 1,000 rows, but only three different eigenvalues: 1, 10 and 1,000",
-    "- **c.** $A = I + uu^\\top + ww^\\top$ with 1,000 rows, and $u$, $w$ two random vectors",
-    "- **d.** $A$ has 6 rows and 6 different eigenvalues, and $b$ is the sum of two eigenvectors",
+    "At the minimum autograd reports a slope of −0.5",
+    "Right of zero it sees a parabola with its minimum at $a - \\lambda = -0.5$ and jumps to "
+    "it; from there it sees another one, with its minimum at $a + \\lambda = 1.5$",
+    "arrives in one step",
 )
-def the_four_counts_are_1_3_3_and_2(conjugate_gradient, random):
-    b, u, w = (random(1000, seed=seed) for seed in range(3))
-    three = torch.tensor([1.0, 10.0, 1000.0]).repeat_interleave(334)[:1000]
-    few = torch.diag(torch.linspace(1, 6, 6)), torch.tensor([1.0, 0, 0, 1.0, 0, 0])
-    counts = [
-        conjugate_gradient(A, b, rtol=1e-8).iterations
-        for A, b in (
-            (5 * torch.eye(1000), b),
-            (torch.diag(three), b),
-            (torch.eye(1000) + torch.outer(u, u) + torch.outer(w, w), b),
-            few,
+def newton_by_autograd_jumps_and_newton_with_a_prox_arrives(corner, by_autograd, by_prox):
+    near(torch.func.grad(corner)(torch.zeros(1)), -0.5)
+    for step, record in enumerate(by_autograd[1:], 1):
+        near(record.theta, -0.5 if step % 2 else 1.5)
+    assert by_prox[1].theta.item() == 0 and by_prox[-1].step == 1
+
+
+@claim(
+    "form a square that stands on a corner, those of equal $\\theta_1^2 + \\theta_2^2$ a circle",
+    "**at a corner one weight is zero**",
+)
+def with_l1_the_minimum_is_a_corner_of_the_square(valley, by_l1, by_l2):
+    assert float(by_l1[1]) == 0 and float(by_l1[0]) > 0.5
+    assert float(by_l2.abs().min()) > 0.1
+    # Nowhere on the square, and nowhere on the circle, is f smaller: there its contour touches.
+    t = torch.linspace(0, 2 * math.pi, 721)
+    circle = by_l2.norm() * torch.stack([t.cos(), t.sin()], 1)
+    square = torch.stack([t.cos(), t.sin()], 1)
+    square = by_l1.abs().sum() * square / square.abs().sum(1, keepdim=True)
+    for line, point in ((square, by_l1), (circle, by_l2)):
+        assert float(torch.vmap(valley)(line).min()) >= float(valley(point)) - 1e-9
+
+
+@claim("the autograd Hessian of $f + \\lambda\\sum|\\theta|$ is the Hessian of $f$")
+def autograd_sees_no_curvature_in_the_penalty(gap, loss, exact_hessian):
+    assert gap == 0
+    theta = torch.tensor([0.0, -0.5, 1.0] * 10)
+    with_penalty = exact_hessian(lambda t: loss(t) + 7 * t.abs().sum(), theta)
+    assert torch.equal(with_penalty, exact_hessian(loss, theta))
+
+
+@claim("taken literally, and it explodes", "each step is longer than the one before")
+def plain_newton_explodes(newton, loss):
+    for lam in (0.1, 0.01):
+        run = list(
+            newton(lambda t, m=lam: loss(t) + m * t.abs().sum(), torch.zeros(30), max_steps=3)
         )
-    ]
-    assert counts == [1, 3, 3, 2], counts
+        assert run[-1].loss > 1000
+        assert all(b.step_norm > a.step_norm for a, b in pairwise(run[1:]))
 
 
 @claim(
-    "Now a matrix with $n = 60$ rows and eigenvalues from 1 to $\\kappa$",
-    "as a *bulk and outliers*: 55 between 1 and 2, and five far above them",
-    "in *three clusters* at $1$, $\\sqrt\\kappa$ and $\\kappa$",
-    "*badly scaled variables*: a matrix with eigenvalues between 1 and 4 whose variables are "
-    "then measured in very different units",
-    "All five matrices have (nearly) the same κ",
+    "Newton steps on $f + \\lambda\\sum|\\theta|$, with damping",
+    "So let us be kind to autograd, and damp it with μ = 0.1",
+    "with $\\delta = 0.001$, and apply Newton's method with a line search to that",
 )
-def the_spectra_are_as_told(nb06):
-    values = {s: torch.linalg.eigvalsh(nb06.matrix(s, 1e4)) for s in nb06.SPECTRA}
-    for found in values.values():
-        assert len(found) == 60
-        between(found[-1] / found[0], 0.9e4, 1.3e4)
-    outliers = values[nb06.OUTLIERS]
-    assert int((outliers < 2 + 1e-9).sum()) == 55 and float(outliers[55]) > 100
-    centres = values[nb06.CLUSTERS].reshape(3, 20).mean(1)
-    for centre, expected in zip(centres, (1, 100, 1e4), strict=True):
-        near(centre, expected, relative=0.05)
-    A = nb06.matrix(nb06.UNITS, 1e4)
-    units = torch.logspace(0, 2, 60)
-    inner = torch.linalg.eigvalsh(A / units[:, None] / units)
-    near(inner[0], 1)
-    near(inner[-1], 4)
+def the_settings_of_the_methods(DELTA, plain_autograd, STEPS):
+    assert DELTA == 0.001 and STEPS == 60
+    assert next(iter(plain_autograd(0.1))).damping == 0.1
+
+
+@claim("it is zero at a minimum of (1) and, as $f$ is convex here, nowhere else")
+def the_kkt_residual_is_zero_at_the_minimum_only(ends, kkt, loss):
+    best = ends["proximal Newton"].theta
+    assert kkt(best, 0.1) < 1e-6
+    for seed in range(5):
+        other = best + 0.1 * torch.randn(30, generator=torch.Generator().manual_seed(seed))
+        assert kkt(other, 0.1) > 1e-3 and l1(loss, other, 0.1) > l1(loss, best, 0.1)
+
+
+@claim("An **exact zero is an open square** on the lowest line, at $10^{-8}$")
+def exact_zeros_stand_at_1e_minus_8():
+    from rlhf_lib.panels.sizes import Sizes
+
+    some, zeros = Sizes(lambda record: record).traces([torch.tensor([1.0, 0.0, 1e-30])], {})
+    assert (some["name"], zeros["name"]) == ("not zero", "exactly zero")
+    assert zeros["y"] == [1e-8] and all(y > 1e-8 for y in some["y"])
 
 
 @claim(
-    "with κ = 30,000, find the spectrum and the preconditioner with which CG reaches a relative "
-    "residual of $10^{-8}$ in at most 25 products",
-    "What stays is a matrix with a condition number of about 4, and the bound below allows "
-    "about twenty products",
-    "*Bulk and outliers* without a preconditioner comes near the goal",
+    "**Plain autograd** has no zero, and never comes to rest",
+    "weights that should be zero are thrown from one side of the corner to the other",
 )
-def one_pair_reaches_the_goal_and_another_comes_near(solve, nb06):
-    spent = {}
-    for spectrum in nb06.SPECTRA:
-        for preconditioner in nb06.PRECONDITIONERS:
-            last = list(solve(spectrum, 3e4, preconditioner, 1e-8))[-1]
-            spent[spectrum, preconditioner] = last
-    reached = {
-        pair for pair, r in spent.items() if r.products <= 25 and r.extra["residual"] <= 1.01e-8
-    }
-    assert reached == {(nb06.UNITS, nb06.DIAGONAL)}
-    best = spent[nb06.UNITS, nb06.DIAGONAL]
-    between(best.extra["kappa"], 3.5, 4.5)
-    between(nb06.allowed(best), 18, 22)
-    between(spent[nb06.OUTLIERS, nb06.NONE].products, 26, 33)
+def plain_autograd_never_rests(runs):
+    run, best = runs["plain autograd"], runs["proximal Newton"][-1].theta
+    assert zeros(run[-1].theta) == 0 and run[-1].reason == "max_steps"
+    assert run[-1].extra["kkt"] > 1e-3
+    held = best == 0
+    for before, after in list(pairwise(run))[-5:]:
+        assert int((after.theta.sign() != before.theta.sign())[held].sum()) > 5
 
 
 @claim(
-    "Counts above 60 hang on rounding, and may differ by a few on your machine",
-    "*over all scales* was stopped at 250 iterations, short of the residual",
+    "**Pseudo-Huber** does come to rest (in the panel its curve ends before step 60), at the "
+    "minimum of *another* function",
+    "There $F$ is higher, by at most $30\\,\\lambda\\delta = 0.003$, because rounding takes at "
+    "most δ from each $|\\theta_j|$",
+    "But it has no zeros either, only small numbers",
 )
-def the_estimate_over_all_scales_was_stopped(runs, nb06):
-    last = runs[nb06.SCALES, nb06.ESTIMATED][-1]
-    assert last.step == 250 and last.products == 260 and last.reason == "max_iter"
-    assert last.extra["residual"] > 1e-8
-    others = [
-        r[-1].extra["residual"] for pair, r in runs.items() if pair != (nb06.SCALES, nb06.ESTIMATED)
-    ]
-    assert max(others) < 1.1e-8
+def pseudo_huber_rests_at_another_minimum(ends, runs, PseudoHuber, DELTA):
+    end, best = ends["pseudo-Huber"], ends["proximal Newton"]
+    assert end.reason == "converged" and end.step < 55
+    assert zeros(end.theta) == 0 and end.extra["kkt"] > 1e-3
+    between(end.extra["objective"] - best.extra["objective"], 1e-5, 0.003)
+    x = torch.linspace(-3, 3, 601)
+    taken = x.abs() - x**2 / ((x**2 + DELTA**2).sqrt() + DELTA)
+    assert 0 <= float(taken.min()) and float(taken.max()) <= DELTA
+    near(30 * 0.1 * DELTA, 0.003)
 
 
 @claim(
-    "without a preconditioner CG needs from 27 products to about 190",
-    "60 eigenvalues, not even 60 zeros",
-    "CG needed three times as many products as there are unknowns",
-    "By (6), 60 zeros should have been enough for any matrix",
+    "the table below has a different answer for each cut",
+    "Make δ smaller and they shrink, but the rounded corner has curvature $1/\\delta$, and "
+    "Newton's method needs more steps",
 )
-def the_spectrum_decides(count, nb06):
-    none = {s: count[s, nb06.NONE] for s in nb06.SPECTRA}
-    between(none[nb06.OUTLIERS], 26, 28)
-    between(none[nb06.CLUSTERS], 35, 39)
-    between(none[nb06.EVEN], 45, 59)
-    between(none[nb06.SCALES], 175, 215)
-    between(none[nb06.UNITS], 175, 215)
+def a_sharper_corner_needs_more_steps(ends, pseudo_huber, ZERO):
+    sizes = ends["pseudo-Huber"].theta.abs()
+    counts = [int((sizes < cut).sum()) for cut in (1e-3, 1e-2, 1e-1)]
+    assert counts[0] + 5 < counts[1] < counts[2]
+    wide, sharp = (list(pseudo_huber(0.1, ZERO, delta, 200))[-1] for delta in (1e-2, 1e-3))
+    assert sharp.step > 2 * wide.step
+    held = ends["proximal Newton"].theta == 0
+    assert float(sharp.theta[held].abs().sum()) < 0.2 * float(wide.theta[held].abs().sum())
+    for delta in (1e-2, 1e-3):
+
+        def rounded(t, delta=delta):
+            return (t**2 + delta**2).sqrt() - delta
+
+        near(torch.func.grad(torch.func.grad(rounded))(torch.zeros(())), 1 / delta)
 
 
 @claim(
-    "For badly scaled variables it divides the work by ten",
-    "For clusters and outliers it *more than doubles* it",
-    "The estimate from ten products is worse than the exact diagonal everywhere",
+    "The **proximal** and the **orthant-wise** method have the same 26 exact zeros, and they "
+    "stop at a KKT residual below $10^{-6}$. (Without a penalty no weight is zero.)"
 )
-def the_diagonal_helps_one_and_harms_two(count, nb06):
-    diagonal = {s: count[s, nb06.DIAGONAL] for s in nb06.SPECTRA}
-    between(count[nb06.UNITS, nb06.NONE] / diagonal[nb06.UNITS], 8, 12)
-    between(diagonal[nb06.CLUSTERS] / count[nb06.CLUSTERS, nb06.NONE], 2, 3)
-    between(diagonal[nb06.OUTLIERS] / count[nb06.OUTLIERS, nb06.NONE], 2.5, 4)
-    for s in nb06.SPECTRA:
-        assert count[s, nb06.ESTIMATED] > 1.1 * diagonal[s]
+def the_two_methods_have_the_same_zeros(ends, unpenalized):
+    one, other = (ends[name] for name in ("proximal Newton", "orthant-wise Newton-CG"))
+    for end in (one, other):
+        assert zeros(end.theta) == 26 and end.extra["kkt"] < 1e-6
+        near(end.extra["objective"], 0.4789, absolute=5e-5)
+    assert torch.equal(one.theta == 0, other.theta == 0)
+    assert zeros(unpenalized) == 0
 
 
 @claim(
-    "For *bulk and outliers* it spends one zero on each outlier, and then the bulk is a problem "
-    "with κ ≤ 2"
+    "a weight that is not zero is pulled with exactly the force λ, away from zero; a weight at "
+    "zero is pulled with at most λ"
 )
-def a_zero_for_each_outlier(runs, nb06):
-    record = runs[nb06.OUTLIERS, nb06.NONE][12]
-    zeros = torch.linalg.eigvalsh(nb06.tridiagonal(record.extra["lanczos"], 12))
-    outliers = record.extra["eigenvalues"][-5:]
-    assert float(((zeros[-5:] - outliers) / outliers).abs().max()) < 0.01
-    assert float(zeros[:-5].max()) < 2.01
+def the_pulls_at_the_minimum(best, gradient):
+    g = gradient(best)
+    active = best != 0
+    assert torch.allclose(g[active], -0.1 * best[active].sign(), atol=1e-6)
+    assert bool((g[~active].abs() < 0.1).all())
+
+
+@claim("(Without convexity that holds at every minimum, but at saddles, too.)")
+def without_convexity_the_residual_is_zero_at_a_saddle_too(L1):
+    def f(t):
+        return t[0] ** 2 / 2 - (t[1] - 1) ** 2 / 2
+
+    saddle = torch.tensor([0.0, 1.1])
+    residual = L1(weight=0.1).subgradient(torch.func.grad(f)(saddle), saddle)
+    assert float(residual.norm()) < 1e-12
+    for step, lower in ((0.1, True), (-0.1, True)):
+        moved = saddle + torch.tensor([0.0, step])
+        value = float(f(moved) + 0.1 * moved.abs().sum())
+        assert (value < float(f(saddle) + 0.1 * saddle.abs().sum())) == lower
+
+
+@claim("Autograd's gradient differs from it in the second line: there it says $g_j$")
+def autograd_says_g_at_zero(loss, gradient, best):
+    found = torch.func.grad(lambda t: loss(t) + 0.1 * t.abs().sum())(best)
+    held = best == 0
+    assert torch.equal(found[held], gradient(best)[held])
 
 
 @claim(
-    "**CG picks the polynomial that leaves least**, measured by $q$",
-    "its height the *measured* factor by which the error along its eigenvector has shrunk; the "
-    "line is $p_k$",
-    "The bound has to hold for the worst spectrum with this κ",
+    "move $x$ towards zero by $t$, and stop at zero",
+    "With $H = I$ the solution is a soft threshold",
 )
-def the_dots_lie_on_the_polynomial_and_the_bound_holds(runs, nb06):
-    for spectrum in nb06.SPECTRA:
-        run = runs[spectrum, nb06.NONE]
-        for r in run[:8]:
-            p = nb06.polynomial(r.extra["lanczos"], r.step, r.extra["eigenvalues"])
-            assert float((p - r.extra["left"]).abs().max()) < 1e-3
-        for r in run:
-            assert r.extra["error"] <= 0.9 * r.extra["bound"]
-        between(nb06.allowed(run[-1]), 950, 1300)
-
-
-@claim(
-    "To bring the error down to ε times what it was at the start takes about "
-    "$\\tfrac12 \\sqrt\\kappa \\ln(2/\\varepsilon)$ products; gradient descent needs about "
-    "$\\kappa$ in the place of $\\sqrt\\kappa$"
-)
-def the_bound_gives_half_the_root_of_kappa():
-    for kappa, epsilon in ((1e3, 1e-4), (1e4, 1e-8)):
-        rate = (kappa**0.5 - 1) / (kappa**0.5 + 1)
-        steps = math.log(epsilon / 2) / math.log(rate)
-        near(steps, 0.5 * kappa**0.5 * math.log(2 / epsilon), relative=0.01)
-        descent = math.log(epsilon) / math.log((kappa - 1) / (kappa + 1))
-        near(descent, 0.5 * kappa * math.log(1 / epsilon), relative=0.01)
-
-
-@claim("With the *tolerance* at 0.2 a run ends early")
-def the_panel_begins_with_a_short_run(solve, nb06):
-    run = list(solve(nb06.SCALES, 1e3, nb06.NONE, 0.2))
-    between(run[-1].step, 20, 30)
-    assert int((run[-1].extra["left"].abs() > 0.05).sum()) > 20
-
-
-@claim(
-    "The estimated diagonal is the mean of $w \\odot Aw$ over vectors $w$ of random signs",
-    "*estimated diagonal* spends 10 products on that",
-)
-def the_estimate_spends_ten_products(PROBES, runs, nb06):
-    assert PROBES == 10
-    assert all(runs[s, nb06.ESTIMATED][0].products == 10 for s in nb06.SPECTRA)
-
-
-@claim(
-    "With all vectors kept orthogonal, 60 products solve the system",
-    "CG is far from it after 60 and takes more than three times as many",
-    "its directions 0 and 5 are A-orthogonal still, later ones far apart are not",
-)
-def rounding_spoils_finite_termination(kept, residual, cg_points, plain, pairs, N):
-    assert N == 60
-    assert residual(kept(N)) < 1e-10
-    assert residual(cg_points[N]) > 1e-2
-    assert plain.iterations > 3 * N and plain.converged
-    assert float(pairs[0, 5]) < 1e-10
-    assert float(pairs[:N, :N].triu(11).max()) > 0.1
-
-
-@claim(
-    "64 pixels of a handwritten digit, 12 hidden units, 10 classes, 910 weights",
-    "Lanczos finds $\\lambda_{\\max}$, nearly, from 15 products",
-    "A damping that is ten times smaller makes a solve about twice as dear here; by the bound "
-    "it would be $\\sqrt{10} \\approx 3$ times",
-    "**More damping, cheaper solves.**",
-)
-def damping_makes_a_solve_cheaper(
-    net, inputs, G, top, lanczos, mus, spent, bound, conjugate_gradient, Shifted
-):
-    assert inputs.shape[1] == 64 and net[0].out_features == 12 and net[2].out_features == 10
-    assert G.shape[0] == sum(p.numel() for p in net.parameters()) == 910
-    near(
-        top,
-        lanczos(G, 60, generator=torch.Generator().manual_seed(1)).ritz_values[-1],
-        relative=1e-3,
+def the_prox_is_the_soft_threshold(L1, newton):
+    z = torch.linspace(-3, 3, 6001)
+    for x in (-2.0, -0.3, 0.5, 1.7):
+        value = (z - x) ** 2 / 2 + 0.6 * z.abs()
+        near(L1().prox(torch.tensor([x]), 0.6), z[value.argmin()], absolute=2e-3)
+    start = torch.tensor([1.0, -0.2, 0.4])
+    target = torch.tensor([2.0, 0.5, -0.1])
+    run = list(
+        newton(
+            lambda t: ((t - target) ** 2).sum() / 2,
+            start,
+            regularizer="l1",
+            lambda_reg=0.6,
+            method="proximal",
+        )
     )
-    assert conjugate_gradient(Shifted(G, mus[-1]), -G.gradient, rtol=1e-4).converged
-    assert all(count <= most for count, most in zip(spent, bound, strict=True))
-    assert spent[-1] > 4 * spent[2]
-    for less, more in itertools.pairwise(spent[1:]):
-        between(more / less, 1.6, 2.6)
-    between(bound[-1] / bound[-2], 3, 4)
+    assert torch.allclose(run[1].theta, L1().prox(start - (start - target), 0.6), atol=1e-8)
+
+
+@claim("`rtol=1e-2` ends the inner solve at a hundredth of its first residual")
+def both_methods_by_products_find_the_same_zeros(by_products, kkt, best, STEPS):
+    for kinks in ("orthant", "proximal"):
+        run = list(by_products(0.1, kinks))
+        last = next(r for r in run if kkt(r.theta, 0.1) < 1e-6)
+        assert last.step < 30 and last.cost < 500
+        assert torch.equal(last.theta == 0, best == 0)
 
 
 @claim(
-    "The relative residual to reach is $10^{-4}$, and *promised* is the count that (7) allows "
-    "for it"
+    "At $\\theta = 0$ condition (2) reads $|g_j(0)| \\le \\lambda$ for all $j$: from "
+    "$\\lambda_{\\max} = \\max_j |g_j(0)|$ on, everything is zero",
+    "the weights come alive, a few at a time",
 )
-def the_solves_reach_their_residual(G, mus, conjugate_gradient, Shifted):
-    b = -G.gradient
-    for mu in mus:
-        x = conjugate_gradient(Shifted(G, mu), b, rtol=1e-4).x
-        assert float((b - Shifted(G, mu) @ x).norm()) <= 1.01e-4 * float(b.norm())
+def from_lambda_max_on_everything_is_zero(lambda_max, proximal_newton, gradient, ZERO, ours):
+    for factor, none in ((1.5, True), (1.0001, True), (0.99, False)):
+        end = list(proximal_newton(factor * lambda_max))[-1].theta
+        assert (zeros(end) == 30) == none
+    near(lambda_max, gradient(ZERO).abs().max())
+    counts = [30 - zeros(r.theta) for r in ours]
+    assert max(b - a for a, b in pairwise(counts)) <= 3
 
 
 @claim(
-    "It gets 30 iterations for its 20 weights, because of rounding",
-    "A **U**, with no penalty anywhere. After one iteration the fit has learnt too little, "
-    "after thirty it has fitted the noise. Without noise the U is gone",
+    "those that are largest at the 21st of the 32 values of λ",
+    "*λ falls to* says how far the path goes, at the least to 0.001",
+    "its `C` is $1/(n\\lambda)$",
 )
-def stopping_early_makes_a_u(run, stop_early, nb06, WEIGHTS, ITERATIONS):
-    assert (ITERATIONS, WEIGHTS) == (30, 20)
-    best, clean = nb06.least(run), list(stop_early(0.0, 26))
-    between(best.step, 5, 8)
-    assert best.val_loss < run[-1].val_loss / 3 and best.val_loss < run[1].val_loss / 3
-    assert clean[-1].val_loss < 1e-5 < best.val_loss
-    assert nb06.gains_nothing(clean, {}) and not nb06.gains_nothing(run, {})
-    assert not nb06.gains_nothing(list(stop_early(0.05, 26)), {})
+def the_grid_has_32_values_down_to_0001(GRID, walk):
+    assert len(GRID) == 32
+    near(GRID[-1], 0.001, relative=0.01)
+    assert GRID[-1] > 1e-3
+    near(GRID[0] / GRID[12], 10)
 
 
 @claim(
-    "CG at its best iteration is below ridge at its best λ in four of the five draws",
-    "the best iteration differs from draw to draw, from 6 to about 15 here",
-    "Neither wins always",
+    "At all 32 values of λ our weights are within $10^{-4}$ of scikit-learn's, and the zeros "
+    "are the same ones",
+    "along the whole path",
 )
-def cg_and_ridge_are_alike(run, own, at_best):
-    ridge = run[-1].extra["ridge"]
-    assert sum(a < b for a, b in zip(at_best, ridge, strict=True)) == 4
-    assert all(a < 1.4 * b for a, b in zip(at_best, ridge, strict=True))
-    between(min(own), 6, 6)
-    between(max(own), 13, 17)
+def our_path_is_that_of_scikit_learn(ours, theirs):
+    assert len(ours) == len(theirs) == 32
+    for record, other in zip(ours, theirs, strict=True):
+        assert float((record.theta - other).abs().max()) < 1e-4
+        assert torch.equal(record.theta == 0, other == 0)
+        assert record.extra["kkt"] < 1e-6
 
 
 @claim(
-    "Both are near 1 for large eigenvalues $\\lambda_i$ and near 0 for small ones",
-    "in between CG's need not even fall evenly, as the plot below shows",
+    "so the first weight to come alive is that of the measurement that goes along with the "
+    "label most closely; at the next value of λ here a second one is there already",
+    "One of the two, the worst perimeter, is not among the six curves",
+    "At $\\theta = 0$ the gradient is $g_j = -\\tfrac{1}{2n}\\sum_i y_i X_{ij}$",
 )
-def both_filters_fall(filters, own):
-    for name in ("ridge, best λ", f"CG, {own[0]} steps"):
-        factors = filters[name][1]
-        between(factors[-1], 0.98, 1.02)
-        between(factors[0], 0, 0.1)
-    assert float(filters["ridge, best λ"][1].diff().min()) >= 0
-    assert float(filters[f"CG, {own[0]} steps"][1].diff().min()) < -0.2
+def the_first_weights(ours, names, gradient, ZERO, X, y, n, theirs, walk):
+    assert torch.allclose(gradient(ZERO), -(y @ X) / (2 * n))
+    first = next(r.theta for r in ours if bool((r.theta != 0).any()))
+    alive = {names[j] for j in first.nonzero().flatten().tolist()}
+    assert alive == {"worst perimeter", "worst concave points"}
+    six = {names[j] for j in theirs[20].abs().argsort(descending=True)[:6].tolist()}
+    assert alive - six == {"worst perimeter"}
+    assert names[int((y @ X).abs().argmax())] in alive
+
+
+@claim("And a weight can die again")
+def a_weight_goes_back_to_zero(ours, rounded, nb06):
+    counts = [30 - zeros(r.theta) for r in ours]
+    assert any(after < before for before, after in pairwise(counts[-4:]))
+    assert counts == nb06.COUNTS
+    assert zeros(rounded[-1].theta) == 0
 
 
 @claim(
-    "With μ = 1, above $-\\lambda_{\\min}$, all eigenvalues are positive and the solve converges",
-    "With less it stops after a handful of products, and with a radius it ends on the boundary",
-    "Here a step left the ball of radius 1 before any negative curvature was met",
+    "find a λ with which exactly eight weights are not zero, and the KKT residual at the end is "
+    "below $10^{-6}$",
+    "At λ = 0.03 eight weights are pulled by the data with the full force λ, and 22 with less",
+    "None of the 22 pulls is at its limit (the largest is 0.995 of it)",
+    "Three values of λ in a row on the path have eight weights, too",
 )
-def negative_curvature_is_met_and_told(H, lowest, conjugate_gradient, Shifted):
-    between(-lowest, 0.35, 0.5)
-    assert conjugate_gradient(H, -H.gradient).reason == "negative_curvature"
-    assert conjugate_gradient(Shifted(H, 1.0), -H.gradient, rtol=1e-4).converged
-    for mu in (0.0, 0.1):
-        free = conjugate_gradient(Shifted(H, mu), -H.gradient, rtol=1e-4)
-        assert free.reason == "negative_curvature"
-        between(free.iterations, 1, 5)
-        within = conjugate_gradient(Shifted(H, mu), -H.gradient, rtol=1e-4, radius=1.0)
-        assert within.reason == "boundary"
-        near(within.x.norm(), 1, relative=1e-6)
+def at_003_there_are_eight_weights(proximal_newton, by_products, gradient, kkt, GRID, nb06):
+    for run in (proximal_newton(0.03), by_products(0.03)):
+        end = list(run)[-1].theta
+        assert zeros(end) == 22 and kkt(end, 0.03) < 1e-6
+        force = gradient(end).abs() / 0.03
+        assert torch.allclose(force[end != 0], torch.ones(8), atol=1e-5)
+        near(force[end == 0].max(), 0.995, absolute=0.001)
+    eight = [i for i, count in enumerate(nb06.COUNTS) if count == 8]
+    assert eight == list(range(eight[0], eight[0] + 3))
+    assert all(0.026 < GRID[i] < 0.039 for i in eight)
 
 
 @claim(
-    "A matrix with a zero eigenvalue is *singular* only if $b$ has a part along it: otherwise "
-    "CG never notices, and need not",
-    "Had it been met inside, the solver would go to the boundary along it, and say "
-    "*negative_curvature*",
+    "Write the 2-norm of (3) as a function of the task's `gradient` of shape (p,)",
+    "The soft threshold and the orthant make exact zeros",
 )
-def a_solver_says_why_it_stopped(conjugate_gradient):
-    flat = torch.diag(torch.tensor([1.0, 0.0]))
-    assert conjugate_gradient(flat, torch.tensor([1.0, 1.0])).reason == "singular"
-    assert conjugate_gradient(flat, torch.tensor([1.0, 0.0])).converged
-    hill = torch.diag(torch.tensor([2.0, -1.0]))
-    within = conjugate_gradient(hill, torch.tensor([0.1, 0.2]), radius=5.0)
-    assert within.reason == "negative_curvature"
-    near(within.x.norm(), 5, relative=1e-6)
+def the_residual_is_the_shortest_subgradient(L1, kkt, gradient, ZERO):
+    theta = torch.tensor([0.0, 0.3, -0.2] * 10)
+    g, lam = gradient(theta), 0.02
+    slopes = torch.linspace(-1, 1, 2001)
+    least = torch.stack(
+        [
+            (g[j] + lam * (slopes if theta[j] == 0 else theta[j].sign())).abs().min()
+            for j in range(30)
+        ]
+    )
+    near(kkt(theta, lam), least.norm(), absolute=1e-4)
 
 
-@claim(
-    "when over the last $k = \\max(10, i/10)$ iterations it fell by less than "
-    "$k\\varepsilon$ of itself, with $\\varepsilon = 0.0005$",
-    "what Martens' stop leaves out of the fall of $q$ is less than a thousandth, even where the "
-    "residual is still about a hundredth of what it was",
-    "A product with $G$ costs 4/3 of a gradient, not two",
-)
-def martens_stop_leaves_out_less_than_a_thousandth(rows, G, HessianOperator):
-    near(G.product_cost, 4 / 3)
-    near(HessianOperator.product_cost, 2)
-    for row in rows:
-        between(row["share of the fall of q"], 0.999, 1 + 1e-9)
-        assert row["products"] < row["products to 1e-10"]
-    between(rows[0]["products"], 13, 17)
-    between(rows[1]["products"], 26, 36)
-    between(rows[1]["products to 1e-10"], 115, 145)
-    between(rows[1]["residual left"], 3e-3, 3e-2)
-    assert rows[1]["products to 1e-10"] > 3.5 * rows[1]["products"]
-
-
-@claim("Commit to an answer before you look", "Sketch the curve before you look")
-def the_predictions_have_the_right_answers(run, walk, ROOT, nb06):
+@claim("Commit yourself before you look")
+def the_predictions_have_the_right_answers(ends, ours, nb06):
     from rlhf_course.checking.predictions import find
 
-    near(nb06.angles(list(walk(60, nb06.STEEPEST)), ROOT)[0], find("06.angle").truth)
-    assert find("06.starts").truth == sum(
-        len(list(walk(start, nb06.STEEPEST))) == 2 for start in range(0, 360, 5)
-    )
-    drawn = find("06.early").truth
-    assert len(drawn) == len(run)
-    for value, record in zip(drawn, run, strict=True):
-        near(value, record.val_loss, relative=0.06)
+    assert find("04.zeros").truth == "proximal Newton and orthant-wise Newton-CG"
+    having = {name for name, end in ends.items() if zeros(end.theta)}
+    assert having == {"proximal Newton", "orthant-wise Newton-CG"}
+    near(find("04.count").truth, zeros(ends["proximal Newton"].theta))
+    assert find("04.path").truth == [30 - zeros(r.theta) for r in ours]

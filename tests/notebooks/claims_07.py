@@ -39,7 +39,7 @@ def at_the_start_h_has_negative_eigenvalues_and_g_has_none(H, G, eigenvalues, ru
 
 
 @claim(
-    "They are estimated from 80 products each (40 steps of Lanczos' method, notebook 06, from "
+    "They are estimated from 80 products each (40 steps of Lanczos' method, notebook 05, from "
     "each of two random vectors",
     "trust the ends of the spectrum more than the heights in between",
     "A density from 80 products is an estimate",
@@ -145,7 +145,7 @@ def f_is_g_and_e_is_not(four, apart, LOSSES):
 
 
 @claim(
-    "In the units of notebook 05 a backward pass costs 2 and a gradient 3, so a product costs "
+    "In the units of notebook 04 a backward pass costs 2 and a gradient 3, so a product costs "
     "4/3 of a gradient, less than the 2 of $Hv$",
     "| $G$ | no, if the loss is convex in $z$ | 4/3 |",
     "| $H$ | yes | 2 |",
@@ -290,7 +290,7 @@ def the_exact_solve_wins_with_two_classes_and_loses_with_ten(costs, few):
 
 @claim(
     "With ten classes there are nine rows a sample",
-    "CG does (notebook [06](06_conjugate_gradients.ipynb))",
+    "CG does (notebook [05](05_conjugate_gradients.ipynb))",
 )
 def both_solvers_arrive_at_the_same_step(
     few, SampleSpace, Shifted, conjugate_gradient, sample_space_solve

@@ -63,7 +63,7 @@ def test_a_number_in_prose_wants_a_claim(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "Notebook 06 builds them, and notebooks 05 and 07 use them.",
+        "Notebook 05 builds them, and notebooks 04 and 07 use them.",
         "By (3) and (4) it holds.",
         "See Nocedal and Wright (2006, section 3.4, eq. 3.30).",
         "$\\tfrac12 x^2 + \\theta_{12}$",
@@ -76,7 +76,7 @@ def test_a_number_in_prose_wants_a_claim(text):
         "It is 0 or 1.",
         "<details><summary>Hint 1</summary>Take 0.3.</details>",
         "# References\n\n- A. Author, pages 12 to 34, 1999.",
-        "[06](06_conjugate_gradients.ipynb) has it.",
+        "[05](05_conjugate_gradients.ipynb) has it.",
     ],
 )
 def test_names_formulas_and_questions_want_none(text):

@@ -124,7 +124,7 @@ def test_navigation_between_neighbours():
         "Previous: [03 Saddles and damping](03_saddles_and_damping.ipynb) · Next: [05 "
     )
     assert course_map.navigation("00", there).startswith("Next: [01 ")
-    assert "Next" not in course_map.navigation("16", there)
+    assert "Next" not in course_map.navigation("17", there)
     assert "planned" not in course_map.course_map(there) + course_map.readme_table(there)
 
 
@@ -282,8 +282,8 @@ def test_the_commands_for_text(course, tmp_path, capsys):
     assert notebooks.main(["build", "03"]) == 0
     after = nbformat.read(course / "solutions" / "03_saddles_and_damping.ipynb", as_version=4)
     assert course_build.plain(after) == before
-    file.write_text("%% markdown\n# 05 · New\n")
+    file.write_text("%% markdown\n# 04 · New\n")
     assert notebooks.main(["fromtext", "05", str(file)]) == 0
-    assert (course / "solutions" / "05_hessian_vector_products.ipynb").is_file()
+    assert (course / "solutions" / "04_hessian_vector_products.ipynb").is_file()
     with pytest.raises(SystemExit, match="needs a number and a file"):
         notebooks.main(["fromtext", "05"])

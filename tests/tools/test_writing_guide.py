@@ -26,7 +26,7 @@ def answers(monkeypatch):
     """The names of the example's test file, its checks registered meanwhile."""
     for row in SERIES:
         register.exercises(row.number)
-    # Without those of the real notebook 05, whose names the example may use.
+    # Without those of the real notebook 04, whose names the example may use.
     others = {k: v for k, v in register._EXERCISES.items() if not k.startswith("05.")}
     monkeypatch.setattr(register, "_EXERCISES", others)
     for text in ('@exercise("05.directional")', '@goal("05.epsilon"'):

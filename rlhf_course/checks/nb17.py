@@ -1,4 +1,4 @@
-"""Checks of notebook 16."""
+"""Checks of notebook 17."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..checking.goals import goal
 from ..checking.registry import exercise
 from ..claims.comparison import AGAINST, FOR, OPEN, SAME, Comparison, interval, student
 from ..claims.rule import verdict
-from ..experiments.nb16_retest import ADAM, DEFAULT
+from ..experiments.nb17_retest import ADAM, DEFAULT
 
 
-@goal("16.untuned", claim=ADAM)
+@goal("17.untuned", claim=ADAM)
 def untuned(records, values):
     """A record in which second order beats Adam for certain, because Adam was not tuned."""
     benefits = records[-1].extra["benefits"]
@@ -38,7 +38,7 @@ def untuned(records, values):
     )
 
 
-@exercise("16.interval")
+@exercise("17.interval")
 def paired_interval(answer):
     """A function (ours, theirs, t) -> (low, high) of the mean paired gain theirs - ours."""
     for seed in range(3):
@@ -80,7 +80,7 @@ def paired_interval(answer):
     return correct("What two methods have in common, the hard draws, is gone from the difference.")
 
 
-@exercise("16.verdict")
+@exercise("17.verdict")
 def word(answer):
     """A function (intervals, margin, quantifier) -> the verdict."""
     random = Random(0)

@@ -1,4 +1,4 @@
-"""What notebook 16 says, held in its kernel: the ledger's verdicts, and the numbers around them."""
+"""What notebook 17 says, held in its kernel: the ledger's verdicts, and the numbers around them."""
 
 from rlhf_course import recorded
 from tools.claims import between, claim, near
@@ -76,12 +76,12 @@ def the_margins_are_as_told():
 )
 def the_rule_errs_as_rarely_as_told():
     from rlhf_course.claims.boundaries import levels
-    from rlhf_course.studies import nb16_rule as study
+    from rlhf_course.studies import nb17_rule as study
 
     assert study.REPEATS == 1000 and study.MARGIN == 0.5
     runs = {
         (run["settings"]["truth"], run["settings"]["quantifier"], *run["settings"]["looks"]): run
-        for run in recorded("nb16_rule.json")["runs"]
+        for run in recorded("nb17_rule.json")["runs"]
         if run["settings"]["noise"] == "normal"
     }
 
@@ -118,28 +118,28 @@ def what_is_supported_says_some(BOOK):
 
 
 @claim("Commit yourself before you scroll")
-def the_predictions_have_the_right_answers(BOOK, nb16):
+def the_predictions_have_the_right_answers(BOOK, nb17):
     from rlhf_course.checking.predictions import find
 
     for name, of in (
         ("16.adam", "faster than Adam"),
-        ("16.second_order", nb16.SECOND_ORDER),
-        ("16.cross_validation", nb16.CROSS_VALIDATION),
+        ("16.second_order", nb17.SECOND_ORDER),
+        ("16.cross_validation", nb17.CROSS_VALIDATION),
     ):
         assert find(name).truth == BOOK[of].verdict
 
 
 @claim("Each row is a comparison; the dots are its seeds (or rounds of a benchmark)")
-def every_row_has_a_name_of_its_own(BOOK, nb16):
+def every_row_has_a_name_of_its_own(BOOK, nb17):
     for judged in BOOK.values():
-        assert len(nb16.scaled(judged)) == len(judged.comparisons)
+        assert len(nb17.scaled(judged)) == len(judged.comparisons)
     for names in (
         SPEED,
         ("less overfitting by second order", "less overfitting by L1"),
         ("other regularizers do better", "dropout and L2 help little"),
         ("every pre-trained model", "classification, entities, questions", "λ by cross-validation"),
     ):
-        shown = [nb16.short(c.about) for name in names for c in BOOK[name].comparisons]
+        shown = [nb17.short(c.about) for name in names for c in BOOK[name].comparisons]
         assert len(set(shown)) == len(shown)
         assert max(map(len, shown)) <= 38
 
@@ -263,11 +263,11 @@ def decay_helps_on_all_four_sets(BOOK):
     'One "against" among six "for" makes *depends*',
 )
 def six_families_and_one_refusal(BOOK):
-    from rlhf_course.studies import nb16_models
+    from rlhf_course.studies import nb17_models
 
-    assert len(nb16_models.FAMILIES) == 6 and nb16_models.TEXTS == 12
+    assert len(nb17_models.FAMILIES) == 6 and nb17_models.TEXTS == 12
     assert said(BOOK, "every pre-trained model") == ["for"] * 6 + ["against"]
-    found = [run["result"] for run in recorded("nb16_models.json")["runs"]]
+    found = [run["result"] for run in recorded("nb17_models.json")["runs"]]
     assert max(r["product_error"] for r in found if "train_loss" in r) <= 1e-6
     between(min(r["parameters"] for r in found), 1_000, 20_000)
     between(max(r["parameters"] for r in found), 1_000, 20_000)
@@ -295,9 +295,9 @@ def three_tasks_ran(BOOK):
     "had said nothing about that; a fit takes milliseconds, so there are three hundred",
 )
 def cross_validation_beats_none_and_one_split(BOOK):
-    from rlhf_course.studies import nb16_lambda
+    from rlhf_course.studies import nb17_lambda
 
-    assert nb16_lambda.TRAINING == 60 and nb16_lambda.FOLDS == 5
+    assert nb17_lambda.TRAINING == 60 and nb17_lambda.FOLDS == 5
     none, split = BOOK["λ by cross-validation"].comparisons
     assert len(none.benefits) == len(split.benefits) == 300
     assert none.says == split.says == "for" and none.mean > 0.5
@@ -378,10 +378,10 @@ def the_sketch_is_off(BOOK):
     'five seeds and 60 gradients said "no difference"',
 )
 def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
-    from rlhf_course.experiments.nb16_retest import BUDGET
-    from rlhf_course.studies import nb16_digits
+    from rlhf_course.experiments.nb17_retest import BUDGET
+    from rlhf_course.studies import nb17_digits
 
-    assert BUDGET == 40 and nb16_digits.BUDGET == 60 and len(RETESTS) == 5
+    assert BUDGET == 40 and nb17_digits.BUDGET == 60 and len(RETESTS) == 5
     (record,) = rows(BOOK, SPEED[1], "L2 penalty")
     assert len(record.benefits) == 5 and record.says == "no difference"
 

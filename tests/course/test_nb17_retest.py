@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rlhf_course.claims import CLAIMS
-from rlhf_course.experiments.nb16_retest import ADAM, DEFAULT, EVERY_MODEL, RETESTS, SKETCH, TUNED
+from rlhf_course.experiments.nb17_retest import ADAM, DEFAULT, EVERY_MODEL, RETESTS, SKETCH, TUNED
 
 
 def test_they_are_claims_of_the_ledger():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..claims.sketch import CLOSE, apart
 from ..recorded import recorded
-from ..studies import nb16_digits, nb16_lambda, nb16_models
+from ..studies import nb17_digits, nb17_lambda, nb17_models
 
 TUNED, DEFAULT = "tuned", "torch's default"
 ADAM, DESCENT = "faster than Adam", "faster than gradient descent"
@@ -20,12 +20,12 @@ def against(method: str) -> Callable[[int, str], float]:
     """Objective of RLHF on the digits against a first-order method, in decades."""
 
     def benefit(seed: int, baseline: str) -> float:
-        chosen = nb16_digits.STUDY.chosen(recorded("nb16_digits.json"))
+        chosen = nb17_digits.STUDY.chosen(recorded("nb17_digits.json"))
         value = chosen[method]
         if baseline == DEFAULT:
-            value = nb16_digits.DEFAULTS.get(method, value)
-        ours = nb16_digits.curve("RLHF", chosen["RLHF"], seed, BUDGET)
-        theirs = nb16_digits.curve(method, value, seed, BUDGET)
+            value = nb17_digits.DEFAULTS.get(method, value)
+        ours = nb17_digits.curve("RLHF", chosen["RLHF"], seed, BUDGET)
+        theirs = nb17_digits.curve(method, value, seed, BUDGET)
         return math.log10(theirs[-1].train_loss / ours[-1].train_loss)
 
     return benefit
@@ -33,14 +33,14 @@ def against(method: str) -> Callable[[int, str], float]:
 
 def chosen_by_cross_validation(seed: int, baseline: str) -> float:
     """Test loss with next to no penalty, less that at the λ of cross-validation, in nats."""
-    found = nb16_lambda.run({"seed": seed})
+    found = nb17_lambda.run({"seed": seed})
     loss = found["test_loss"]
     return loss[f"{found['none']:g}"] - loss[f"{found['cross-validation']:g}"]
 
 
 def tiny_bert(seed: int, baseline: str) -> float:
     """How far RLHF steps lower the training loss of a tiny random BERT, in nats."""
-    losses = nb16_models.run({"family": "bert", "seed": seed})["train_loss"]
+    losses = nb17_models.run({"family": "bert", "seed": seed})["train_loss"]
     return losses[0] - losses[-1]
 
 

@@ -1,4 +1,4 @@
-"""Notebook 16: the ledger of the article's claims, their comparisons, and one tested again."""
+"""Notebook 17: the ledger of the article's claims, their comparisons, and one tested again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..checking.predictions import choice
 from ..claims import Judged, interval
 from ..claims.comparison import AGAINST, FOR, OPEN, SAME, Comparison
 from ..claims.rule import DEPENDS, NO_DIFFERENCE, NOT_ENOUGH, REFUTED, SUPPORTED
-from ..experiments.nb16_retest import ADAM, DEFAULT, RETESTS, TUNED
+from ..experiments.nb17_retest import ADAM, DEFAULT, RETESTS, TUNED
 from ..recorded import results
-from ..studies import nb16_rule
+from ..studies import nb17_rule
 from ..table import Table
 
 WORDS = [SUPPORTED, REFUTED, NO_DIFFERENCE, DEPENDS, NOT_ENOUGH]
@@ -149,8 +149,8 @@ def operating(document: Mapping[str, Any]) -> Table:
     """How often the rule gives which verdict on a claim about all, by what is true."""
     rows = []
     for truth in ("nothing in two", "of 1 in two", "of 1 in one, of -1 in another"):
-        for looks in nb16_rule.PLANS:
-            (found,) = results(document, [nb16_rule.settings(truth, "all", looks)])
+        for looks in nb17_rule.PLANS:
+            (found,) = results(document, [nb17_rule.settings(truth, "all", looks)])
             planned = len(looks) > 1
             rows.append(
                 {

@@ -1,11 +1,11 @@
-"""Answers to the exercises of notebook 16."""
+"""Answers to the exercises of notebook 17."""
 
 import math
 import statistics
 
 from answers import Shown, record
 
-from rlhf_course.experiments.nb16_retest import ADAM, DEFAULT, TUNED
+from rlhf_course.experiments.nb17_retest import ADAM, DEFAULT, TUNED
 
 
 def tested(benefits, baseline=DEFAULT):
@@ -79,15 +79,15 @@ def holding_zero(intervals, margin, quantifier):
     )
 
 
-SOLUTIONS = {"16.untuned": tested([0.2, 0.25, 0.22])}
+SOLUTIONS = {"17.untuned": tested([0.2, 0.25, 0.22])}
 
 MISTAKES = {
-    "16.untuned": [
+    "17.untuned": [
         (tested([0.2, 0.25]), "three at least"),
         (tested([-0.01, 0.0, -0.02], TUNED), "careless author"),
         (tested([0.2, -0.25, 0.22]), "more seeds"),
     ],
-    "16.interval": [
+    "17.interval": [
         (unpaired, "unpaired groups"),
         (lambda a, b, t: paired(a, b, t, sign=-1), "turned round"),
         (lambda a, b, t: paired(a, b, t, root=False), "by √n"),
@@ -96,7 +96,7 @@ MISTAKES = {
         (lambda a, b, t: paired(a, b, t)[::-1], "low, then high"),
         (lambda a, b, t: 0.3, "two numbers"),
     ],
-    "16.verdict": [
+    "17.verdict": [
         (majority, "whatever side of 0"),
         (without_a_margin, "whatever side of 0"),
         (holding_zero, "says nothing"),
