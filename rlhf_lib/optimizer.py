@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from numbers import Number
 from operator import is_
 from typing import Any
 
@@ -18,7 +16,7 @@ from .arguments import flag, one_of, real
 from .curvature.look import look
 from .curvature.operators import GaussNewtonOperator, HessianOperator
 from .objective.groups import check_group, check_listed, named_params_of, own_state, params_of
-from .objective.parameters import assign, check_params, flatten, unflatten
+from .objective.parameters import assign, check_params, flatten
 from .objective.ranks import ProcessGroup, as_ranks, refuse_wrapped, solver_of_ranks
 from .objective.second_derivative import twice_differentiable_attention
 from .objective.task_loss import TaskLoss, check_finite
@@ -29,6 +27,7 @@ from .solve.conjugate_gradient import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, 
 from .step.directions import ConjugateGradients, Direction, SampleSpaceSolve
 from .step.globalization import Damping, DampingRule, TrustRegion, armijo, reduction_ratio
 from .step.model import LocalModel, Path
+from .step.saved import join, pack, plain_numbers, unpack
 from .step.shorthand import direction_of
 from .timing import Stopwatch
 
@@ -218,35 +217,12 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         Raises TypeError for a memory that is neither vectors of n entries nor JSON.
         """
-        common = dict(self.state["rlhf"])
-        memory = dict(common["direction memory"])
-        vectors = {k: v for k, v in memory.items() if isinstance(v, Tensor) and v.ndim == 1}
-        common["direction memory"] = {k: v for k, v in memory.items() if k not in vectors}
-        common["vectors"] = list(vectors)
-        params = self._params()
-        n = sum(p.numel() for p in params)
-        for key in {*vectors, *getattr(self.direction, "remembers", ())}:
-            whole = params[0].new_zeros(n)  # where parameters were added, too
-            if key in vectors:
-                whole[: len(vectors[key])] = vectors[key]
-            for p, piece in zip(params, unflatten(whole, params), strict=True):
-                self.state[p][_remembered(key)] = piece
-        try:
-            text = json.dumps(common)
-        except TypeError as error:
-            raise TypeError(
-                "expected a memory of numbers, texts, lists, dicts and vectors of n entries, to be "
-                f"saved as JSON: {error}"
-            ) from error
+        remembers = getattr(self.direction, "remembers", ())
+        text = pack(self.state["rlhf"], self.state, self._params(), remembers)
         found = super().state_dict()
         del found["state"]["rlhf"]
         for group in found["param_groups"]:
-            plain = {
-                k: v.item()
-                for k, v in group.items()
-                if isinstance(v, Number) and hasattr(v, "item")
-            }
-            group |= plain | {"rlhf": text}  # numbers of numpy, as a schedule's function may give
+            group |= plain_numbers(group) | {"rlhf": text}
         return found
 
     @torch.no_grad()
@@ -255,45 +231,10 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         Raises ValueError for the state of another optimizer, which changes nothing.
         """
-        own_form = isinstance(state_dict, dict) and state_dict.keys() >= {"param_groups", "state"}
-        saved = state_dict["param_groups"] if own_form else []
-        texts = {group.get("rlhf", "") for group in saved}
-        if len(texts) != 1 or texts == {""}:
-            raise ValueError(
-                "expected what RLHFOptimizer.state_dict() gives, got a state without 'rlhf' in its "
-                "groups: that of another optimizer, or of an older version"
-            )
-        try:
-            common = json.loads(texts.pop())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"expected JSON under 'rlhf' of a group, got other: {error}") from None
-        needs = {"vectors", *self.state["rlhf"]}
-        if not isinstance(common, dict) or not common.keys() >= needs:
-            raise ValueError(
-                f"expected {', '.join(sorted(needs))} under 'rlhf' of a group, got the state of "
-                "another version"
-            )
-        vectors = common.pop("vectors")
-        needed = {_remembered(key) for key in vectors} | (
-            {"center"} if self._pull_to_start else set()
-        )
-        keys = [key for group in saved for key in group["params"]]
-        for p, key in zip(self._params(), keys, strict=False):  # torch compares how many there are
-            own = state_dict["state"].get(key, {})
-            missing = {name for name in needed if name not in own or own[name].shape != p.shape}
-            if missing:
-                raise ValueError(
-                    f"expected {', '.join(sorted(missing))} of shape {tuple(p.shape)} in the state "
-                    f"of parameter {key}, got none: save the same model with the same regularizer "
-                    "and solver, and where torch flattens the state, call get_optimizer_state_dict "
-                    "before set_optimizer_state_dict"
-                )
+        pieces = ["center"] if self._pull_to_start else []
+        common = unpack(state_dict, self._params(), self.state["rlhf"], pieces)
         super().load_state_dict(state_dict)
-        params = self._params()
-        for key in vectors:
-            pieces = [self.state[p][_remembered(key)] for p in params]
-            common["direction memory"][key] = flatten(pieces)
-        self.state["rlhf"] = common
+        self.state["rlhf"] = join(common, self.state, self._params())
         self._bound = None  # centres may have been written into the tensors that it knows
         for group in self.param_groups:
             group["rlhf"] = ""
@@ -553,11 +494,6 @@ class RLHFOptimizer(torch.optim.Optimizer):
         if state["radius"] is not None and moved:
             at_boundary = reason in (BOUNDARY, NEGATIVE_CURVATURE, SINGULAR)
             state["radius"] = TrustRegion(state["radius"]).update(rho, at_boundary)
-
-
-def _remembered(key: str) -> str:
-    """The name, in the state of a parameter, of its piece of a vector of the direction's memory."""
-    return f"remembered {key}"
 
 
 def _check_group(group: dict) -> None:
