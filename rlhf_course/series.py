@@ -37,7 +37,7 @@ class Notebook:
     @property
     def part(self) -> str:
         """Which of the four parts of the course it belongs to."""
-        parts = {4: "calculus is enough", 9: "the method", 13: "the real model"}
+        parts = {3: "calculus is enough", 9: "the method", 13: "the real model"}
         return next((p for last, p in parts.items() if int(self.number) <= last), "the judgement")
 
 
@@ -111,6 +111,7 @@ SERIES = (
         45,
     ),
     Notebook("15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45),
+    Notebook("16", "when_to_use_it", "When to use it", "say where second order pays"),
     Notebook(
         "17", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25
     ),

@@ -3,10 +3,10 @@
     python tools/notebooks.py build [NOTEBOOK ...]      the learners' notebooks, navigation, map
     python tools/notebooks.py execute [NOTEBOOK ...]    run, tidy and save
     python tools/notebooks.py check [NOTEBOOK ...]      say what is wrong with the saved state
-    python tools/notebooks.py totext 05 [FILE]          the source as text, to edit or to read
-    python tools/notebooks.py fromtext 05 FILE          the source from such a text
+    python tools/notebooks.py totext 04 [FILE]          the source as text, to edit or to read
+    python tools/notebooks.py fromtext 04 FILE          the source from such a text
 
-A NOTEBOOK is a number such as 05, which stands for the source with its solutions and the
+A NOTEBOOK is a number such as 04, which stands for the source with its solutions and the
 learner's notebook, or a path; without one: all of notebooks/. The source of each notebook is
 `notebooks/solutions/NN_slug.ipynb`; docs/writing_notebooks.md tells how one is written. A cell
 tagged `skip-execution` (and `nbval-skip`, which nbval needs to skip it too) is not executed.

@@ -67,7 +67,7 @@ def load() -> tuple[dict[str, str], str]:
 
 
 def progress(number: str | None = None) -> Progress:
-    """The table of exercises, of one notebook ("05") or of all that there are.
+    """The table of exercises, of one notebook ("04") or of all that there are.
 
     Raises ValueError for a number that no notebook has.
     """

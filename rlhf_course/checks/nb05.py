@@ -145,7 +145,7 @@ def _stops(answer):
         )
 
 
-@exercise("06.cg")
+@exercise("05.cg")
 def cg(answer):
     """A function (A, b, rtol) -> x with |b - Ax| <= rtol |b|, by conjugate gradients."""
     _one_product(answer)

@@ -25,7 +25,7 @@ EPSILONS = [10 ** (-k / 2) for k in range(29)]  # from 1 down to 1e-14, two to t
 SIZES = [m * 10**k for k in range(1, 6) for m in (1, 2, 5)] + [10**6]
 
 curve(
-    "05.digits",
+    "04.digits",
     "ε shrinks from 1 to 10⁻¹⁴. How many digits of the one-sided quotient are right? Sketch it.",
     truth=[
         0.11,
@@ -68,7 +68,7 @@ curve(
     "rounding eats what a smaller step gains.",
 )
 choice(
-    "05.valley",
+    "04.valley",
     "Where is the best ε of the central quotient, beside that of the one-sided one (float64)? And "
     "where in float32, with 7 digits in place of 16?",
     [
@@ -81,7 +81,7 @@ choice(
     why="Its error falls faster and meets the rounding earlier; in float32 rounding is larger.",
 )
 choice(
-    "05.block",
+    "04.block",
     "Words and positions hold over a third of the weights, the classifier 18 numbers. Which "
     "weights will curve the most?",
     [
@@ -160,7 +160,7 @@ def error(product: Product, truth: Tensor) -> Panel:
         readout=_read_error,
         title="A Hessian-vector product from two gradients",
         goal="central, float32: end the run with a relative error below 1e-4",
-        reached=reached("05.epsilon"),
+        reached=reached("04.epsilon"),
         follow=True,
     )
 

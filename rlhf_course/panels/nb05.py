@@ -19,7 +19,7 @@ from ..checking.predictions import curve, number
 from .sketch import Sketch
 
 number(
-    "06.angle",
+    "05.angle",
     "Each step of steepest descent ends where its line touches a contour. Which angle do two steps "
     "in a row make in the left picture, in degrees?",
     truth=90,
@@ -28,7 +28,7 @@ number(
     why="A step ends where its line touches a contour, and the next goes at right angles to it.",
 )
 number(
-    "06.starts",
+    "05.starts",
     "From how many starts on the ellipse does steepest descent need one step only?",
     truth=4,
     within=0,
@@ -70,7 +70,7 @@ U_SHAPE = [
     0.516,
 ]
 curve(
-    "06.early",
+    "05.early",
     "How does the error on new data go with the iterations of CG, at noise 0.3?",
     truth=U_SHAPE,
     axes={
@@ -144,7 +144,7 @@ def bowl(walk: Callable[..., Iterable[Record]], A: Tensor, root: Tensor) -> Pane
         readout=read,
         title="Two methods in one bowl",
         goal="a start from which steepest descent arrives in one step",
-        reached=reached("06.one_step"),
+        reached=reached("05.one_step"),
         keep=1,
         follow=True,
         play=True,
@@ -286,7 +286,7 @@ def spectra(solve: Callable[..., Iterable[Record]]) -> Panel:
         readout=_read_solve,
         title="Conjugate gradients on 60 unknowns",
         goal="κ = 30,000, relative residual 1e-8, at most 25 products in all",
-        reached=reached("06.few_products"),
+        reached=reached("05.few_products"),
         keep=2,
         follow=True,
     )

@@ -58,7 +58,7 @@ COUNTS = [
 ]
 
 choice(
-    "04.zeros",
+    "06.zeros",
     "Which of the four methods will have weights that are exactly zero?",
     [
         "all four",
@@ -70,14 +70,14 @@ choice(
     why="Only these two know where the corners are; the others make small numbers.",
 )
 number(
-    "04.count",
+    "06.count",
     "How many of the 30 weights will be exactly zero with proximal Newton at λ = 0.1?",
     truth=26,
     within=2,
     why="Four weights are left; without a penalty all thirty are there.",
 )
 curve(
-    "04.path",
+    "06.path",
     "How many of the 30 weights are not zero, as λ falls?",
     truth=COUNTS,
     axes={
@@ -215,7 +215,7 @@ def corners(minimize: Run, methods: Sequence[str], names: Sequence[str], steps: 
         total=steps + 1,
         title="L1 logistic regression on 569 tumours",
         goal="proximal Newton, exactly eight weights that are not zero",
-        reached=reached("04.eight"),
+        reached=reached("06.eight"),
         preview=lambda values: islice(minimize(**values), FIRST),
     )
 

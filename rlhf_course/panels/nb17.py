@@ -31,14 +31,14 @@ SECOND_ORDER, CROSS_VALIDATION = "less overfitting by second order", "λ by cros
 Book = Mapping[str, Judged]
 
 choice(
-    "16.adam",
+    "17.adam",
     "“Second order converges faster than Adam.” Which word will the rule give?",
     WORDS,
     truth=WORDS.index(DEPENDS),
     why="At equal gradients Adam is ahead, at equal CPU seconds on one thread RLHF is.",
 )
 choice(
-    "16.second_order",
+    "17.second_order",
     "“Because it sees the curvature, second order overfits less.” Which word?",
     WORDS,
     truth=WORDS.index(REFUTED),
@@ -46,7 +46,7 @@ choice(
     "one would be enough against a claim about all.",
 )
 choice(
-    "16.cross_validation",
+    "17.cross_validation",
     "“λ should be chosen by cross-validation.” Which word?",
     WORDS,
     truth=WORDS.index(SUPPORTED),
@@ -330,7 +330,7 @@ def again(retest: Callable[..., Iterable[Record]], book: Book) -> Panel:
         total=lambda values: values["seeds"],
         title="One claim, other seeds",
         goal="with at least three seeds, second order faster than Adam, the whole interval above 0",
-        reached=reached("16.untuned"),
+        reached=reached("17.untuned"),
         on_release=False,
         keep=0,
     )

@@ -24,17 +24,17 @@ GOALS = {
     "06_l1_corners": (
         "L1 logistic regression on 569 tumours",
         {"method": "proximal Newton", "λ": 0.03},
-        "04.eight",
+        "06.eight",
     ),
     "04_hessian_vector_products": (
         "A Hessian-vector product from two gradients",
         {"method": "central", "numbers": "float32", "least ε": 2e-3},
-        "05.epsilon",
+        "04.epsilon",
     ),
     "05_conjugate_gradients": (
         "Two methods in one bowl",
         {"start (degrees)": 30, "method": "steepest descent"},
-        "06.one_step",
+        "05.one_step",
     ),
     "07_gauss_newton": (
         "Two spectra, side by side",
@@ -87,7 +87,7 @@ GOALS = {
     "17_reading_the_article": (
         "One claim, other seeds",
         {"claim": "faster than Adam", "baseline": "torch's default", "first seed": 20, "seeds": 3},
-        "16.untuned",
+        "17.untuned",
     ),
 }
 ALWAYS = {"05_conjugate_gradients"}

@@ -65,7 +65,7 @@ MISTAKES = {
         (one_step(0), "takes 0 steps"),
         (30, "the panel itself"),
     ],
-    "06.cg": [
+    "05.cg": [
         (solver(beta=lambda new, old: 0.0), "steepest descent"),
         (solver(beta=lambda new, old: old / new), "not A-orthogonal"),
         (solver(beta=lambda new, old: -new / old), "not A-orthogonal"),

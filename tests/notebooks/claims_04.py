@@ -267,13 +267,13 @@ def the_goal_is_in_the_valley_of_float32(nb04, product, Hv):
 def the_predictions_have_the_right_answers(errors, nb04, blocks, groups):
     from rlhf_course.checking.predictions import find
 
-    told = find("05.digits").truth
+    told = find("04.digits").truth
     for i, (digits, error) in enumerate(zip(told, errors["one-sided, 64 bits"], strict=True)):
         near(-math.log10(error), digits, absolute=0.02 if i < 15 else 0.5)
-    assert find("05.valley").truth == "larger, and in float32 larger still"
+    assert find("04.valley").truth == "larger, and in float32 larger still"
     bottom = {name: best(found, nb04.EPSILONS)[0] for name, found in errors.items()}
     assert bottom["one-sided, 64 bits"] < bottom["central, 64 bits"] < bottom["central, 32 bits"]
-    assert find("05.block").truth == "pooler and classifier"
+    assert find("04.block").truth == "pooler and classifier"
     assert set(blocks.diagonal().argsort(descending=True)[:2].tolist()) == {
         groups.index("pooler"),
         groups.index("classifier"),

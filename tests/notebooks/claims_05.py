@@ -394,11 +394,11 @@ def martens_stop_leaves_out_less_than_a_thousandth(rows, G, HessianOperator):
 def the_predictions_have_the_right_answers(run, walk, ROOT, nb05):
     from rlhf_course.checking.predictions import find
 
-    near(nb05.angles(list(walk(60, nb05.STEEPEST)), ROOT)[0], find("06.angle").truth)
-    assert find("06.starts").truth == sum(
+    near(nb05.angles(list(walk(60, nb05.STEEPEST)), ROOT)[0], find("05.angle").truth)
+    assert find("05.starts").truth == sum(
         len(list(walk(start, nb05.STEEPEST))) == 2 for start in range(0, 360, 5)
     )
-    drawn = find("06.early").truth
+    drawn = find("05.early").truth
     assert len(drawn) == len(run)
     for value, record in zip(drawn, run, strict=True):
         near(value, record.val_loss, relative=0.06)

@@ -354,8 +354,8 @@ def the_residual_is_the_shortest_subgradient(L1, kkt, gradient, ZERO):
 def the_predictions_have_the_right_answers(ends, ours, nb06):
     from rlhf_course.checking.predictions import find
 
-    assert find("04.zeros").truth == "proximal Newton and orthant-wise Newton-CG"
+    assert find("06.zeros").truth == "proximal Newton and orthant-wise Newton-CG"
     having = {name for name, end in ends.items() if zeros(end.theta)}
     assert having == {"proximal Newton", "orthant-wise Newton-CG"}
-    near(find("04.count").truth, zeros(ends["proximal Newton"].theta))
-    assert find("04.path").truth == [30 - zeros(r.theta) for r in ours]
+    near(find("06.count").truth, zeros(ends["proximal Newton"].theta))
+    assert find("06.path").truth == [30 - zeros(r.theta) for r in ours]

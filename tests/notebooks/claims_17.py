@@ -122,9 +122,9 @@ def the_predictions_have_the_right_answers(BOOK, nb17):
     from rlhf_course.checking.predictions import find
 
     for name, of in (
-        ("16.adam", "faster than Adam"),
-        ("16.second_order", nb17.SECOND_ORDER),
-        ("16.cross_validation", nb17.CROSS_VALIDATION),
+        ("17.adam", "faster than Adam"),
+        ("17.second_order", nb17.SECOND_ORDER),
+        ("17.cross_validation", nb17.CROSS_VALIDATION),
     ):
         assert find(name).truth == BOOK[of].verdict
 

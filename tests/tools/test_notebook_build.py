@@ -42,7 +42,7 @@ def test_readme_lists_the_notebooks_of_the_table():
 
 
 def test_the_table_is_in_teaching_order():
-    assert [row.number for row in SERIES] == [f"{i:02}" for i in range(17)]
+    assert [row.number for row in SERIES] == [f"{i:02}" for i in range(18)]
     assert all(row.slug.isidentifier() for row in SERIES)
     assert len({row.slug for row in SERIES}) == len(SERIES)
 
@@ -110,7 +110,7 @@ def test_a_planned_notebook_is_named_without_a_link(course):
     notebooks.main(["build"])
     last = nbformat.read(course / "03_saddles_and_damping.ipynb", as_version=4).cells[-1].source
     assert "[00 Start here](00_start_here.ipynb)" in last
-    assert "Next: 04 The corner of L1 (planned)" in last and "04_" not in last
+    assert "Next: 04 Hessian-vector products (planned)" in last and "04_" not in last
     assert "](00_start_here.ipynb#Map-of-the-course)" in last
     cells = nbformat.read(course / "00_start_here.ipynb", as_version=4).cells
     table = next(c.source for c in cells if "map" in c.metadata.get("tags", []))
@@ -283,7 +283,7 @@ def test_the_commands_for_text(course, tmp_path, capsys):
     after = nbformat.read(course / "solutions" / "03_saddles_and_damping.ipynb", as_version=4)
     assert course_build.plain(after) == before
     file.write_text("%% markdown\n# 04 · New\n")
-    assert notebooks.main(["fromtext", "05", str(file)]) == 0
+    assert notebooks.main(["fromtext", "04", str(file)]) == 0
     assert (course / "solutions" / "04_hessian_vector_products.ipynb").is_file()
     with pytest.raises(SystemExit, match="needs a number and a file"):
-        notebooks.main(["fromtext", "05"])
+        notebooks.main(["fromtext", "04"])

@@ -27,9 +27,9 @@ def answers(monkeypatch):
     for row in SERIES:
         register.exercises(row.number)
     # Without those of the real notebook 04, whose names the example may use.
-    others = {k: v for k, v in register._EXERCISES.items() if not k.startswith("05.")}
+    others = {k: v for k, v in register._EXERCISES.items() if not k.startswith("04.")}
     monkeypatch.setattr(register, "_EXERCISES", others)
-    for text in ('@exercise("05.directional")', '@goal("05.epsilon"'):
+    for text in ('@exercise("04.directional")', '@goal("04.epsilon"'):
         namespace = {"__package__": "rlhf_course.checks", "__name__": "rlhf_course.checks.example"}
         exec(compile(block(text), text, "exec", dont_inherit=True), namespace)
     # Not those of the notebook's file.
@@ -42,7 +42,7 @@ def answers(monkeypatch):
 def test_the_example_s_notebook_has_the_parts_of_an_exercise():
     source = from_text(block("def directional(f, theta, v):\n    # --- solution"))
     (exercise,) = exercises_of(source)
-    assert exercise.hints == [1, 2, 3] and exercise.checks == ["05.directional"]
+    assert exercise.hints == [1, 2, 3] and exercise.checks == ["04.directional"]
     assert [cell.cell_type for cell in learner(source).cells] == ["markdown", "code", "markdown"]
 
 
@@ -53,7 +53,7 @@ def test_the_example_s_solution_and_stub(answers, monkeypatch):
         said = []
         exec(code, {"torch": torch, "check": lambda *a, said=said: said.append(check(*a))})
         assert said[0].status == status, said
-    assert check("05.epsilon", answers["SOLUTIONS"]["05.epsilon"])
+    assert check("04.epsilon", answers["SOLUTIONS"]["04.epsilon"])
 
 
 def test_the_example_s_mistakes_get_their_hints(answers):
