@@ -24,6 +24,7 @@ def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="rlhf-progress-")
     os.environ["RLHF_DATA_DIR"] = folder.name
     config.add_cleanup(folder.cleanup)
+    os.environ["RLHF_SEED"] = "0"  # exercises draw fresh cases each time; tests do not
     if config.pluginmanager.hasplugin("nbval"):
         # Before pytest puts the root on the path by the `pythonpath` of pyproject.toml.
         if str(ROOT) not in sys.path:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .checking.predictions import look_back, predict
     from .checking.progress import progress
     from .checking.registry import check
+    from .checking.review import review
     from .table import Table
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "predict",
     "progress",
     "recorded",
+    "review",
 ]
 
 # Imported when asked for: `python -m rlhf_course.doctor` has to run where torch is missing.
@@ -37,6 +39,7 @@ _PLACES = {
     "look_back": "checking.predictions",
     "predict": "checking.predictions",
     "progress": "checking.progress",
+    "review": "checking.review",
 }
 
 

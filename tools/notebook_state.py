@@ -66,7 +66,9 @@ def execute(path):
     )
     with tempfile.TemporaryDirectory() as folder:
         watch = Stopwatch()
-        client.execute(env=os.environ | {"RLHF_DATA_DIR": folder, "RLHF_PICTURES": "1"})
+        client.execute(
+            env=os.environ | {"RLHF_DATA_DIR": folder, "RLHF_PICTURES": "1", "RLHF_SEED": "0"}
+        )
         seconds = watch.seconds.wall
     put_pictures(notebook)
     notebook.metadata["course"] = {"executed": fingerprint(notebook)}

@@ -13,15 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .cases import randn as randn
 from .feedback import Wrong, attempted, require
 
 SIMPLE_FACTORS = (1, 2, 3, 4, 1 / 2, 1 / 3, 1 / 4)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal float64 numbers of this shape, the same ones for each seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def call(function: Callable, *arguments: Any) -> Any:
@@ -59,6 +54,7 @@ def expect(
 ) -> None:
     """Ends the check with a hint unless `value` is `truth`, a tensor or a number.
 
+    A list or a NumPy array of these numbers is as good as a tensor, and so is a whole number.
     `mistakes` maps a hint to what a learner gets who makes that mistake, of whatever shape (None:
     not computable here); they are tried in order. After them come the mistakes that every exercise
     shares: shape, dtype, NaN, transposed, wrong sign, a constant factor. `otherwise` is the hint
@@ -66,8 +62,7 @@ def expect(
     atol. `picture(value)`, such as `Curves(x, truth, value)`, is drawn with a hint about numbers.
     """
     truth = torch.as_tensor(truth)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = torch.tensor(value, dtype=truth.dtype)
+    value = _tensor(value, truth)
     kind = f"a tensor of shape {tuple(truth.shape)}" if truth.ndim else "a number"
     require(isinstance(value, Tensor), f"Expected {kind} as the {what}, got {_describe(value)}.")
     value = value.detach()
@@ -133,6 +128,43 @@ def expect_error(function: Callable, *arguments: Any, error: type = ValueError, 
     except error:
         return
     raise Wrong(hint)
+
+
+def parts(value: Any, names: str) -> list[Any]:
+    """What a function returns together, such as names="(loss, gradient)", one by one.
+
+    A list, or one tensor or array with a row for each, is as good as a tuple. Ends the check with a
+    hint if there are more or fewer, or another thing came.
+    """
+    wanted = names.strip("()").split(", ")
+    if isinstance(value, Tensor) or hasattr(value, "__array__"):
+        value = list(value) if value.ndim else [value]
+    elif isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, tuple | list) or len(value) != len(wanted):
+        kind = {2: "pair", 3: "triple"}.get(len(wanted), "tuple")
+        got = f"{len(value)} things" if isinstance(value, tuple | list) else _describe(value)
+        raise Wrong(f"Return the {kind} {names}, with commas between them; got {got}.")
+    return list(attempted(value))
+
+
+def _tensor(value: Any, truth: Tensor) -> Any:
+    """A number, list or array as a tensor; whatever else as it is."""
+    if isinstance(value, bool):
+        return value
+    own = isinstance(value, Tensor) or hasattr(value, "__array__")  # it has a dtype of its own
+    try:
+        if isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+            made = torch.stack([torch.as_tensor(v) for v in value])
+        elif own or isinstance(value, list | tuple | int | float):
+            made = torch.as_tensor(value)
+        else:
+            return value
+    except (TypeError, ValueError, RuntimeError):
+        return value
+    logical = torch.bool in (made.dtype, truth.dtype)
+    whole = not (made.is_floating_point() or made.is_complex())
+    return made if logical or (own and not whole) else made.to(truth.dtype)
 
 
 def _describe(value: Any) -> str:

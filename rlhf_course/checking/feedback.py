@@ -24,12 +24,14 @@ class NotAttempted(Exception):
 class Feedback:
     """Status is "correct", "almost" or "not attempted yet"; the message says why, or what next.
 
-    `picture`, if there is one, is drawn under the message (see `picture.py`). True when correct.
+    `picture`, if there is one, is drawn under the message (see `picture.py`). `seed` made the
+    cases. True when correct.
     """
 
     status: str
     message: str
     picture: Any = field(default=None, compare=False, repr=False)
+    seed: int | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         marks = {"correct": "✓ Correct", "almost": "✗ Not yet"}

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import torch
 
 from ..series import BY_NUMBER, SERIES
+from .cases import chosen_seed, draws
 from .feedback import NOT_ATTEMPTED, Feedback, NotAttempted, Wrong, almost, attempted
 from .progress import note
 
@@ -59,24 +60,35 @@ def exercises(number: str) -> dict[str, Exercise]:
     return {name: e for name, e in _EXERCISES.items() if name.startswith(f"{number}.")}
 
 
-def check(name: str, answer) -> Feedback:
-    """Check an answer to the exercise of this name.
+def check(name: str, answer, *, seed: int | None = None) -> Feedback:
+    """Check an answer to the exercise of this name, on fresh cases.
+
+    `seed`, or RLHF_SEED in the environment, makes the cases repeatable; `feedback.seed` says which
+    they were.
 
     ``...`` and None count as not attempted, and so does a function that returns one of them or
     computes with one. An error raised by the learner's function becomes a hint; it does not end
-    the notebook. New tensors are float64 meanwhile, and torch's random state is the same in every
-    check and put back afterwards. A correct answer is noted for `progress()`.
+    the notebook. New tensors are float64 meanwhile, and torch's random state is that of the seed
+    and put back afterwards. A correct answer is noted for `progress()`.
 
-    Raises ValueError for a name that no exercise has.
+    Raises ValueError for a name that no exercise has, and for a seed that is none.
     """
     found = exercises(name.split(".")[0]).get(name)
     if found is None:
         known = [n for notebook in SERIES for n in exercises(notebook.number)]
         raise ValueError(f"expected an exercise out of {', '.join(known)}, got {name!r}")
+    seed = chosen_seed(seed)
+    feedback = replace(_judged(found, answer, seed), seed=seed)
+    if feedback and (said := note(name)):
+        return replace(feedback, message=f"{feedback.message} {said}")
+    return feedback
+
+
+def _judged(found: Exercise, answer, seed: int) -> Feedback:
     try:
         attempted(answer)
-        with _same_conditions():
-            feedback = found.judge(answer)
+        with _conditions(seed):
+            return found.judge(answer)
     except NotAttempted as stub:
         return Feedback("not attempted yet", str(stub))
     except Wrong as wrong:
@@ -85,18 +97,16 @@ def check(name: str, answer) -> Feedback:
         if "ellipsis" in str(error):  # a stub such as `theta - ...`
             return Feedback("not attempted yet", NOT_ATTEMPTED)
         return almost(f"Your answer raised {type(error).__name__}: {error}")
-    if feedback and (said := note(name)):
-        return replace(feedback, message=f"{feedback.message} {said}")
-    return feedback
 
 
 @contextmanager
-def _same_conditions():
+def _conditions(seed: int):
     dtype, state = torch.get_default_dtype(), torch.get_rng_state()
     try:
         torch.set_default_dtype(torch.float64)
-        torch.manual_seed(0)
-        yield
+        torch.manual_seed(seed)
+        with draws(seed):
+            yield
     finally:
         torch.set_default_dtype(dtype)
         torch.set_rng_state(state)

@@ -1,7 +1,8 @@
 """Exercises: a stub is not attempted, the solution is correct, each mistake has its own hint.
 
 The answers of notebook NN_slug are in `tests/exercises/nbNN.py`: MISTAKES, name -> list of
-(answer, part of its hint), and SOLUTIONS for those whose cell cannot run by itself.
+(answer, part of its hint), RIGHT, name -> list of other answers that are right, and SOLUTIONS for
+those whose cell cannot run by itself.
 """
 
 from importlib import import_module
@@ -14,13 +15,14 @@ from answers import Shown, written_answer
 from rlhf_course import SERIES, check
 from rlhf_course.checking.registry import exercises
 
-MISTAKES, SOLUTIONS, GOALS, BROKEN = {}, {}, {}, {}
+MISTAKES, RIGHT, SOLUTIONS, GOALS, BROKEN = {}, {}, {}, {}, {}
 for notebook in SERIES:
     try:
         GOALS |= {name: e.goal for name, e in exercises(notebook.number).items()}
         if find_spec(f"exercises.nb{notebook.number}"):
             answers = import_module(f"exercises.nb{notebook.number}")
             MISTAKES |= answers.MISTAKES
+            RIGHT |= getattr(answers, "RIGHT", {})
             SOLUTIONS |= getattr(answers, "SOLUTIONS", {})
     except Exception as error:  # of one notebook; the tests of the others go on
         BROKEN[notebook.name] = error
@@ -37,7 +39,7 @@ def test_every_file_of_checks_and_answers_can_be_imported():
 
 
 def test_answers_are_given_to_exercises_that_there_are():
-    assert set(MISTAKES) | set(SOLUTIONS) <= set(GOALS)
+    assert set(MISTAKES) | set(RIGHT) | set(SOLUTIONS) <= set(GOALS)
 
 
 @EVERY
@@ -70,6 +72,28 @@ def test_each_mistake_gets_its_own_hint(name, answer, hint):
     feedback = check(name, answer)
     assert feedback.status == "almost", feedback
     assert hint in feedback.message, feedback
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [(name, answer) for name, answers in RIGHT.items() for answer in answers],
+    ids=[f"{name}-{k}" for name, answers in RIGHT.items() for k in range(len(answers))],
+)
+def test_a_right_answer_in_another_style_is_correct(name, answer):
+    feedback = check(name, answer)
+    assert feedback, feedback
+
+
+@pytest.mark.slow
+@EVERY
+def test_fresh_cases_tell_right_from_wrong_as_well(name):
+    for seed in range(1, 6):
+        for answer in [solution(name), *RIGHT.get(name, [])]:
+            feedback = check(name, answer, seed=seed)
+            assert feedback, (seed, feedback)
+        for answer, _ in MISTAKES.get(name, []):
+            feedback = check(name, answer, seed=seed)
+            assert feedback.status == "almost", (seed, feedback)
 
 
 @EVERY

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from cases import randn, seeds
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from rlhf_course import SERIES
 from rlhf_course.checking import registry as register
-from rlhf_course.checking.expect import call, expect, expect_error
+from rlhf_course.checking.cases import integer, uniform
+from rlhf_course.checking.cases import randn as randn_of
+from rlhf_course.checking.expect import call, expect, expect_error, parts
 from rlhf_course.checking.feedback import Feedback, NotAttempted, Wrong, attempted, correct
 from rlhf_course.checking.goals import goal
 from rlhf_course.checking.picture import Curves
@@ -37,7 +40,8 @@ def hint_for(value, truth=TRUTH, *more, **options):
         (TRUTH[0], "shape (3, 3)"),
         (TRUTH.float(), "torch.float32"),
         (TRUTH / 0, "NaN or an infinity"),
-        (TRUTH.tolist(), "got the list [["),
+        ((-TRUTH).tolist(), "sign"),
+        ([[1.0], [2.0, 3.0]], "got the list [["),
         (TRUTH + 0.5, "off by up to 0.5. Try again."),
         (TRUTH + 1, "λ is missing"),
     ],
@@ -58,6 +62,25 @@ def test_a_mistake_that_is_right_here_or_not_computable_does_no_harm():
 @pytest.mark.parametrize("value", [0.5, torch.tensor(0.5), torch.tensor(0.5, requires_grad=True)])
 def test_a_number_may_be_a_float_or_a_tensor_without_dimensions(value):
     expect(value, torch.tensor(0.5, dtype=getattr(value, "dtype", torch.float64)))
+
+
+@pytest.mark.parametrize(
+    "value", [TRUTH.numpy(), TRUTH.tolist(), list(TRUTH), [list(row) for row in TRUTH.numpy()]]
+)
+def test_numbers_count_in_whatever_holds_them(value):
+    expect(value, TRUTH)
+    for whole in (691, np.int64(691), torch.tensor(691), np.float64(691)):
+        expect(whole, torch.tensor(691.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1.0, 2.0), [1.0, 2.0], torch.tensor([1.0, 2.0]), np.array([1.0, 2.0]), {"a": 1.0, "b": 2.0}],
+)
+def test_things_that_are_returned_together_may_be_in_whatever_holds_them(value):
+    assert list(map(float, parts(value, "(a, b)"))) == [1, 2]
+    with pytest.raises(Wrong, match=r"Return the triple \(a, b, c\).* got 2 things"):
+        parts(value, "(a, b, c)")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +198,28 @@ def test_a_stub_that_computes_with_dots_is_not_attempted(made_up):
     assert check("00.test", lambda x: torch.dot(x, ...)).status == "not attempted yet"
     feedback = check("00.test", lambda x: x[7])
     assert feedback.status == "almost" and "IndexError" in feedback.message
+
+
+def test_cases_are_fresh_and_a_seed_makes_them_again(made_up, monkeypatch):
+    seen = []
+
+    @exercise("00.test")
+    def judge(answer):
+        seen.append((randn_of(2), torch.rand(1), integer(1, 10**6), uniform(0, 1)))
+        return correct("")
+
+    asked = check("00.test", 1, seed=7)
+    monkeypatch.setenv("RLHF_SEED", "7")
+    check("00.test", 1)
+    monkeypatch.delenv("RLHF_SEED")
+    fresh = [check("00.test", 1).seed for _ in range(2)]
+    first, again, *others = ([float(x.sum() if hasattr(x, "sum") else x) for x in s] for s in seen)
+    assert asked.seed == 7 and first == again
+    assert all(a != b for other in others for a, b in zip(first, other, strict=True))
+    assert fresh[0] != fresh[1]
+    for bad in ("seven", -1, 0.5):
+        with pytest.raises(ValueError, match="expected a whole number"):
+            check("00.test", 1, seed=bad)
 
 
 def test_names_are_checked_when_a_check_is_registered(made_up):
