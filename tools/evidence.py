@@ -3,8 +3,9 @@
 Runs what `rlhf_course/recorded/NAME.json` does not hold yet, and writes it after each run, so an
 interrupted study goes on where it was; a run that raises is named and the others go on. A study
 that tunes has its values tried first; what judges them is run when all of these are recorded, at
-what its rule chose. `--list` says what there is and what is missing; `--again` starts from nothing.
-Without names it takes all studies whose files are there.
+what its rule chose. A study with looks takes its seeds in batches, and no more of them when its
+questions are decided, or its cap is reached. `--list` says what there is and what is missing;
+`--again` starts from nothing. Without names it takes all studies whose files are there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
+from rlhf_course import studies
 from rlhf_course.recorded import FOLDER, NotRecorded, key
 from rlhf_lib.disk import locked, replacing
 
@@ -40,20 +42,39 @@ def main() -> None:
     if options.jobs < 1:
         parser.error(f"--jobs: expected at least 1, got {options.jobs}")
 
-    from rlhf_course import studies
-
     failed = 0
     if options.data:
         os.environ[studies.DATA_VARIABLE] = options.data
     for name in options.names or studies.names():
         study = studies.study(name)
         print(f"{name}: {study.about}", flush=True)
-        again = options.again and not options.list
-        done = {} if options.again else finished(name)
+        try:
+            failed += pursue(name, study, options)
+        except KeyboardInterrupt:
+            print("  interrupted: what is listed here is recorded", flush=True)
+            raise SystemExit(130) from None
+    if failed:
+        raise SystemExit(f"{failed} failed, all others are recorded; run it again for these alone")
+
+
+def pursue(name: str, study, options: argparse.Namespace) -> int:
+    """Run what the record asks for until it asks for nothing more; how many runs failed.
+
+    What tunes and what judges is asked for in portions, each after what the last one gave. A run
+    that failed is not tried again by this command, and nothing that needs it is run.
+    """
+    done = {} if options.again else finished(name)
+    again, said, failed = options.again and not options.list, set(), set()
+    while True:
+        ran = False
         for phase, settings in phases(study, done):
             todo = [s for s in settings if key(s) not in done]
-            print(f"  {phase}{len(settings) - len(todo)} recorded, {len(todo)} to run", flush=True)
+            line = f"  {phase}{len(settings) - len(todo)} recorded, {len(todo)} to run"
+            if line not in said:
+                print(line, flush=True)
+            said.add(line)
             todo = [s for s in todo if not options.only or options.only in key(s)]
+            todo = [s for s in todo if key(s) not in failed]
             if options.list or not todo:
                 continue
             try:
@@ -63,17 +84,17 @@ def main() -> None:
                 if options.names:
                     raise SystemExit(str(error)) from None
                 print(f"  skipped: {error}")
-                break
+                return len(failed)
             if again:
                 (RECORDED / f"{name}.json").unlink(missing_ok=True)
                 again = False
-            try:
-                failed += record(name, study, done, todo, options.jobs)
-            except KeyboardInterrupt:
-                print("  interrupted: what is listed here is recorded", flush=True)
-                raise SystemExit(130) from None
-    if failed:
-        raise SystemExit(f"{failed} failed, all others are recorded; run it again for these alone")
+            failed |= record(name, study, done, todo, options.jobs)
+            ran = True
+            break  # what is asked for next hangs on what came
+        if not ran:
+            for line in looks(study, done):
+                print(f"  {line}", flush=True)
+            return len(failed)
 
 
 def phases(study, done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -81,12 +102,32 @@ def phases(study, done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
 
     As long as a run that tunes is missing it is not made, and said so.
     """
-    yield "tuning: " if study.judge else "", list(study.runs())
-    if study.judge:
-        try:
-            yield "judging: ", study.judging({"runs": list(done.values())})
-        except NotRecorded:
-            print("  judging: not known before all that tunes is recorded", flush=True)
+    document = {"runs": list(done.values())}
+    if study.tunes:
+        yield "tuning: ", study.tuning(document)
+    try:
+        yield "judging: " if study.tunes else "", study.judging(document)
+    except NotRecorded:
+        print("  judging: not known before all that tunes is recorded", flush=True)
+
+
+def looks(study, done: dict[str, dict]) -> Iterator[str]:
+    """What each look at the seeds has said, and why no more are run."""
+    if not study.looks:
+        return
+    try:
+        looked = study.looked({"runs": list(done.values())})
+    except NotRecorded:
+        return
+    for n, words in looked:
+        yield f"after {n} seeds: " + "; ".join(f"{name}: {word}" for name, word in words.items())
+    cap = study.looks[-1]
+    if looked and studies.decided(looked[-1][1]):
+        yield f"decided after {looked[-1][0]} of at most {cap} seeds"
+    elif looked and looked[-1][0] == cap:
+        yield f"stopped at the cap of {cap} seeds, not all decided"
+    else:
+        yield f"the next look is after {study.looks[len(looked)]} of at most {cap} seeds"
 
 
 def finished(name: str) -> dict[str, dict]:
@@ -101,12 +142,12 @@ def finished(name: str) -> dict[str, dict]:
         ) from None
 
 
-def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> int:
-    """Run these and write after each, so that what is done is kept; how many have failed."""
-    failed = 0
+def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> set[str]:
+    """Run these and write after each, so that what is done is kept; those that have failed."""
+    failed = set()
     for settings, found in outcomes(name, todo, jobs):
         if isinstance(found, BaseException):
-            failed += 1
+            failed.add(key(settings))
             print(f"    FAILED {key(settings)}: {type(found).__name__}: {found}", flush=True)
             continue
         done[key(settings)] = found
@@ -162,7 +203,7 @@ def keep(name: str, study, done: dict[str, dict]) -> None:
     path = RECORDED / f"{name}.json"
     with locked(path):
         done |= {k: run for k, run in finished(name).items() if k not in done}
-        document = header(name, study) | {"runs": in_order(study, done)}
+        document = header(name, study, done) | {"runs": in_order(study, done)}
         text = json.dumps(document, indent=None, separators=(",", ":"))
         with replacing(path) as part:
             # One run a line, for a diff that can be read.
@@ -174,9 +215,10 @@ def in_order(study, done: dict[str, dict]) -> list[dict]:
 
     Which ones judge is known when all that tunes is there; until then the others are kept.
     """
-    tuning = [key(settings) for settings in study.runs()]
+    document = {"runs": list(done.values())}
+    tuning = [key(settings) for settings in study.tuning(document)]
     try:
-        others = [key(settings) for settings in study.judging({"runs": list(done.values())})]
+        others = [key(settings) for settings in study.judging(document)]
     except NotRecorded:
         others = [k for k in done if k not in tuning]
     return [done[k] for k in [*tuning, *others] if k in done]
@@ -186,7 +228,6 @@ def one(name: str, settings: dict) -> dict:
     """One run on one thread, so that its result does not depend on what else runs."""
     import torch
 
-    from rlhf_course import studies
     from rlhf_lib.timing import timed
 
     torch.set_num_threads(1)
@@ -201,7 +242,12 @@ def one(name: str, settings: dict) -> dict:
     }
 
 
-def header(name: str, study) -> dict:
+def header(name: str, study, done: dict[str, dict]) -> dict:
+    """What is said before the runs: how they were made, and with looks what each has said."""
+    try:
+        looked = study.looked({"runs": list(done.values())})
+    except NotRecorded:
+        looked = []
     return {
         "study": name,
         "about": study.about,
@@ -210,7 +256,7 @@ def header(name: str, study) -> dict:
         "date": datetime.date.today().isoformat(),
         "device": f"{platform.machine()} CPU, one thread, torch {version('torch')}",
         "version": version("rlhf-lib"),
-    }
+    } | ({"looks": [{"seeds": n} | words for n, words in looked]} if study.looks else {})
 
 
 if __name__ == "__main__":

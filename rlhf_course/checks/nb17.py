@@ -12,9 +12,9 @@ from ..checking.expect import call, expect, randn
 from ..checking.feedback import correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
-from ..claims.comparison import AGAINST, FOR, OPEN, SAME, Comparison, interval, student
-from ..claims.rule import verdict
 from ..experiments.nb17_retest import ADAM, DEFAULT
+from ..verdicts.comparison import AGAINST, FOR, OPEN, SAME, Comparison, interval, student
+from ..verdicts.rule import verdict
 
 
 @goal("17.untuned", claim=ADAM)

@@ -4,15 +4,16 @@
 >>> len(ledger()) >= 12
 True
 
-A verdict is computed by `rule.py` from what is recorded, and never typed. Where a study is not
-recorded yet, the ledger says so.
+A verdict is computed by `rlhf_course.verdicts.rule` from what is recorded, and never typed. Where
+a study is not recorded yet, the ledger says so.
 """
 
 from __future__ import annotations
 
+from ..verdicts.comparison import Comparison, interval, student
+from ..verdicts.rule import verdict
 from .breadth import EVERY_MODEL, FOUR_APPLICATIONS
 from .claim import Claim, Judged, judge
-from .comparison import Comparison, interval, student
 from .convergence import FASTER_THAN_ADAM, FASTER_THAN_GRADIENT_DESCENT
 from .cost import CHEAPER_SECOND_ORDER, COST_IS_THE_OBSTACLE
 from .future import COMPRESSION, DISTILLATION
@@ -23,7 +24,6 @@ from .overfitting import (
     LESS_OVERFITTING_BY_SECOND_ORDER,
     PENALTY_AT_THE_START,
 )
-from .rule import verdict
 from .sketch import THE_CODE
 
 CLAIMS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..recorded import NotRecorded, results
 from ..studies import nb13_tasks, nb17_models
+from ..verdicts.comparison import Comparison
 from .claim import Claim, Source
-from .comparison import Comparison
 
 MODELS = "nb17_models.json"
 EXACT = 1e-6  # relative to a product's largest entry; differences in float64 are that good

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..recorded import FOLDER, NotRecorded
-from . import rule
-from .comparison import Comparison
+from ..verdicts import rule
+from ..verdicts.comparison import Comparison
 
 LIVE = "live"
 
@@ -90,7 +90,7 @@ class Judged:
 
 
 def judge(claim: Claim, documents: Mapping[str, Any] | None = None) -> Judged:
-    """The verdict on a claim, by :mod:`~rlhf_course.claims.rule`.
+    """The verdict on a claim, by :mod:`~rlhf_course.verdicts.rule`.
 
     Args:
         documents: file -> content, in place of the recorded ones.

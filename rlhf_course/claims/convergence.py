@@ -6,8 +6,8 @@ import math
 
 from ..recorded import NotRecorded, results
 from ..studies import nb17_digits
+from ..verdicts.comparison import Comparison
 from .claim import Claim, Source
-from .comparison import Comparison
 
 TRAINING = "benchmarks/training.json"
 DIGITS = "nb17_digits.json"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from ..recorded import NotRecorded
+from ..verdicts.comparison import Comparison
+from ..verdicts.rule import SOME
 from .claim import LIVE, Claim, Source
-from .comparison import Comparison
 from .convergence import OURS, TRAINING, at_the_budget
-from .rule import SOME
 
 PRODUCTS = "benchmarks/products.json"
 BERT_BASE = 109_482_240  # weights and biases of BERT-base, uncased, without a head

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..recorded import results
 from ..studies import nb14_smaller
+from ..verdicts.comparison import Comparison
+from ..verdicts.rule import SOME
 from .claim import Claim, Source
-from .comparison import Comparison
-from .rule import SOME
 
 SMALLER = "nb14_smaller.json"
 LOST = 0.02  # accuracy that a smaller model may cost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..recorded import results
 from ..studies import nb17_lambda
+from ..verdicts.comparison import Comparison
 from .claim import Claim, Source
-from .comparison import Comparison
 
 CHOICES = "nb17_lambda.json"
 

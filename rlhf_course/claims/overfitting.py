@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from ..recorded import results
 from ..studies import nb10_sst2, nb12_regularizers
+from ..verdicts.comparison import Comparison
+from ..verdicts.rule import SOME
 from .claim import Claim, Source
-from .comparison import Comparison
 from .convergence import OURS, TRAINING, TUNED, at_the_budget
-from .rule import SOME
 
 SST2 = "nb10_sst2.json"
 REGULARIZERS = "nb12_regularizers.json"

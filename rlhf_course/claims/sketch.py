@@ -11,8 +11,8 @@ from torch import nn
 from rlhf_lib.curvature import HessianOperator, exact_hessian
 from rlhf_lib.objective import flatten
 
+from ..verdicts.comparison import Comparison
 from .claim import LIVE, Claim, Source
-from .comparison import Comparison
 
 SEEDS = (0, 1, 2, 3, 4)
 CLOSE = 0.1  # of the length of Newton's step

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..claims.comparison import Comparison
 from ..recorded import results
 from ..studies import nb12_regularizers as study
+from ..verdicts.comparison import Comparison
 
 
 class RegularizerRecord:

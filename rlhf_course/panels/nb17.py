@@ -18,12 +18,12 @@ from rlhf_lib.record import Record
 from ..checking.goals import reached
 from ..checking.predictions import choice
 from ..claims import Judged, interval
-from ..claims.comparison import AGAINST, FOR, OPEN, SAME, Comparison
-from ..claims.rule import DEPENDS, NO_DIFFERENCE, NOT_ENOUGH, REFUTED, SUPPORTED
 from ..experiments.nb17_retest import ADAM, DEFAULT, RETESTS, TUNED
 from ..recorded import results
 from ..studies import nb17_rule
 from ..table import Table
+from ..verdicts.comparison import AGAINST, FOR, OPEN, SAME, Comparison
+from ..verdicts.rule import DEPENDS, NO_DIFFERENCE, NOT_ENOUGH, REFUTED, SUPPORTED
 
 WORDS = [SUPPORTED, REFUTED, NO_DIFFERENCE, DEPENDS, NOT_ENOUGH]
 SAID = (FOR, SAME, OPEN, AGAINST)

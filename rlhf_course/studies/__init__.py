@@ -5,7 +5,8 @@ what is missing of it and writes `rlhf_course/recorded/NAME.json`. A test runs a
 
 A study that tunes has two phases, so that no value is chosen by hand: its first runs try the
 values, its rule chooses among them by the record of these runs alone, and the runs that judge
-follow from what it chose.
+follow from what it chose. A study with `looks` judges in batches of seeds and stops when its own
+questions are decided. What it asks for next is always a function of what is recorded.
 """
 
 from __future__ import annotations
@@ -14,15 +15,35 @@ import importlib
 import math
 import os
 import pkgutil
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..recorded import runs_with
+from ..recorded import NotRecorded, key, runs_with
+from ..verdicts.comparison import Comparison
+from ..verdicts.rule import ALL, NOT_ENOUGH, verdict
+from .tuning import Search
 
 DATA_VARIABLE = "RLHF_EVIDENCE_DATA"
 Settings = dict[str, Any]
+Rows = Mapping[str, Iterable[Hashable]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the seeds of a study are to decide, stated before they run.
+
+    Attributes:
+        about: its name, such as that of the claim.
+        compare: (record, seeds) -> the primary comparisons over these seeds, all recorded. Their
+            `looks` are filled in by the study.
+        quantifier: whether it asks about "all" of them or about "some".
+    """
+
+    about: str
+    compare: Callable[[Mapping[str, Any], tuple[Any, ...]], list[Comparison]]
+    quantifier: str = ALL
 
 
 @dataclass(frozen=True)
@@ -31,43 +52,174 @@ class Study:
 
     Attributes:
         about: one sentence: what is compared on what.
+        run: settings -> results, JSON values only. A run that diverges returns null for its
+            numbers; one that raises is not recorded, and no look is taken without it.
         runs: the settings of every run, JSON values only, all different; `seed` among them where
-            there is chance. With two phases: of every run that tunes.
-        run: settings -> results, JSON values only.
+            there is chance. With `choose`: of every run that tunes. With a search: none.
         choose: with two phases: the runs that tune, as recorded -> what is chosen.
-        judge: with two phases: what is chosen -> the settings of the runs that judge it.
-        small: settings of one run of `runs` that takes seconds: a test runs it again and compares.
+        search: in place of `runs` and `choose`: a tuning that finds its own values.
+        judge: with two phases: what is chosen -> the settings of the runs that judge it, with
+            `looks` of all seeds up to the last look.
+        looks: numbers of seeds after which the questions are looked at; the last is the cap. Seeds
+            are taken in the order in which they first appear.
+        questions: with looks, what they are to decide: all of them, and the study stops.
+        rows: settings -> by role ("train", "test", ...), the rows that the run draws: indices or
+            texts. Those of a run do not overlap, nor do those that tune and those that judge.
+        shared: roles whose rows tuning may use, too, because no verdict rests on them.
+        small: settings of one run that takes seconds: a test runs it again and compares.
             None where every run takes longer or reads a file that is not in the project.
         files: names of files that the runs read from the folder given by `--data`.
     """
 
     about: str
-    runs: Callable[[], Iterable[Settings]]
     run: Callable[[Settings], dict[str, Any]]
+    runs: Callable[[], Iterable[Settings]] = tuple
     choose: Callable[[list[dict[str, Any]]], Any] | None = None
+    search: Search | None = None
     judge: Callable[[Any], Iterable[Settings]] | None = None
+    looks: tuple[int, ...] = ()
+    questions: tuple[Question, ...] = ()
+    rows: Callable[[Settings], Rows] | None = None
+    shared: tuple[str, ...] = ()
     small: Settings | None = None
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.choose is None) != (self.judge is None):
-            raise ValueError("expected both of choose and judge, or neither, got one of them")
+        if self.choose is not None and self.search is not None:
+            raise ValueError("expected one way to tune, got both choose and a search")
+        if self.tunes != (self.judge is not None):
+            raise ValueError(
+                "expected judge with choose or a search, or neither, got one of the two"
+            )
+        if bool(self.looks) != bool(self.questions):
+            raise ValueError("expected both looks and the questions that they decide, or neither")
+
+    @property
+    def tunes(self) -> bool:
+        """Whether values are tried before others judge them."""
+        return self.choose is not None or self.search is not None
 
     def chosen(self, document: Mapping[str, Any]) -> Any:
         """What the rule chooses by the tuning runs of this record.
 
         Raises NotRecorded while one of them is missing, ValueError for a study of one phase.
         """
+        if self.search is not None:
+            return self.search.chosen(document)
         if self.choose is None:
             raise ValueError("expected a study of two phases, got one that chooses nothing")
         return self.choose(runs_with(document, self.runs()))
 
-    def judging(self, document: Mapping[str, Any]) -> list[Settings]:
-        """Settings of the runs that judge, by this record; none in a study of one phase.
+    def tuning(self, document: Mapping[str, Any]) -> list[Settings]:
+        """Settings of the runs that tune, as far as this record tells; none in one phase."""
+        if self.search is not None:
+            return self.search.asked(document)
+        return list(self.runs()) if self.choose is not None else []
 
-        Raises NotRecorded while a tuning run is missing.
+    def judging(self, document: Mapping[str, Any]) -> list[Settings]:
+        """Settings of the runs that judge, by this record: up to the next look, or to the last.
+
+        In a study of one phase these are its runs. Raises NotRecorded while a tuning run is
+        missing.
         """
-        return [] if self.judge is None else list(self.judge(self.chosen(document)))
+        everything = self._up_to_the_cap(document)
+        if not self.looks:
+            return everything
+        looked = self.looked(document)
+        ended = looked and (looked[-1][0] == self.looks[-1] or decided(looked[-1][1]))
+        last = looked[-1][0] if ended else self.looks[len(looked)]
+        return _of(everything, self._seeds(everything)[:last])
+
+    def asked(self, document: Mapping[str, Any]) -> list[Settings]:
+        """Settings of all runs that this record asks for, in order."""
+        return [*self.tuning(document), *self.judging(document)]
+
+    def looked(self, document: Mapping[str, Any]) -> list[tuple[int, dict[str, str]]]:
+        """Each look that was taken: after how many seeds, and the word for each question.
+
+        The last one is that at which all questions were decided, or the last that this record
+        allows; none without `looks`. Raises NotRecorded while a tuning run is missing.
+        """
+        if not self.looks:
+            return []
+        everything = self._up_to_the_cap(document)
+        seeds, there = self._seeds(everything), {key(run["settings"]) for run in document["runs"]}
+        found = []
+        for n in self.looks:
+            if not all(key(settings) in there for settings in _of(everything, seeds[:n])):
+                break
+            words = {
+                q.about: verdict(self._compare(q, document, seeds[:n]), q.quantifier)
+                for q in self.questions
+            }
+            found.append((n, words))
+            if decided(words):
+                break
+        return found
+
+    def compared(self, document: Mapping[str, Any], about: str) -> list[Comparison]:
+        """The comparisons of a question over the seeds of the last look.
+
+        Raises NotRecorded before the first look.
+        """
+        looked = self.looked(document)
+        if not looked:
+            raise NotRecorded(f"not all runs of the first {self.looks[0]} seeds")
+        seeds = self._seeds(self._up_to_the_cap(document))[: looked[-1][0]]
+        (question,) = (q for q in self.questions if q.about == about)
+        return self._compare(question, document, seeds)
+
+    def _compare(self, question: Question, document: Mapping[str, Any], seeds) -> list[Comparison]:
+        found = question.compare(document, seeds)
+        return [c if c.exact else replace(c, looks=self.looks) for c in found]
+
+    def _up_to_the_cap(self, document: Mapping[str, Any]) -> list[Settings]:
+        return list(self.runs() if self.judge is None else self.judge(self.chosen(document)))
+
+    def _seeds(self, everything: list[Settings]) -> tuple[Any, ...]:
+        seeds = tuple(dict.fromkeys(settings["seed"] for settings in everything))
+        if len(seeds) != self.looks[-1]:
+            raise ValueError(f"expected {self.looks[-1]} seeds, one cap, got {len(seeds)}")
+        return seeds
+
+
+def _of(everything: list[Settings], seeds: tuple[Any, ...]) -> list[Settings]:
+    return [settings for settings in everything if settings["seed"] in seeds]
+
+
+def decided(words: Mapping[str, str]) -> bool:
+    """Whether every question has its answer."""
+    return NOT_ENOUGH not in words.values()
+
+
+def overlaps(study: Study, document: Mapping[str, Any]) -> Iterator[str]:
+    """Where rows meet that must not: within a run, or between what tunes and what judges."""
+    if study.rows is None:
+        return
+    drawn: dict[bool, set[Hashable]] = {True: set(), False: set()}
+    for tunes, runs in ((True, study.tuning(document)), (False, study.judging(document))):
+        for settings in runs:
+            seen: dict[Hashable, str] = {}
+            for role, rows in study.rows(settings).items():
+                rows = set(rows)
+                if role not in study.shared:
+                    drawn[tunes] |= rows
+                for row in rows & seen.keys():
+                    yield f"{key(settings)}: {row!r} is in {seen[row]} and in {role}"
+                seen |= dict.fromkeys(rows, role)
+    for row in drawn[True] & drawn[False]:
+        yield f"{row!r} tunes and judges"
+
+
+def end_or_start(losses: list[float | None]) -> float:
+    """The last loss of a curve; of a run that diverged, or ends above where it began, its first.
+
+    Whoever sees a run diverge throws it away, and has what he began with.
+    """
+    start, end = losses[0], losses[-1]
+    if start is None or not math.isfinite(start):
+        raise ValueError(f"expected a curve that begins with a finite loss, got {start}")
+    return start if end is None or not math.isfinite(end) else min(start, end)
 
 
 def least(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..claims.comparison import Comparison
-from ..claims.rule import ALL, NOT_ENOUGH, SOME, verdict
+from ..verdicts.comparison import Comparison
+from ..verdicts.rule import ALL, NOT_ENOUGH, SOME, verdict
 from . import Study
 
 REPEATS = 1000

@@ -10,12 +10,12 @@ from scipy import stats
 
 from rlhf_course import SERIES
 from rlhf_course.claims import CLAIMS, Comparison, interval, judge, ledger, student, verdict
-from rlhf_course.claims.boundaries import levels
 from rlhf_course.claims.claim import LIVE, load
 from rlhf_course.claims.convergence import TRAINING
 from rlhf_course.claims.cost import PRODUCTS
-from rlhf_course.claims.rule import holm, more_seeds, seeds_to_decide
 from rlhf_course.recorded import FOLDER
+from rlhf_course.verdicts.boundaries import levels
+from rlhf_course.verdicts.rule import holm, more_seeds, seeds_to_decide
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 WORDS = {"supported", "refuted", "no difference", "depends", "not enough data", "not recorded yet"}

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from rlhf_course import studies
-from rlhf_course.recorded import NotRecorded, key, recorded
-from rlhf_course.studies import Study, least
+from rlhf_course.recorded import NotRecorded, key, recorded, results
+from rlhf_course.studies import Question, Study, least
+from rlhf_course.studies.tuning import Axis, Search, Tuned
+from rlhf_course.verdicts import Comparison, verdict
 from tools import evidence
 
 pytestmark = pytest.mark.long
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.long
 # Other processors round otherwise, and a run of an optimizer carries that on.
 RTOL, ATOL = 2e-2, 2e-3
 SMALL = [name for name in studies.names() if studies.study(name).small is not None]
+
+UNDECLARED = {"nb10_sst2", "nb12_regularizers", "nb17_digits"}
 
 
 def differences(stored, new, where=""):
@@ -40,17 +45,28 @@ def differences(stored, new, where=""):
 @pytest.mark.parametrize("name", studies.names())
 def test_the_settings_of_a_study_are_plain_and_different(name):
     study = studies.study(name)
-    runs = [*study.runs(), *study.judging(recorded(f"{name}.json"))]
+    runs = study.asked(recorded(f"{name}.json"))
     assert len({key(settings) for settings in runs}) == len(runs) > 0
     assert [json.loads(key(settings)) for settings in runs] == runs
-    assert study.small is None or study.small in list(study.runs())
+    assert study.small is None or study.small in runs
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_no_row_meets_another_that_it_must_not(name):
+    study = studies.study(name)
+    if name not in UNDECLARED:
+        assert study.rows or not study.tunes, "say by `rows` which rows a run draws"
+    try:
+        found = list(studies.overlaps(study, recorded(f"{name}.json")))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert not found, f"{len(found)} overlaps, first {found[0]}"
 
 
 @pytest.mark.parametrize("name", studies.names())
 def test_a_record_holds_what_its_study_asks_for_in_its_order(name):
     done = evidence.finished(name)
-    study = studies.study(name)
-    asked = [*study.runs(), *study.judging(recorded(f"{name}.json"))]
+    asked = studies.study(name).asked(recorded(f"{name}.json"))
     assert list(done) == [key(settings) for settings in asked]
 
 
@@ -287,6 +303,75 @@ def test_a_better_value_is_judged_anew_and_the_old_runs_go(tuned, monkeypatch, t
     assert kept() == [(1, 9), (2, 9), (3, 9), (4, 9), (5, 9), (4, 0), (4, 1)]
 
 
+def test_seeds_come_in_batches_until_the_question_is_decided(
+    recorder, monkeypatch, capsys, tmp_path
+):
+    benefits, asked, fails = [0.3, -0.4, 0.5, 0.2, 0.31, 0.29, 0.3, 0.3], [], []
+
+    def run(settings):
+        asked.append(settings["seed"])
+        if settings["seed"] in fails:
+            raise ArithmeticError("no run")
+        return {"benefit": benefits[settings["seed"]]}
+
+    def compare(document, seeds):
+        found = results(document, [{"seed": seed} for seed in seeds])
+        return [Comparison("better", tuple(r["benefit"] for r in found), "nats")]
+
+    study = Study(
+        about="Looks.",
+        runs=lambda: [{"seed": seed} for seed in range(8)],
+        run=run,
+        looks=(2, 4, 8),
+        questions=(Question("a claim", compare),),
+    )
+    recorder(study)
+    fails.append(3)
+    with pytest.raises(SystemExit, match="1 failed"):
+        call(monkeypatch, "nb99_squares")
+    said = capsys.readouterr().out  # without seed 3 there is no second look, and no seed 4
+    assert asked == [0, 1, 2, 3] and "the next look is after 4 of at most 8" in said
+    fails.clear()
+    asked.clear()
+    call(monkeypatch, "nb99_squares")
+    said = capsys.readouterr().out
+    assert asked == [3, 4, 5, 6, 7]
+    assert "after 4 seeds: a claim: not enough data" in said
+    document = json.loads((tmp_path / "nb99_squares.json").read_text())
+    assert [look["seeds"] for look in document["looks"]] == [2, 4, 8]
+    (last,) = study.compared(document, "a claim")
+    assert last.looks == (2, 4, 8) and len(last.benefits) == 8
+    assert document["looks"][-1]["a claim"] == verdict([last])
+    assert ("decided after 8" in said) == (verdict([last]) != "not enough data")
+    benefits[:] = [0.3, 0.3001, 0.31, 0.2999, *[9.0] * 4]
+    asked.clear()
+    call(monkeypatch, "nb99_squares", "--again")
+    assert asked == [0, 1] and "decided after 2 of at most 8" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="expected 8 seeds"):
+        replace(study, runs=lambda: [{"seed": 0}]).judging({"runs": []})
+
+
+def test_what_a_search_asks_for_is_run_portion_by_portion(recorder, monkeypatch):
+    tuned = Tuned({"method": "a"}, {"value": Axis(1.0, 10.0)}, lambda r: r["loss"])
+    asked = []
+
+    def run(settings):
+        asked.append(settings["value"])
+        return {"loss": abs(math.log10(settings["value"]) - 2.0)}
+
+    study = Study(
+        about="A search.",
+        run=run,
+        search=Search({"a": tuned}, seeds=(9,), tries=1),
+        judge=lambda chosen: [chosen["a"] | {"seed": 0}],
+    )
+    recorder(study)
+    call(monkeypatch, "nb99_squares")
+    assert asked == [1.0, 0.1, 10.0, 100.0, 1000.0, 100.0]  # beyond the best one, then it judges
+    call(monkeypatch, "nb99_squares")
+    assert len(asked) == 6
+
+
 def test_the_least_is_summed_over_seeds_and_never_of_a_run_that_diverged():
     losses = {("a", 1): [2.0, 2.0], ("a", 2): [1.0, 2.5], ("a", 3): [0.1, None], ("b", 1): [9.0]}
     tried = [
@@ -307,7 +392,7 @@ def test_the_least_is_summed_over_seeds_and_never_of_a_run_that_diverged():
 
 
 def test_a_rule_without_runs_to_judge_it_is_refused():
-    with pytest.raises(ValueError, match="both of choose and judge"):
+    with pytest.raises(ValueError, match="judge with choose or a search"):
         Study(about="Half.", runs=list, run=dict, choose=len)
     with pytest.raises(ValueError, match="two phases"):
         Study(about="One phase.", runs=list, run=dict).chosen({"runs": []})

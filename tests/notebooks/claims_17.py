@@ -36,7 +36,7 @@ def every_verdict_is_the_rules(BOOK):
     "five, 2.26 for ten",
 )
 def the_factors_are_students():
-    from rlhf_course.claims.comparison import ALPHA, student
+    from rlhf_course.verdicts.comparison import ALPHA, student
 
     near(ALPHA, 0.05)
     for n, t in ((2, 12.7), (3, 4.30), (5, 2.78), (10, 2.26)):
@@ -50,7 +50,7 @@ def the_factors_are_students():
     "each is tested at 5 %/$m$, and whenever one is decided the others share its part",
 )
 def the_margins_are_as_told():
-    from rlhf_course.claims.comparison import MARGINS, Comparison, interval
+    from rlhf_course.verdicts.comparison import MARGINS, Comparison, interval
 
     seeds = (0.001, 0.006, -0.002, 0.012)
     low, high = interval(seeds, 0.9)
@@ -75,8 +75,8 @@ def the_margins_are_as_told():
     "fourteen on average",
 )
 def the_rule_errs_as_rarely_as_told():
-    from rlhf_course.claims.boundaries import levels
     from rlhf_course.studies import nb17_rule as study
+    from rlhf_course.verdicts.boundaries import levels
 
     assert study.REPEATS == 1000 and study.MARGIN == 0.5
     runs = {
@@ -215,7 +215,7 @@ def second_order_alone_does_not_regularize(BOOK):
     "L1 towards zero was behind AdamW on three sets of data",
 )
 def l1_is_ahead_of_nothing_once_and_behind_adamw_three_times(BOOK):
-    from rlhf_course.claims.rule import holm
+    from rlhf_course.verdicts.rule import holm
 
     name = "less overfitting by L1"
     assert BOOK[name].verdict == "refuted"
@@ -239,7 +239,7 @@ def the_pull_to_the_start_is_ahead_twice(BOOK):
     name = "other regularizers do better"
     assert len(said(BOOK, name)) == 6
     assert said(BOOK, name).count("for") == 2 and "against" not in said(BOOK, name)
-    from rlhf_course.claims.rule import holm
+    from rlhf_course.verdicts.rule import holm
 
     (sst2,) = rows(BOOK, name, "SST-2", "l2sp")
     shared = holm(BOOK[name].comparisons)
