@@ -166,14 +166,19 @@ class TaskLoss:
         counts = [call.count for call in self._calls]
         self.weights = [float(c > 0) if self.summed else c / self.samples for c in counts]
 
-    def evaluate(self) -> Iterator[tuple[float, Tensor, Outputs]]:
-        """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss."""
+    def evaluate(self, only: int | None = None) -> Iterator[tuple[float, Tensor, Outputs]]:
+        """Yield (weight, loss, outputs) per micro-batch; outputs is () if fn gives only a loss.
+
+        only: the place, among those that are yielded, of a single one that is wanted.
+        """
         several = self.counted and (len(self._calls) > 1 or self.ranks is not None)
         compare = self._compare and several
         if compare:
             self._compare, self.compared = False, True
-        for i, (weight, call) in enumerate(zip(self.weights, self._calls, strict=True)):
-            if not weight:  # the mean over no terms is NaN, and 0 * NaN would spoil the sum
+        weighted = zip(self.weights, self._calls, strict=True)
+        # The mean over no terms is NaN, and 0 * NaN would spoil the sum.
+        for i, (weight, call) in enumerate(pair for pair in weighted if pair[0]):
+            if only is not None and i != only:
                 continue
             checkpoint("micro-batch", i + 1, len(self._calls))
             # Casts made without gradients, or before the parameters moved, are no good here.

@@ -129,6 +129,9 @@ class SampleSpaceSolve:
     Args:
         rtol: relative residual of the system.
         otherwise: conjugate gradients, whose memory is kept.
+
+    Memory: that of ``otherwise``; ``copied``, whether the rows take copies of the parameters, once
+    the tape's alone have failed.
     """
 
     rtol: float = 1e-3
@@ -162,23 +165,38 @@ class SampleSpaceSolve:
                 f"expected a GaussNewtonOperator, got {type(model.curvature).__name__}: "
                 "solver='dual' needs curvature='ggn', only J' H_L J has per-sample rows"
             )
-        space = space or SampleSpace(model.curvature.task, model.curvature.params, check="none")
+        task, params = model.curvature.task, model.curvature.params
         own = model.task_gradient is model.curvature.gradient  # not that of another batch
-        solved = sample_space_solve(
+        copied = memory.get("copied", False)
+        space = space or SampleSpace(task, params, copied=copied, check="none")
+        solved, cost = self._solve(model, space, own), space.cost
+        kept = {"copied": True} if space.copied else {}
+        if not solved.converged and not space.copied and "copied" not in memory:
+            # Where the samples keep apart but parameters act in ways that no tape sees.
+            kept = {"copied": False}
+            try:
+                space = SampleSpace(task, params, copied=True, check="raise")
+                solved, cost = self._solve(model, space, own), cost + space.cost
+                kept = {"copied": solved.converged}
+            except (ValueError, MemoryError):
+                pass
+        if solved.converged:
+            return replace(_proposal(solved, model, solver, cost), memory=memory | kept)
+        left = solved.residual_norms[-1] / solved.residual_norms[0]
+        words = f"cg, because the sample-space solution had a relative residual of {left:.1g}"
+        found = self.otherwise.propose(
+            model, memory, start=solved.x if left < 1 else None, solver=words
+        )
+        return replace(found, cost=found.cost + cost, memory=found.memory | kept)
+
+    def _solve(self, model: LocalModel, space: SampleSpace, own: bool) -> CGResult:
+        return sample_space_solve(
             model.system(),
             -model.gradient,
             rtol=self.rtol,
             space=space,
             gradient=model.task_gradient if own else None,
         )
-        if solved.converged:
-            return replace(_proposal(solved, model, solver, space.cost), memory=memory)
-        left = solved.residual_norms[-1] / solved.residual_norms[0]
-        words = f"cg, because the sample-space solution had a relative residual of {left:.1g}"
-        found = self.otherwise.propose(
-            model, memory, start=solved.x if left < 1 else None, solver=words
-        )
-        return replace(found, cost=found.cost + space.cost)
 
 
 @dataclass(frozen=True)
@@ -283,7 +301,7 @@ def choose(model: LocalModel, expected: int) -> tuple[SampleSpace | None, str]:
         space = SampleSpace(
             operator.task,
             operator.params,
-            every_use_known=True,
+            each_alone=False,
             most_outputs=1 + 2 * expected,
             check="raise",  # once for all steps that keep the choice
         )

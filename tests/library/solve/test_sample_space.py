@@ -117,6 +117,27 @@ def positions_first():
     return net
 
 
+def cells():
+    def forward(m, x):
+        state, h = None, None
+        for part in x.unbind(1):
+            state = m.lstm(part, state)
+            h = m.rnn(m.gru(state[0]), h)
+        return m.head(h)
+
+    cells = {"lstm": nn.LSTMCell(5, 3), "gru": nn.GRUCell(3, 2), "rnn": nn.RNNCell(2, 3)}
+    return Net(forward, **cells, head=nn.Linear(3, 3))
+
+
+def bend(net, x):
+    """A net and its second derivative by the input."""
+    x = x.clone().requires_grad_()
+    y = net.body(x)
+    (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    (bend,) = torch.autograd.grad((slope**2).sum(), x, create_graph=True)
+    return y + bend.sum(1, keepdim=True)
+
+
 def span(start, end):
     return (F.cross_entropy(start, LABELS) + F.cross_entropy(end, LABELS + 1)) / 2
 
@@ -306,6 +327,29 @@ PROBLEMS = {
         ),
         False,
     ),
+    "gru, deep and both ways": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.gru(x)[0].mean(1)),
+                gru=nn.GRU(5, 2, 2, batch_first=True, bidirectional=True),
+                head=nn.Linear(4, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+    "recurrent, time first, without biases": lambda: (
+        Problem(
+            Net(
+                lambda m, x: m.head(m.rnn(x.transpose(0, 1))[1][0]),
+                rnn=nn.RNN(5, 4, nonlinearity="relu", bias=False),
+                head=nn.Linear(4, 3),
+            ),
+            TOKENS,
+        ),
+        False,
+    ),
+    "recurrent cells": lambda: (Problem(cells(), TOKENS), False),
     "attention module": lambda: (
         Problem(
             Net(
@@ -425,6 +469,33 @@ def test_rows_give_the_dense_gauss_newton_matrix(case):
     else:
         with pytest.raises(ValueError, match=r"used in (\[|functions of)"):
             problem.space(every_use_known=True)
+
+
+WITH_COPIES = ("convolution", "lstm", "recurrent cells", "weight normalization", "derivatives")
+
+
+@pytest.mark.parametrize("name", WITH_COPIES)
+def test_rows_with_copies_are_those_of_a_backward_pass_each(name, monkeypatch):
+    if name == "derivatives":
+        problem = Problem(Net(bend, body=mlp(5, 4, 1)), VECTORS, squares)
+    else:
+        problem, _ = PROBLEMS[name]()
+    space = problem.space(each_alone=False)
+    assert space.alone == "" and space.copied == (name == "derivatives")
+    # A forward pass, and for each direction a backward one: without the weights' part by the tape.
+    directions = space.rows / N
+    assert (1 + directions) / 3 < space.cost <= (1 + 2 * directions) / 3
+    close(rows_of(problem.space(copied=True)), rows_of(space), rtol=1e-10)
+
+    def refuses(*arguments):
+        raise RuntimeError("no rule")
+
+    monkeypatch.setattr(sample_rows, "Apart", refuses)
+    alone = problem.space()
+    close(rows_of(alone), rows_of(space), rtol=1e-10)
+    assert alone.alone and not alone.copied
+    with pytest.raises(ValueError, match="no rule"):
+        problem.space(each_alone=False)
 
 
 def test_the_loss_and_the_outputs_under_the_tape_are_those_without_it(case):

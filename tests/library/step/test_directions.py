@@ -179,12 +179,19 @@ def test_cg_is_chosen_for_many_outputs_without_differentiating_each():
     assert len(passes) - before < 50
 
 
-def test_cg_is_chosen_where_a_use_is_unknown():
+def test_cg_is_chosen_where_rows_would_take_a_backward_pass_each(monkeypatch):
     net = nn.Sequential(
         nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.Flatten(), nn.Linear(4, 3)
     ).double()
+    assert choose(model_of(net), 50)[0] is not None
+
+    def refuses(*arguments):
+        raise RuntimeError("no rule")
+
+    monkeypatch.setattr("rlhf_lib.per_sample.factor.Apart", refuses)
     space, note = choose(model_of(net), 50)
-    assert space is None and note == "cg: parameters are used in ['conv1d']"
+    assert space is None and "used in ['conv1d'] have no rows with copies" in note
+    assert note.endswith("RuntimeError: no rule")
 
 
 def test_cg_is_chosen_where_the_rows_cannot_be_had(net, monkeypatch):
@@ -215,8 +222,6 @@ def test_a_product_of_complex_numbers_has_rows_of_its_own():
         z = net(torch.fft.irfft(torch.fft.rfft(inputs) * net.w, n=8))
         return nn.functional.cross_entropy(z, Y[:6]), z
 
-    space, note = choose(model_of(net, closure=closure), 50)
-    assert space is None and note == "cg: parameters are used in ['mul']"
     model = model_of(net, closure=closure)
     found = by_samples(model, 0.1, rtol=1e-10)
     assert found.solver == "dual"
@@ -240,6 +245,24 @@ def test_cg_goes_on_where_samples_act_on_one_another():
     assert found.solver.startswith("cg, because the sample-space solution had a relative residual")
     expected = torch.linalg.solve(dense(model, 0.01), -model.gradient)
     close(found.direction, expected, rtol=1e-6)
+
+
+def test_parameters_that_act_through_derivatives_have_rows_with_copies_from_then_on():
+    net = mlp(3, 5, 1)
+
+    def closure():
+        x = X.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+        return slope.square().mean(), slope
+
+    model = model_of(net, closure=closure, damping=0.01)
+    by_samples = SampleSpaceSolve(rtol=1e-9)
+    found = by_samples.propose(model, {})
+    assert found.solver == "dual" and found.memory["copied"]
+    close(found.direction, torch.linalg.solve(dense(model, 0.01), -model.gradient), rtol=1e-6)
+    again = by_samples.propose(model, found.memory)
+    close(again.direction, found.direction)
+    assert again.cost < 0.7 * found.cost and again.memory == found.memory
 
 
 def test_dual_needs_the_gauss_newton_matrix(net):
