@@ -7,6 +7,7 @@ import nbformat
 
 from tools.course_map import place_generated_cells, with_readme_table, written
 from tools.exercise_cells import learner
+from tools.glossary_page import PAGE, link_terms, page
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLUTIONS = ROOT / "notebooks" / "solutions"
@@ -22,6 +23,7 @@ def made_from(source_path):
     except ValueError as error:
         raise ValueError(f"{source_path.name}: {error}") from None
     made.metadata.pop("course", None)
+    link_terms(made)
     return source, made
 
 
@@ -43,11 +45,18 @@ def build(source_path):
 def build_readme():
     """Writes README's list of notebooks; returns what changed."""
     path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    new = with_readme_table(text, written(SOLUTIONS))
-    if new == text:
+    return _written(path, with_readme_table(path.read_text(encoding="utf-8"), written(SOLUTIONS)))
+
+
+def build_glossary():
+    """Writes the page of terms; returns what changed."""
+    return _written(SOLUTIONS.parent / PAGE, page())
+
+
+def _written(path, text):
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
         return []
-    path.write_text(new, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return [path]
 
 

@@ -14,7 +14,7 @@ from rlhf_course.series import BY_NUMBER, SERIES
 
 MAP = "00_start_here.ipynb#Map-of-the-course"
 README_BLOCK = re.compile(r"(?<=<!-- course -->\n).*?(?=<!-- /course -->)", re.DOTALL)
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
 
 
 def written(folder):

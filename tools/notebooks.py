@@ -106,7 +106,7 @@ def _build(names):
     try:
         changed = [path for source in sources for path in course_build.build(source)]
         if not names:
-            changed += course_build.build_readme()
+            changed += course_build.build_readme() + course_build.build_glossary()
     except ValueError as error:
         print(error)
         return 1
