@@ -1,0 +1,1 @@
+const SOURCES = { table: found => new Table(found) };
