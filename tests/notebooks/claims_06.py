@@ -359,3 +359,27 @@ def the_predictions_have_the_right_answers(ends, ours, nb06):
     assert having == {"proximal Newton", "orthant-wise Newton-CG"}
     near(find("06.count").truth, zeros(ends["proximal Newton"].theta))
     assert find("06.path").truth == [30 - zeros(r.theta) for r in ours]
+
+
+@claim(
+    "wonders why 24 of the 30 weights are not zero, where you have four",
+    "is $0.1/569 = 0.000176$",
+    "every weight that is alive tells it",
+)
+def a_minimum_carries_its_lambda(nb06, hers, best, gradient, whose_lambda, n):
+    assert nb06.alive(hers) == 24 and nb06.alive(best) == 4
+    near(whose_lambda(gradient(hers), hers), 0.1 / n, relative=2e-3)
+    near(0.1 / n, 0.000176, absolute=5e-7)
+    near(whose_lambda(gradient(best), best), 0.1, relative=1e-4)
+    assert whose_lambda(gradient(1.1 * hers), 1.1 * hers) == 0
+
+
+@claim(
+    "in place of the 30 columns",
+    "L1 charges $|\\theta_1| + |\\theta_2|$ for the effect $\\theta_1 + 2\\theta_2$",
+    "its minimum has $\\theta_2 = 2\\theta_1$, so the first twin has a fifth",
+)
+def twins_share_by_their_units(l1_share, l2_share, X):
+    near(l1_share, 0.0, absolute=1e-9)
+    near(l2_share, 0.2, relative=1e-6)
+    assert X.shape[1] == 30
