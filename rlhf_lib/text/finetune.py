@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
 
 from .. import arguments
 from ..baselines.penalized_adamw import PenalizedAdamW
@@ -24,6 +26,7 @@ from .task import Task
 from .turns import one_at_a_time
 
 METHODS = ("rlhf", "adamw")
+SCHEDULES = ("constant", "linear")
 
 
 class _Shuffled:
@@ -80,6 +83,8 @@ def finetune(
     max_iter: int = 10,
     lr: float | None = None,
     batch_size: int = 16,
+    schedule: str = "constant",
+    warmup: float = 0.1,
     curvature_size: int | None = 64,
     seed: int = 0,
     start: str | None = None,
@@ -105,8 +110,11 @@ def finetune(
         and so on, or a function of predictions and labels, with maximize: see `set_metric`. It is
         in each Record's `extra` as val_NAME and train_NAME.
     lr: default 1 for rlhf, 5e-5 for adamw.
-    batch_size: of adamw. curvature_size: samples that the curvature products of a step see, drawn
-        anew at each step; None takes all.
+    batch_size: of adamw. schedule: of its learning rate: "constant", or "linear", which rises
+        from 0 to lr over the share `warmup` of all updates and falls to 0 over the rest (Devlin et
+        al., 2019, appendix A.2).
+    curvature_size: samples that the curvature products of a step see, drawn anew at each step; None
+        takes all.
     seed: of the order of samples and of the masks. Torch's own generator is left alone.
     start, probe_lambda: of the head: see `start_head`. Its cost and seconds are the run's, too.
     lambda_head: lambda_reg of the new head, where it is not to be that of the pre-trained part.
@@ -135,6 +143,16 @@ def finetune(
             "coupled: expected False with method 'rlhf', which always has the penalty in its "
             f"loss, got {coupled!r}"
         )
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule: expected one of {SCHEDULES}, got {schedule!r}")
+    if method == "rlhf" and schedule != "constant":
+        raise TypeError(
+            "schedule: expected 'constant' with method 'rlhf', whose steps have a length of their "
+            f"own, got {schedule!r}"
+        )
+    warmup = arguments.real("warmup", warmup, 0.0)
+    if warmup > 1:
+        raise ValueError(f"warmup: expected a share of the updates, 0 to 1, got {warmup!r}")
     judged_by, largest = set_metric(task, metric, maximize)
     begun = start_head(task, start, probe_lambda)
     said = begun.extra if begun.extra["start"] != "as_loaded" else {}
@@ -152,7 +170,11 @@ def finetune(
             coupled,
             pulled_head(regularizer, task.trained(), head_center),
         )
-        records = _adamw(task, loss_fn, steps, optimizer, batch_size, dropout, seed)
+        steps = arguments.whole("steps", steps, 0)
+        data = _Shuffled(task.training, batch_size, seed)
+        updates = steps * len(data)
+        rate = get_scheduler(schedule, optimizer, round(warmup * updates), updates)
+        records = _adamw(task, loss_fn, steps, optimizer, rate, data, dropout, seed)
     else:
         params, ordered = task.trained(), task.trained()
         if lambda_head is not None:
@@ -191,12 +213,12 @@ def _adamw(
     loss_fn: Callable,
     epochs: int,
     optimizer: torch.optim.Optimizer,
-    batch_size: int,
+    rate: LRScheduler,
+    data: _Shuffled,
     dropout: float,
     seed: int,
 ) -> Iterator[Record]:
     penalized = optimizer if isinstance(optimizer, PenalizedAdamW) else None
-    data = _Shuffled(task.training, batch_size, seed)
     per_epoch = len(data)
     for record in train(
         loss_fn,
@@ -207,6 +229,8 @@ def _adamw(
         evaluate_every=per_epoch,
         count=task.count,
     ):
+        if record.step:
+            rate.step()
         if record.step % per_epoch == 0:
             # As everywhere: that before the step; at the start, that of the start.
             penalty = 0.0

@@ -335,6 +335,37 @@ def test_adam_with_an_l2_penalty_is_the_hand_written_loop_and_not_weight_decay()
     assert float((coupled - decoupled).abs().max()) > 1e-2
 
 
+@pytest.mark.parametrize("coupled", [False, True])
+def test_a_linear_schedule_is_the_hand_written_loop(coupled):
+    task = make(1)
+    task.reset()
+    optimizer = torch.optim.AdamW([p for _, p in task.trained()], weight_decay=0.0)
+    for factor in (0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6):  # 2 of 8 updates rise
+        optimizer.param_groups[0]["lr"] = 0.01 * factor
+        optimizer.zero_grad()
+        task.training_loss(task.training)[0].backward()
+        optimizer.step()
+    end, options = theta(task), {"steps": 8, "lr": 0.01, "batch_size": 8, "coupled": coupled}
+    list(finetune(task, "adamw", schedule="linear", warmup=0.25, **options))
+    close(theta(task), end, rtol=1e-6)
+    list(finetune(task, "adamw", **options))
+    assert float((theta(task) - end).norm()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "error", "word"),
+    [
+        ("adamw", {"schedule": "cosine"}, ValueError, "expected one of .*'linear'"),
+        ("adamw", {"schedule": "linear", "warmup": 1.5}, ValueError, "share of the updates"),
+        ("adamw", {"schedule": "linear", "warmup": -0.1}, ValueError, "warmup"),
+        ("rlhf", {"schedule": "linear"}, TypeError, "a length of their own"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(method, options, error, word):
+    with pytest.raises(error, match=word):
+        next(finetune(make(1), method, **options))
+
+
 def test_finetune_coupled_l2sp_is_the_hand_written_loop():
     task = make(1)
     start, mask = theta(task), []
