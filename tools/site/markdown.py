@@ -1,0 +1,96 @@
+"""Markdown of a notebook as HTML: nbconvert's parser, with formulas, code and links of a page."""
+
+import re
+from html import escape
+
+import bs4
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from tools.site.formulas import formula
+
+INLINE = re.compile(r"(?<![$\\])\$([^$]+)\$")
+MARKED = re.compile(r'<a class="term"[^>]*>(.*?)</a>', re.DOTALL)
+
+
+def python(code):
+    """Python as HTML, its words in classes of their kind."""
+    made = highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
+    return f'<pre class="python scroll"><code>{made.rstrip()}</code></pre>\n'
+
+
+def plain(html):
+    """The text of a piece of HTML."""
+    return bs4.BeautifulSoup(html, "html.parser").get_text()
+
+
+class Renderer(IPythonRenderer):
+    """Writes the HTML of one page, with its contents as `headings`: (level, id, HTML).
+
+    `anchor(heading's text)` is its id, `link(address)` the address in the site, `mark(text)` the
+    HTML of a text with what the glossary explains.
+    """
+
+    def __init__(self, anchor, link, mark):
+        super().__init__(escape=False)
+        self._anchor, self._link, self._mark = anchor, link, mark
+        self.headings = []
+
+    def text(self, text):
+        return self._mark(text)
+
+    def block_text(self, text):
+        return text
+
+    def inline_math(self, body):
+        return formula(body)
+
+    def block_math(self, body):
+        return formula(body, display=True)
+
+    def paragraph(self, text):
+        # A formula of its own is no part of a paragraph.
+        parts = re.split(r'(<div class="equation">.*?</div>\n)', text, flags=re.DOTALL)
+        return "".join(
+            part if part.startswith("<div") else f"<p>{part.strip()}</p>\n"
+            for part in parts
+            if part.strip()
+        )
+
+    def heading(self, text, level, **attrs):
+        text = MARKED.sub(r"\1", text)
+        name = self._anchor(plain(text))
+        self.headings.append((level, name, text))
+        return (
+            f'<h{level} id="{escape(name)}">{text}'
+            f'<a class="here" href="#{escape(name)}" aria-label="Link to this place">#</a>'
+            f"</h{level}>\n"
+        )
+
+    def link(self, text, url, title=None):
+        return super().link(MARKED.sub(r"\1", text), self._link(url), title)
+
+    def block_code(self, code, info=None):
+        if (info or "").strip() in {"python", "py"}:
+            return python(code)
+        return f'<pre class="scroll"><code>{escape(code.rstrip())}</code></pre>\n'
+
+    def block_html(self, html):
+        return _with_formulas(html) + "\n"
+
+    def inline_html(self, html):
+        return _with_formulas(html)
+
+
+def _with_formulas(html):
+    """HTML that a writer wrote: its formulas as everywhere."""
+    return INLINE.sub(lambda found: formula(found[1].replace("&lt;", "<")), html)
+
+
+def render(source, renderer):
+    """HTML of Markdown."""
+    html = MarkdownWithMath(renderer=renderer).render(source)
+    html = html.replace("<table>", '<div class="table scroll"><table>')
+    return html.replace("</table>", "</table></div>")
