@@ -20,8 +20,8 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-.PHONY: help lab setup lock audit torture test test-unit test-browser test-full test-portable coverage docs format lint \
-	notebooks bench evidence doctor
+.PHONY: help lab setup lock audit torture test test-unit test-browser test-full test-portable coverage docs site pdf \
+	format lint notebooks bench evidence doctor
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,12 @@ test-portable: setup  ## the notebooks under other instruction sets: NB=..., ARG
 
 docs: setup  ## the API site from the docstrings, in build/api
 	$(PY) tools/docs.py
+
+site: setup  ## the whole course as pages to read without Python, in build/site
+	$(PY) -m tools.site
+
+pdf: site  ## the course on paper, build/course.pdf, printed by a Chromium
+	$(PY) -m tools.site.pdf
 
 coverage: setup  ## which lines the unit tests reach
 	OMP_NUM_THREADS=1 $(PYTEST) -q -m "not browser" tests --cov=rlhf_lib --cov=rlhf_course \

@@ -1,7 +1,7 @@
 """Formulas of LaTeX as MathML, which every browser of today lays out itself.
 
-`latex2mathml` translates; what it leaves to a browser's guess is put right here: which bars open and
-which close, names of functions and the space beside them, signs, and limits under `min`.
+`latex2mathml` translates; what it leaves to a browser's guess is put right here: which bars open
+and which close, names of functions and the space beside them, signs, and limits under `min`.
 """
 
 import re
@@ -25,28 +25,45 @@ THIN = {"width": "0.167em"}
 
 
 def formula(latex, display=False):
-    """HTML of a formula; with `display` one on a line of its own, its \\tag at the right.
+    """HTML of a formula; with `display` on lines of its own, its \\tag at the right.
 
     Raises ValueError for a command that the translation does not know.
     """
+    if not display:
+        return _mathml(latex, "inline")
     tag = TAG.search(latex)
-    latex = TAG.sub("", latex).replace(r"\arg", r"\operatorname{arg}").strip()
-    latex = ROOM.sub(r"\\\\", latex)
+    # What stands beside each other stands below each other where there is no room.
+    made = "".join(_mathml(part, "block") for part in _apart(TAG.sub("", latex)))
+    number = f'<span class="tag">({escape(tag[1])})</span>' if tag else ""
+    return f'<div class="equation"><div class="scroll">{made}</div>{number}</div>\n'
+
+
+def _apart(latex):
+    """The pieces between \\qquad outside of all braces and environments."""
+    pieces, depth = [""], 0
+    for token in re.split(r"(\\qquad\b|\\begin\b|\\end\b|(?<!\\)[{}])", latex):
+        depth += {"{": 1, "\\begin": 1, "}": -1, "\\end": -1}.get(token, 0)
+        if token == "\\qquad" and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += token
+    return [piece for piece in pieces if piece.strip()]
+
+
+def _mathml(latex, display):
+    latex = ROOM.sub(r"\\\\", latex.replace(r"\arg", r"\operatorname{arg}").strip())
     try:
-        made = convert(latex, display="block" if display else "inline")
+        made = convert(latex, display=display)
     except Exception as error:
         raise ValueError(f"expected a formula in LaTeX, got {latex!r}: {error!r}") from error
     root = ET.fromstring(made.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
     if any(len(node) != PARTS.get(node.tag, len(node)) for node in root.iter()):
         raise ValueError(f"expected a whole formula, got {latex!r}")
-    _correct(root, display)
+    _correct(root, display == "block")
     text = ET.tostring(root, encoding="unicode")
     if unknown := re.findall(r"\\\w+", text):
         raise ValueError(f"expected known commands of LaTeX, got {', '.join(unknown)} in {latex!r}")
-    if not display:
-        return text
-    number = f'<span class="tag">({escape(tag[1])})</span>' if tag else ""
-    return f'<div class="equation"><div class="scroll">{text}</div>{number}</div>\n'
+    return text
 
 
 def _correct(root, display):

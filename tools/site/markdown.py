@@ -10,9 +10,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from tools.site.formulas import formula
+from tools.site.glossary import without_terms
 
 INLINE = re.compile(r"(?<![$\\])\$([^$]+)\$")
-MARKED = re.compile(r'<a class="term"[^>]*>(.*?)</a>', re.DOTALL)
 
 
 def python(code):
@@ -60,7 +60,7 @@ class Renderer(IPythonRenderer):
         )
 
     def heading(self, text, level, **attrs):
-        text = MARKED.sub(r"\1", text)
+        text = without_terms(text)
         name = self._anchor(plain(text))
         self.headings.append((level, name, text))
         return (
@@ -70,7 +70,7 @@ class Renderer(IPythonRenderer):
         )
 
     def link(self, text, url, title=None):
-        return super().link(MARKED.sub(r"\1", text), self._link(url), title)
+        return super().link(without_terms(text), self._link(url), title)
 
     def block_code(self, code, info=None):
         if (info or "").strip() in {"python", "py"}:
@@ -92,5 +92,6 @@ def _with_formulas(html):
 def render(source, renderer):
     """HTML of Markdown."""
     html = MarkdownWithMath(renderer=renderer).render(source)
+    html = re.sub(r"</math>(?=[,.;:?!)])", "</math>&#8288;", html)  # no line begins with a comma
     html = html.replace("<table>", '<div class="table scroll"><table>')
     return html.replace("</table>", "</table></div>")
