@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .arguments import flag, one_of, real
 from .curvature.look import look
-from .curvature.operators import GaussNewtonOperator, HessianOperator
+from .curvature.operators import CurvatureOperator, GaussNewtonOperator, HessianOperator
 from .objective.groups import check_group, check_listed, named_params_of, own_state, params_of
 from .objective.parameters import assign, check_params, flatten
 from .objective.ranks import ProcessGroup, as_ranks, refuse_wrapped, solver_of_ranks
@@ -25,9 +25,10 @@ from .regularizers import Regularizer, check_has_penalty, check_lambda, make_reg
 from .regularizers.base import Zero
 from .solve.conjugate_gradient import BOUNDARY, NEGATIVE_CURVATURE, NOT_FINITE, SINGULAR
 from .step.directions import ConjugateGradients, Direction, SampleSpaceSolve
-from .step.globalization import Damping, DampingRule, TrustRegion, armijo, reduction_ratio
-from .step.model import LocalModel, Path
+from .step.globalization import Damping, DampingRule, TrustRegion, reduction_ratio
+from .step.model import LocalModel, Path, Proposal
 from .step.saved import join, pack, plain_numbers, unpack
+from .step.search import search
 from .step.shorthand import direction_of
 from .timing import Stopwatch
 
@@ -357,8 +358,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
         value = loss + penalty_value
         if not state["step"]:
             self._look(task, params, theta, loss)
-        proposal = self.direction.propose(model, dict(state["direction memory"]))
-        residuals, memory = proposal.residuals, proposal.memory
+        first = proposal = self.direction.propose(model, dict(state["direction memory"]))
         if proposal.reason == NOT_FINITE:
             check_finite("a curvature product", math.nan)
         evaluations = 0
@@ -379,16 +379,30 @@ class RLHFOptimizer(torch.optim.Optimizer):
             if not lower < full:
                 break
             full, (proposal, path) = lower, option
-        rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
-        rho = reduction_ratio(value - full, path.predicted, rounding)
-        length, _, _ = armijo(
-            lambda t: objective(path(t)),
+        kinks: Direction | Any = getattr(self.direction, "at_kinks", None)
+        cuts = model.signs is not None and model.radius is None and self.line_search
+        renewed = 0
+
+        def otherwise(kinked: LocalModel) -> Proposal:
+            nonlocal renewed
+            assign(params, theta)
+            assert isinstance(kinked.curvature, CurvatureOperator)  # see _linearize
+            renewed += kinked.curvature.renew()
+            return kinks.propose(kinked, {})
+
+        length, proposal, path, full = search(
+            objective,
+            model,
+            proposal,
+            path,
+            full,
             value,
-            path.slope,
-            first=full,
+            otherwise if kinks is not None and cuts else None,
             c=1e-4 if self.line_search else 0.0,
             most=12 if self.line_search else 0,
         )
+        rounding = 10 * torch.finfo(theta.dtype).eps * abs(value)
+        rho = reduction_ratio(value - full, path.predicted, rounding)
         final = path(length) if length else theta
         if not length:
             assign(params, theta)
@@ -396,13 +410,14 @@ class RLHFOptimizer(torch.optim.Optimizer):
 
         used = state["damping"]
         self._adapt(state, rho, proposal.reason, moved=path.slope(1.0) != 0)
-        state["direction memory"] = memory
+        state["direction memory"] = first.memory
         state["step"] += 1
         curvature = model.curvature
         state["cost"] += task.samples * (1 + _FORWARD_COST * evaluations)
         state["cost"] += curvature_task.samples * (
             curvature.product_cost * curvature.products
             + proposal.cost
+            + renewed
             + (0 if curvature_task is task else 1)
         )
         record = Record(
@@ -421,7 +436,7 @@ class RLHFOptimizer(torch.optim.Optimizer):
             extra={
                 "solver": proposal.solver,
                 "radius": state["radius"],
-                "residuals": residuals,
+                "residuals": first.residuals,
                 **proposal.extra,
             },
         )

@@ -268,7 +268,7 @@ FAULTS = [
     _fault(
         "the solver's memory not kept",
         "optimizer",
-        '        state["direction memory"] = memory\n',
+        '        state["direction memory"] = first.memory\n',
         "",
         "optimizer_solvers",
     ),

@@ -95,6 +95,18 @@ class CurvatureOperator:
                 total = flat if total is None else total.add_(flat)
         return total, value
 
+    def renew(self) -> int:
+        """Make the graphs anew, after the parameters have moved and are back.
+
+        Returns how many gradients of the task that took.
+        """
+        if self.keep_graph:
+            self._graphs.clear(), self._losses.clear()
+            self.gradient, self.loss = self.task.together(
+                self._build, self.params, same=self.params
+            )
+        return int(self.keep_graph)
+
     def _check(self, loss: Tensor, outputs: Outputs) -> None:
         """Raise for a micro-batch that this curvature is not defined for."""
 

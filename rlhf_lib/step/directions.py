@@ -5,7 +5,8 @@ its own, kept in the optimizer's state; what it is after this step, the proposal
 Three class attributes tell what a direction can do, all False by default: it takes the penalty's
 kinks as they are (``proximal``), it keeps to ``model.radius`` (``bounded``), and ranks that share a
 loss may use it (``for_ranks``). Vectors of n entries in its memory are named by ``remembers``, so
-that a distributed checkpoint has places for them before the first step.
+that a distributed checkpoint has places for them before the first step. ``at_kinks`` is a direction
+that takes kinks as they are, for steps where the orthant leaves hardly anything of this one's.
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class ConjugateGradients:
         """The last solution, for a warm start."""
         return ("direction",) if self.warm_start else ()
 
+    @property
+    def at_kinks(self) -> ProximalNewton:
+        """Proposes where an orthant stalls this one."""
+        return ProximalNewton(self.rtol, self.max_iter)
+
     def propose(
         self,
         model: LocalModel,
@@ -150,6 +156,11 @@ class SampleSpaceSolve:
     def remembers(self) -> tuple[str, ...]:
         """What conjugate gradients do."""
         return self.otherwise.remembers
+
+    @property
+    def at_kinks(self) -> ProximalNewton:
+        """What conjugate gradients do."""
+        return self.otherwise.at_kinks
 
     def propose(
         self,
@@ -248,6 +259,11 @@ class Cheapest:
     def remembers(self) -> tuple[str, ...]:
         """What conjugate gradients do."""
         return self.cg.remembers
+
+    @property
+    def at_kinks(self) -> ProximalNewton:
+        """What conjugate gradients do."""
+        return self.cg.at_kinks
 
     def propose(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
         """Choose where that is due, and propose by what was chosen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -172,8 +173,9 @@ def newton(
                 path,
                 full,
                 value + slack,
-                otherwise,
-                {"first_norm": first_norm},
+                partial(otherwise.propose, memory={"first_norm": first_norm})
+                if otherwise
+                else None,
                 most=40,
             )
             said = {"jitter": 0.0, **proposal.extra}

@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional as F
 
-from rlhf_lib import RLHFOptimizer
-from rlhf_lib.regularizers import GroupLasso
+from rlhf_lib import RLHFOptimizer, newton
+from rlhf_lib.regularizers import L1, GroupLasso
+from rlhf_lib.step import ConjugateGradients
 
 
 def rosenbrock(x):
@@ -196,6 +197,32 @@ def test_both_ways_over_kinks_meet():
     assert torch.equal(ends[0] == 0, ends[1] == 0) and (ends[0] == 0).any()
     # Cross-entropy fixes the biases up to one number for all, so that the weights alone compare.
     close(ends[0][:18], ends[1][:18], atol=1e-6)
+
+
+@pytest.mark.parametrize("solver, keep_graph", [("cg", True), (ConjugateGradients(), False)])
+def test_orthant_steps_get_on_with_features_of_any_scale(solver, keep_graph):
+    X, y = map(torch.from_numpy, load_breast_cancer(return_X_y=True))  # from 1e-3 to 4e3
+    net = nn.Linear(30, 1).double()
+    nn.init.zeros_(net.weight), nn.init.zeros_(net.bias)
+
+    def closure():
+        z = net(X)[:, 0]
+        return F.binary_cross_entropy_with_logits(z, y.double()), z
+
+    optimizer = RLHFOptimizer(net.parameters(), 1.0, 1e-3, solver=solver, keep_graph=keep_graph)
+    solvers = set()
+    for _ in range(35):
+        optimizer.step(closure)
+        solvers.add(optimizer.record.extra["solver"])
+    found = newton(
+        lambda w: F.binary_cross_entropy_with_logits(X @ w[:30] + w[30], y.double()),
+        torch.zeros(31, dtype=torch.float64),
+        regularizer=L1(weight=torch.tensor([1.0] * 30 + [0.0], dtype=torch.float64)),
+        lambda_reg=1e-3,
+        method="proximal",
+    )
+    assert optimizer.record.objective <= list(found)[-1].objective * (1 + 1e-6)
+    assert solvers == {"cg", "proximal"}
 
 
 def test_group_lasso_zeroes_whole_rows_of_a_first_layer():

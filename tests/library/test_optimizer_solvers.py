@@ -431,6 +431,8 @@ def test_backtracking_goes_back_while_the_objective_falls_and_then_stops():
             optimizer.step(watched(net, seen))
             trials = seen[1 if step else 2 :]  # the first are at the start
             falls = [b < a for a, b in pairwise(trials)]
+            # Of where it went back to there is nothing to remember: the solve is the last one.
+            assert optimizer.state["rlhf"]["direction memory"]["products"] > 0
             if optimizer.record.reason == "backtracked":
                 went_back += 1
                 best = falls.index(False) if False in falls else len(falls)
