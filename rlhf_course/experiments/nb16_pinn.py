@@ -43,23 +43,22 @@ def jet(layers: Sequence[nn.Linear], x: Tensor, second: Sequence[int]) -> Tensor
 class Pinn(Problem):
     """Half the mean square residual at fixed points; judged by the relative error of u.
 
-    A subclass has ``points``, ``check`` (points to judge at) and ``truth`` (u there), and says what
-    :meth:`residual` and :meth:`solution` are in terms of the network's jet.
+    A subclass has ``points`` and ``check``, the points to train and to judge at, and says what
+    :meth:`residual` and :meth:`solution` are in terms of the network's jet, and what is
+    :meth:`exact`.
     """
 
     unit = "decades"
     measure = "relative error of the solution"
-    inputs, hidden, depth = 1, 20, 2
-    second: tuple[int, ...] = (0,)
+    inputs = 1
+    second: tuple[int, ...] = (0,)  # inputs by which the equation has second derivatives
     points: Tensor
     check: Tensor
-    truth: Tensor
 
-    def __init__(self, seed: int, width: int | None = None):
-        width = width or self.hidden
-        self.layers = linears([self.inputs, *[width] * self.depth, 1], seed)
+    def __init__(self, seed: int, width: int = 20):
+        self.layers = linears([self.inputs, width, width, 1], seed)
         self.collect(self.layers)
-        self.samples = len(self.points)
+        self.samples, self.truth = len(self.points), self.exact(self.check)
 
     def residual(self, x: Tensor, jet: Tensor) -> Tensor:
         """What the equation leaves, (n,), at points x (n, d)."""
@@ -67,6 +66,11 @@ class Pinn(Problem):
 
     def solution(self, x: Tensor, network: Tensor) -> Tensor:
         """u (n,) from the network's values (n,)."""
+        raise NotImplementedError
+
+    @classmethod
+    def exact(cls, x: Tensor) -> Tensor:
+        """The solution at points x (n, d), (n,)."""
         raise NotImplementedError
 
     def closure(self, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -102,7 +106,11 @@ class Poisson1(Pinn):
     title = "Poisson 1-D"
     points = middles(128)[:, None]
     check = torch.linspace(0, 1, 501, dtype=torch.float64)[:, None]
-    truth = torch.sin(math.pi * check[:, 0]) + 0.3 * torch.sin(4 * math.pi * check[:, 0])
+
+    @classmethod
+    def exact(cls, x):
+        """sin πx + 0.3 sin 4πx."""
+        return torch.sin(math.pi * x[:, 0]) + 0.3 * torch.sin(4 * math.pi * x[:, 0])
 
     def residual(self, x, jet):
         """u'' + f."""
@@ -129,6 +137,11 @@ class Poisson2(Pinn):
         s = torch.sin(math.pi * x).prod(1)
         return s, 0.3 * torch.sin(2 * math.pi * x[:, 0]) * torch.sin(3 * math.pi * x[:, 1])
 
+    @classmethod
+    def exact(cls, x):
+        """sin πx sin πy + 0.3 sin 2πx sin 3πy."""
+        return sum(cls._waves(x))
+
     def residual(self, x, jet):
         """Δu + f."""
         N, N_x, N_y, N_xx, N_yy = jet.unbind(1)
@@ -144,9 +157,6 @@ class Poisson2(Pinn):
         return (x * (1 - x)).prod(1) * network
 
 
-Poisson2.truth = sum(Poisson2._waves(Poisson2.check))
-
-
 class Burgers(Pinn):
     """u_t + u u_x = ν u_xx for x in (-1, 1), t in (0, 1); u(x, 0) = -sin πx, u(±1, t) = 0."""
 
@@ -158,6 +168,11 @@ class Burgers(Pinn):
         torch.linspace(-1, 1, 81, dtype=torch.float64),
         torch.linspace(0.05, 1, 20, dtype=torch.float64),
     )
+
+    @classmethod
+    def exact(cls, x):
+        """By the formula of Cole and Hopf."""
+        return burgers(x, cls.viscosity)
 
     def residual(self, x, jet):
         """u_t + u u_x - ν u_xx."""
@@ -185,6 +200,3 @@ def burgers(x: Tensor, viscosity: float) -> Tensor:
     y = math.pi * (x[:, :1] - (4 * viscosity * x[:, 1:]).sqrt() * node)  # (n, 80)
     heat = weight * torch.exp(-(torch.cos(y) + 1) / (2 * math.pi * viscosity))
     return -(heat * torch.sin(y)).sum(1) / heat.sum(1)
-
-
-Burgers.truth = burgers(Burgers.check, Burgers.viscosity)
