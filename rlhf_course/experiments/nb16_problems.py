@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,7 @@ def linears(sizes: Sequence[int], seed: int) -> list[nn.Linear]:
     """Linear layers with torch's own start, drawn from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        return [nn.Linear(a, b, dtype=torch.float64) for a, b in pairs]
+        return [nn.Linear(a, b, dtype=torch.float64) for a, b in pairwise(sizes)]
 
 
 @cache
