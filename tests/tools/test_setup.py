@@ -62,6 +62,7 @@ WHEN_CALLED = {
     "paths.py": {"joblib"},
     "scipy_operator.py": {"scipy"},
     "nb09_grid.py": {"sklearn"},
+    "nb16_problems.py": {"sklearn"},
     "nb17_lambda.py": {"sklearn"},
     "rule.py": {"scipy"},
     "comparison.py": {"scipy"},
