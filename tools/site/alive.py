@@ -17,10 +17,12 @@ prints. Scripts are classic ones, for a module is not loaded from a file.
 
 import base64
 import gzip
+import io
 import json
 import os
 import sys
 import time
+from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 
@@ -113,14 +115,21 @@ def _script(number, path):
     for place, cell in enumerate(panel_cells(path), start=1):
         if place not in STOPS[number]:
             continue
-        wanted = dict(STOPS[number][place])
-        goal = wanted.pop("goal", True)
-        panel = make_panel(path, cell)
-        panel.show_first()
-        stops = {c.name: chosen_stops(c, wanted.get(c.name)) for c in panel._controls.values()}
-        packed[place] = pack(*table(panel, stops, goal=goal))
+        with redirect_stdout(io.StringIO()):  # what the cells print
+            panel, names = make_panel(path, cell)
+            panel.show_first()
+        packed[place] = pack(*_table(panel, names, STOPS[number][place]))
         panel.close()
     return f"(globalThis.rlhfPanels ??= {{}})[{json.dumps(number)}] = {json.dumps(packed)};\n"
+
+
+def _table(panel, names, wanted):
+    if wanted == "linear":
+        from tools.site.linear_table import linear_table
+
+        return linear_table(panel, names["reviews"])
+    stops = {c.name: chosen_stops(c, wanted.get(c.name)) for c in panel._controls.values()}
+    return table(panel, stops, goal=wanted.get("goal", True))
 
 
 def pack(head, data):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import nbformat
+import torch
 
 from rlhf_lib.panels import Panel
 
@@ -23,7 +24,7 @@ def panel_cells(path):
 
 
 def make_panel(path, cell_id):
-    """The panel that this cell shows: its statements run, and those before on which they rest.
+    """The panel that this cell shows, and the names beside it: the statements that it rests on run.
 
     Raises ValueError where the cell's last line is no panel, and whatever a statement raises.
     """
@@ -33,13 +34,14 @@ def make_panel(path, cell_id):
     try:
         names = {"__name__": "__main__"}
         *statements, last = source
+        torch.set_default_dtype(torch.float32)  # a panel before may have had another
         exec(compile(ast.Module(statements, []), str(path), "exec"), names)
         panel = eval(compile(ast.Expression(last.value), str(path), "eval"), names)
     finally:
         os.chdir(here)
     if not isinstance(panel, Panel):
         raise ValueError(f"{path.name}, cell {cell_id}: expected a panel, got {panel!r}")
-    return panel
+    return panel, names
 
 
 def program(path, cell_id):

@@ -130,12 +130,9 @@ class _Kept:
 
     def figure(self, number, traces, axes):
         """Its axes, and of each trace the look and the two rows, as numbers."""
-        made = [self.axes(_json(axes))]
+        made = [self.axes(short_json(axes))]
         for place, trace in enumerate(traces):
-            look = {key: value for key, value in trace.items() if key not in ("x", "y")}
-            own = {"named": trace.named, "fixed": trace.fixed, "ghost": trace.ghost}
-            look["rlhf"] = {key: value for key, value in own.items() if value}
-            rows = []
+            look, rows = look_of(trace), []
             for axis in ("x", "y"):
                 row = list(trace.get(axis, ()))
                 if all(v is None or isinstance(v, int | float) for v in row):
@@ -143,7 +140,7 @@ class _Kept:
                 else:
                     look[axis] = row  # names, not numbers
                     rows.append(-1)
-            made.append([self.looks(_json(look)), *rows])
+            made.append([self.looks(short_json(look)), *rows])
         return made
 
     def _row(self, slot, axis, row):
@@ -159,6 +156,13 @@ class _Kept:
             slots[f"{figure}.{place}.{name}"] = [len(data), len(written), order, *scale]
             data += written
         return slots, data
+
+
+def look_of(trace):
+    """A trace without its places, and under "rlhf" what a figure knows of it."""
+    look = {key: value for key, value in trace.items() if key not in ("x", "y")}
+    own = {"named": trace.named, "fixed": trace.fixed, "ghost": trace.ghost}
+    return look | {"rlhf": {key: value for key, value in own.items() if value}}
 
 
 def scale_of(axis, rows):
@@ -242,18 +246,18 @@ def tree(widget):
     return node
 
 
-def _json(value):
+def short_json(value):
     """Compact JSON with numbers of six digits, texts such that plotly shows them as they are."""
     return json.dumps(_short(as_text(value)), separators=(",", ":"), ensure_ascii=False)
 
 
-def _short(value):
+def _short(value, digits=6):
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _short(part) for key, part in value.items()}
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    if isinstance(value, dict):  # of a height "z" the eye sees a colour or a contour
+        return {k: _short(part, 4 if k == "z" else digits) for k, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_short(part) for part in value]
+        return [_short(part, digits) for part in value]
     if hasattr(value, "tolist"):
-        return _short(value.tolist())
+        return _short(value.tolist(), digits)
     return value

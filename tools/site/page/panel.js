@@ -15,6 +15,7 @@ class PagePanel {
     this.plots = found.plots.map(id => this.models[id]);
     this.ghosts = this.plots.map(() => new Ghosts());
     this.keep = found.keep;
+    this.preview = found.preview;
     this.moved = new Set();
     Object.assign(this, { count: 0, gesture: false, shown: null, held: {} });
     this.values = { ...this.starts };
@@ -34,7 +35,7 @@ class PagePanel {
       state.value = this.starts[name];
       if (!stops) continue;
       if (state.stops) Object.assign(state, { stops, alive: true });
-      if (state.options) state.options = stops;
+      else state.options = stops;
     }
   }
 
@@ -115,6 +116,7 @@ class PagePanel {
     const differ = this.controls.filter(({ name }) => former[name] !== values[name]);
     if (!differ.length) return;
     this.count += 1;
+    if (this.preview) this.ghosts.forEach(ghosts => ghosts.forget(this.preview));
     differ.forEach(({ name }) => this.moved.add(name));
     const label = this.controls.filter(({ name }) => this.moved.has(name))
       .map(({ name, label }) => described(label, former[name])).join(", ") || `run ${this.count}`;
@@ -122,7 +124,8 @@ class PagePanel {
   }
 
   draw(values, rests = false) {
-    const { figures, text, reached } = this.source.at(values, rests);
+    const { figures, text, reached, under } = this.source.at(values, rests);
+    under?.forEach(({ traces }, i) => this.ghosts[i].add(this.preview, traces, this.keep));
     figures.forEach(({ axes, traces }, i) => {
       const ghosts = this.ghosts[i].besides(traces), state = this.plots[i].state;
       const still = traces.filter(trace => trace.rlhf?.fixed);
