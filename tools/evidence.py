@@ -24,7 +24,7 @@ from importlib.metadata import version
 from typing import Any
 
 from rlhf_course import studies
-from rlhf_course.recorded import FOLDER, NotRecorded, key
+from rlhf_course.recorded import FOLDER, Document, NotRecorded, key
 from rlhf_lib.disk import locked, replacing
 
 RECORDED = FOLDER
@@ -102,7 +102,7 @@ def phases(study, done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
 
     As long as a run that tunes is missing it is not made, and said so.
     """
-    document = {"runs": list(done.values())}
+    document = as_document(done)
     if study.tunes:
         yield "tuning: ", study.tuning(document)
     try:
@@ -116,7 +116,7 @@ def looks(study, done: dict[str, dict]) -> Iterator[str]:
     if not study.looks:
         return
     try:
-        looked = study.looked({"runs": list(done.values())})
+        looked = study.looked(as_document(done))
     except NotRecorded:
         return
     for n, words in looked:
@@ -144,19 +144,19 @@ def finished(name: str) -> dict[str, dict]:
 
 def record(name: str, study, done: dict[str, dict], todo: list[dict], jobs: int) -> set[str]:
     """Run these and write after each, so that what is done is kept; those that have failed."""
-    failed = set()
-    for settings, found in outcomes(name, todo, jobs):
-        if isinstance(found, BaseException):
-            failed.add(key(settings))
-            print(f"    FAILED {key(settings)}: {type(found).__name__}: {found}", flush=True)
-            continue
-        done[key(settings)] = found
-        try:
+    failed, before = set(), len(done)
+    try:
+        for settings, found in outcomes(name, todo, jobs):
+            if isinstance(found, BaseException):
+                failed.add(key(settings))
+                print(f"    FAILED {key(settings)}: {type(found).__name__}: {found}", flush=True)
+                continue
+            done[key(settings)] = found
             keep(name, study, done)
-        except KeyboardInterrupt:  # what is finished is kept first
-            keep(name, study, done)
-            raise
-        print(f"    {key(settings)}", flush=True)
+            print(f"    {key(settings)}", flush=True)
+    finally:  # an interrupt may have come between a run's end and its writing
+        if len(done) > before:
+            keep(name, study, done, tidy=True)
     return failed
 
 
@@ -198,16 +198,26 @@ def outcomes(name: str, todo: list[dict], jobs: int) -> Iterator[tuple[dict, Any
         signal.signal(signal.SIGINT, former)
 
 
-def keep(name: str, study, done: dict[str, dict]) -> None:
-    """Write what is done, with what another process has recorded meanwhile."""
+def keep(name: str, study, done: dict[str, dict], *, tidy: bool = False) -> None:
+    """Write what is done, with what another process has recorded meanwhile.
+
+    tidy: in the order of the study, without what is none of its own any more, and with what its
+        looks have said; in between, runs stand as they came.
+    """
     path = RECORDED / f"{name}.json"
     with locked(path):
         done |= {k: run for k, run in finished(name).items() if k not in done}
-        document = header(name, study, done) | {"runs": in_order(study, done)}
+        runs = in_order(study, done) if tidy else list(done.values())
+        document = header(name, study, as_document(done) if tidy else None) | {"runs": runs}
         text = json.dumps(document, indent=None, separators=(",", ":"))
         with replacing(path) as part:
             # One run a line, for a diff that can be read.
             part.write_text(text.replace('{"settings"', '\n{"settings"') + "\n")
+
+
+def as_document(done: dict[str, dict]) -> Document:
+    """What is done as a record that is read."""
+    return Document({"runs": list(done.values())})
 
 
 def in_order(study, done: dict[str, dict]) -> list[dict]:
@@ -215,7 +225,7 @@ def in_order(study, done: dict[str, dict]) -> list[dict]:
 
     Which ones judge is known when all that tunes is there; until then the others are kept.
     """
-    document = {"runs": list(done.values())}
+    document = as_document(done)
     tuning = [key(settings) for settings in study.tuning(document)]
     try:
         others = [key(settings) for settings in study.judging(document)]
@@ -242,10 +252,10 @@ def one(name: str, settings: dict) -> dict:
     }
 
 
-def header(name: str, study, done: dict[str, dict]) -> dict:
-    """What is said before the runs: how they were made, and with looks what each has said."""
+def header(name: str, study, document: Document | None) -> dict:
+    """What is said before the runs: how they were made, and of a document what its looks said."""
     try:
-        looked = study.looked({"runs": list(done.values())})
+        looked = study.looked(document) if document is not None else []
     except NotRecorded:
         looked = []
     return {
@@ -256,7 +266,7 @@ def header(name: str, study, done: dict[str, dict]) -> dict:
         "date": datetime.date.today().isoformat(),
         "device": f"{platform.machine()} CPU, one thread, torch {version('torch')}",
         "version": version("rlhf-lib"),
-    } | ({"looks": [{"seeds": n} | words for n, words in looked]} if study.looks else {})
+    } | ({"looks": [{"seeds": n} | words for n, words in looked]} if looked else {})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ installed copy gives the verdicts of the checkout.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,31 @@ class NotRecorded(LookupError):
     """A record does not hold the runs that are needed (yet)."""
 
 
+class Document(dict):
+    """A record that is read and not changed, so that what follows from it is found once.
+
+    Attributes:
+        memo: for readers, by a name of theirs.
+    """
+
+    def __init__(self, content: Mapping[str, Any]):
+        super().__init__(content)
+        self.memo: dict[Any, Any] = {}
+
+    def __deepcopy__(self, memo: dict) -> dict[str, Any]:
+        """A dict like any other, to be changed."""
+        return copy.deepcopy(dict(self), memo)
+
+
+def indexed(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The runs of a study's record by their settings; see :func:`key`."""
+    if isinstance(document, Document):
+        if "by settings" not in document.memo:
+            document.memo["by settings"] = indexed(dict(document))
+        return document.memo["by settings"]
+    return {key(run["settings"]): run for run in document["runs"]}
+
+
 def recorded(name: str) -> Any:
     """The content of a recorded JSON file, such as "nb10_sst2.json" or "benchmarks/products.json".
 
@@ -28,7 +54,8 @@ def recorded(name: str) -> Any:
     if not path.is_file():
         there = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.json"))
         raise FileNotFoundError(f"expected one of the recorded {', '.join(there)}, got {name!r}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Document(content) if isinstance(content, dict) else content
 
 
 def key(settings: Mapping[str, Any]) -> str:
@@ -43,7 +70,7 @@ def runs_with(
 
     Raises NotRecorded with the first run that is not there, and how many are not.
     """
-    by_settings = {key(run["settings"]): run for run in document["runs"]}
+    by_settings = indexed(document)
     names = [key(settings) for settings in wanted]
     missing = [name for name in names if name not in by_settings]
     if missing:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..recorded import NotRecorded, key, runs_with
+from ..recorded import Document, NotRecorded, indexed, key, runs_with
 from ..verdicts.comparison import Comparison
 from ..verdicts.rule import ALL, NOT_ENOUGH, verdict
 from .tuning import Search
@@ -104,6 +104,14 @@ class Study:
 
         Raises NotRecorded while one of them is missing, ValueError for a study of one phase.
         """
+        memo = document.memo if isinstance(document, Document) else {}
+        study, found = memo.get("chosen", (None, None))
+        if study is not self:
+            found = self._choice(document)
+            memo["chosen"] = self, found
+        return found
+
+    def _choice(self, document: Mapping[str, Any]) -> Any:
         if self.search is not None:
             return self.search.chosen(document)
         if self.choose is None:
@@ -143,7 +151,7 @@ class Study:
         if not self.looks:
             return []
         everything = self._up_to_the_cap(document)
-        seeds, there = self._seeds(everything), {key(run["settings"]) for run in document["runs"]}
+        seeds, there = self._seeds(everything), indexed(document)
         found = []
         for n in self.looks:
             if not all(key(settings) in there for settings in _of(everything, seeds[:n])):

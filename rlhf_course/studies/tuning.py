@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..recorded import NotRecorded, key
+from ..recorded import NotRecorded, indexed, key
 
 Settings = dict[str, Any]
 Place = tuple[float, ...]
@@ -98,10 +98,10 @@ class Search:
 
     def asked(self, document: Mapping[str, Any]) -> list[Settings]:
         """Settings of all runs that this record asks for; more when these are recorded."""
-        losses = _by_settings(document)
+        runs = indexed(document)
         found: dict[str, Settings] = {}
         for name in self.tuned:
-            places, _ = self._replay(name, losses)
+            places, _ = self._replay(name, runs)
             for place in places:
                 for settings in self._runs(name, place):
                     found.setdefault(key(settings), settings)
@@ -109,8 +109,8 @@ class Search:
 
     def chosen(self, document: Mapping[str, Any]) -> dict[str, Settings]:
         """Name -> settings, without a seed. Raises NotRecorded while a search goes on."""
-        losses = _by_settings(document)
-        found = {name: self._replay(name, losses) for name in self.tuned}
+        runs = indexed(document)
+        found = {name: self._replay(name, runs) for name in self.tuned}
         open_ones = [name for name, (_, best) in found.items() if best is None]
         if open_ones:
             raise NotRecorded(f"the tuning of {', '.join(open_ones)} has not ended")
@@ -118,24 +118,24 @@ class Search:
 
     def effort(self, document: Mapping[str, Any]) -> dict[str, int]:
         """Name -> how many different values have been asked for."""
-        losses = _by_settings(document)
-        return {name: len(self._replay(name, losses)[0]) for name in self.tuned}
+        runs = indexed(document)
+        return {name: len(self._replay(name, runs)[0]) for name in self.tuned}
 
     def _runs(self, name: str, place: Place) -> list[Settings]:
         settings = self.tuned[name].settings(place)
         return [settings | {"seed": seed} for seed in self.seeds]
 
-    def _loss(self, name: str, place: Place, results: Mapping[str, Any]) -> float | None:
+    def _loss(self, name: str, place: Place, runs: Mapping[str, Any]) -> float | None:
         """Mean over the seeds; infinite if one diverged, None while one is missing."""
-        found = [results.get(key(settings)) for settings in self._runs(name, place)]
-        if any(result is None for result in found):
+        names = [key(settings) for settings in self._runs(name, place)]
+        if not all(n in runs for n in names):
             return None
-        losses = [self.tuned[name].loss(result) for result in found]
+        losses = [self.tuned[name].loss(runs[n]["result"]) for n in names]
         if any(loss is None or not math.isfinite(loss) for loss in losses):
             return math.inf
         return math.fsum(losses) / len(losses)
 
-    def _replay(self, name: str, results: Mapping[str, Any]) -> tuple[list[Place], Place | None]:
+    def _replay(self, name: str, runs: Mapping[str, Any]) -> tuple[list[Place], Place | None]:
         """The places asked for so far, and the best one if the search has ended."""
         tuned = self.tuned[name]
         asked: dict[str, Place] = {}  # by settings: at a bound, and rounded, two may be the same
@@ -143,7 +143,7 @@ class Search:
         while True:
             asked |= {key(tuned.settings(place)): place for place in new}
             places = list(asked.values())
-            losses = [self._loss(name, place, results) for place in places]
+            losses = [self._loss(name, place, runs) for place in places]
             if None in losses:
                 return places, None
             best = places[losses.index(min(losses))]
@@ -164,7 +164,3 @@ class Search:
     def _new(tuned: Tuned, best: Place, step: float, asked: Mapping[str, Place]) -> list[Place]:
         near = {key(tuned.settings(place)): place for place in tuned.neighbours(best, step)}
         return [place for name, place in near.items() if name not in asked]
-
-
-def _by_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key(run["settings"]): run["result"] for run in document["runs"]}
