@@ -197,7 +197,8 @@ def what_is_left(
     A: Tensor, b: Tensor, M: Tensor, points: Sequence[Tensor], reason: str, spent: int
 ) -> Iterator[Record]:
     """A record for each of CG's points: residual, error and its bound, and the factor that is left
-    along each eigenvector of M½AM½, the matrix that CG sees. `spent` products went into M."""
+    along each eigenvector of the matrix that CG sees, M½AM½ with M the preconditioner's inverse, as
+    a vector. `spent` products went into it."""
     root = M.sqrt()
     seen = root[:, None] * A * root
     eigenvalues, vectors = torch.linalg.eigh(seen)
@@ -234,7 +235,7 @@ def tridiagonal(krylov: LanczosResult, k: int) -> Tensor:
 
 
 def polynomial(krylov: LanczosResult, k: int, at: Tensor) -> Tensor:
-    """p_k, by its zeros: the eigenvalues of A on the Krylov space (Ritz values)."""
+    """P_k, by its zeros: the eigenvalues of A on the Krylov space (Ritz values)."""
     if k == 0:
         return torch.ones_like(at)
     return (1 - at[:, None] / torch.linalg.eigvalsh(tridiagonal(krylov, k))).prod(1)
@@ -293,7 +294,7 @@ def spectra(solve: Callable[..., Iterable[Record]]) -> Panel:
 
 
 def _factors(records: Sequence[Record], values: dict[str, Any]) -> dict[str, Any]:
-    """The right figure: p_k as a line, what is left along each eigenvector as points."""
+    """The right figure: P_k as a line, what is left along each eigenvector as points."""
     last = records[-1]
     left, krylov = last.extra["left"], last.extra["lanczos"]
     inside = left.abs() <= 1.5
