@@ -6,7 +6,8 @@ import torch
 
 from rlhf_lib.curvature import GaussNewtonOperator
 
-from ..checking.expect import call, expect, randn
+from ..checking.cases import integer, randn
+from ..checking.expect import call, expect, parts
 from ..checking.feedback import almost, attempted, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
@@ -90,64 +91,107 @@ def hessian(records, values):
     )
 
 
+class Curve:
+    """A classifier that remembers how often it was asked, and the matrices of a pair."""
+
+    def __init__(self, seed: int):
+        n, d, c = integer(5, 9, seed), integer(3, 6, seed + 1), integer(3, 5, seed + 2)
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(d, 4), torch.nn.Tanh(), torch.nn.Linear(4, c)
+        )
+        for k, p in enumerate(self.model.parameters()):
+            p.data = randn(*p.shape, seed=seed + 20 + k)
+        self.x, self.shape = randn(n, d, seed=seed + 3), (n, c)
+        self.y = (randn(n, seed=seed + 4).abs() * 10).long() % c
+
+    def matrix(self, loss, outputs):
+        """The Gauss-Newton matrix that an optimizer makes of a pair."""
+        return GaussNewtonOperator(lambda: (loss, outputs), list(self.model.parameters())).dense()
+
+
 @exercise("10.closure")
 def closure(answer):
     """A function (model, inputs, labels) -> (mean cross-entropy, logits), without backward."""
-    model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
-    x, y = randn(7, 5), torch.randint(0, 3, (7,))
-    result = attempted(answer(model, x, y))
-    if any(p.grad is not None for p in model.parameters()):
-        return almost("No backward(): the optimizer differentiates the loss itself, and twice.")
-    if isinstance(result, torch.Tensor):
-        return almost("Gauss-Newton needs the outputs, too: return (loss, outputs).")
-    if not isinstance(result, tuple) or len(result) != 2:
-        return almost(f"Expected (loss, outputs), got {type(result).__name__}.")
-    loss, outputs = result
-    if loss.ndim > 0 and outputs.ndim == 0:
-        return almost("The order is (loss, outputs), not (outputs, loss).")
-    if not loss.requires_grad or not outputs.requires_grad:
-        return almost("The graph is cut: no detach(), no item(), no torch.no_grad().")
-    expected = torch.nn.functional.cross_entropy(model(x), y)
-    if torch.allclose(loss, expected * len(x)):
-        return almost("The sum was taken; the optimizer expects the mean over the samples.")
-    if loss.ndim > 0:
-        return almost("The loss is one number per sample; take the mean.")
-    if torch.allclose(loss, torch.nn.functional.cross_entropy(model(x).softmax(1), y)):
-        return almost("cross_entropy takes logits; a softmax before it squeezes them twice.")
-    if not torch.allclose(loss, expected):
-        return almost("That is not the mean cross-entropy of model(inputs) and labels.")
-    params = list(model.parameters())
-    G = GaussNewtonOperator(lambda: (loss, outputs), params).dense()
-    if outputs.shape != (7, 3) or torch.linalg.eigvalsh(G)[0] < -1e-10:
-        return almost("The outputs should be the logits that went into the loss, of shape (n, C).")
+    for seed in (0, 100):
+        task = Curve(seed)
+        model, x, y = task.model, task.x, task.y
+        result = attempted(answer(model, x, y))
+        if any(p.grad is not None for p in model.parameters()):
+            return almost("No backward(): the optimizer differentiates the loss itself, and twice.")
+        if isinstance(result, torch.Tensor):
+            return almost("Gauss-Newton needs the outputs, too: return (loss, outputs).")
+        loss, outputs = parts(result, "(loss, outputs)")
+        if not isinstance(loss, torch.Tensor) or not isinstance(outputs, torch.Tensor):
+            return almost("The graph is cut: no detach(), no item(), no torch.no_grad().")
+        if loss.ndim > 0 and outputs.ndim == 0:
+            return almost("The order is (loss, outputs), not (outputs, loss).")
+        if not loss.requires_grad or not outputs.requires_grad:
+            return almost("The graph is cut: no detach(), no item(), no torch.no_grad().")
+        logits = model(x)
+        expected = torch.nn.functional.cross_entropy(logits, y)
+        if loss.ndim > 0:
+            return almost("The loss is one number per sample; take the mean.")
+        if torch.allclose(loss, expected * len(x)):
+            return almost("The sum was taken; the optimizer expects the mean over the samples.")
+        if torch.allclose(loss, torch.nn.functional.cross_entropy(logits.softmax(1), y)):
+            return almost("cross_entropy takes logits; a softmax before it squeezes them twice.")
+        if not torch.allclose(loss, expected):
+            return almost("That is not the mean cross-entropy of model(inputs) and labels.")
+        if outputs.shape != task.shape:
+            return almost("The outputs should be the logits that went into the loss, (n, C).")
+        try:
+            G = task.matrix(loss, outputs)
+        except Exception:
+            return almost(
+                "The loss has to be computed from the very outputs that you return: ask the model "
+                "once, and use what it said for both."
+            )
+        truth = task.matrix(expected, logits)
+        if not torch.allclose(G, truth, atol=1e-8):
+            scale = float(G.norm() / truth.norm())
+            return almost(
+                f"The loss is right, but G made of your pair is {scale:.2g} times as large as it "
+                "should be. Of log-probabilities the loss is linear, so H_L is 0 and G with it; of "
+                "probabilities it is another matrix. The outputs have to be the logits."
+            )
     return correct("The optimizer can now form J'HJ v from your loss and outputs, and it is ≥ 0.")
 
 
 @exercise("10.finite_difference")
 def finite_difference(answer):
     """A function (gradient, theta, v, eps) -> central-difference estimate of H v."""
-    theta = torch.tensor([0.3, -1.2, 0.8], dtype=torch.float64)
-    v = torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64)
+    for seed, eps in ((0, 0.3), (1, 0.1), (2, 1e-5)):
+        n = integer(3, 6, seed)
+        theta, v = randn(n, seed=seed), randn(n, seed=seed + 10)
+        asked = []
 
-    def gradient(t):
-        return t.sin() + 0.3 * t**4
+        def gradient(t, asked=asked):
+            asked.append(t)
+            return t.sin() + 0.3 * t**4
 
-    eps = 1e-5
-    exact = (theta.cos() + 1.2 * theta**3) * v
-    expect(
-        call(answer, gradient, theta, v, eps),
-        exact,
-        {
-            "The sign is wrong: it is gradient(θ + εv) − gradient(θ − εv).": -exact,
-            "Divide by 2ε: the two points are 2ε apart along v.": 2 * exact,
-            "The difference has yet to be divided by 2ε.": 2 * eps * exact,
-            "Divide by 2ε, do not multiply by ε.": eps * exact,
-            "Close, but one-sided, so of order ε: use θ + εv and θ − εv.": (
-                gradient(theta + eps * v) - gradient(theta)
-            )
-            / eps,
-        },
-        "Use [gradient(θ + εv) − gradient(θ − εv)] / (2ε).",
-        rtol=1e-9,
-    )
+        exact = (theta.cos() + 1.2 * theta**3) * v
+        got = call(answer, gradient, theta, v, eps)
+        calls = len(asked)
+        ahead, behind, here = (gradient(theta + k * eps * v) for k in (1, -1, 0))
+        truth = (ahead - behind) / (2 * eps)
+        expect(
+            got,
+            truth,
+            {
+                "The sign is wrong: it is gradient(θ + εv) − gradient(θ − εv).": -truth,
+                "Divide by 2ε: the two points are 2ε apart along v.": 2 * truth,
+                "The difference has yet to be divided by 2ε.": 2 * eps * truth,
+                "Divide by 2ε, do not multiply by ε.": eps * truth,
+                "Close, but one-sided, so of order ε: use θ + εv and θ − εv.": (ahead - here) / eps,
+                "Nearer to H v than two points so far apart can tell: your step is not eps, or you "
+                "took second derivatives.": exact if eps > 0.01 else None,
+                "The points lie eps apart along v / |v|: the product is with v as it is.": (
+                    gradient(theta + eps * v / v.norm()) - gradient(theta - eps * v / v.norm())
+                )
+                / (2 * eps),
+            },
+            "Use [gradient(θ + εv) − gradient(θ − εv)] / (2ε).",
+            rtol=1e-7,
+        )
+        require(calls == 2, f"Two gradients are enough, and you took {calls}.")
     return correct("Two gradients estimate H v; autograd gives the same product without an ε.")

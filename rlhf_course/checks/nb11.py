@@ -6,8 +6,9 @@ import torch
 
 from rlhf_lib.select import stratified_folds
 
-from ..checking.expect import call, expect, randn
-from ..checking.feedback import attempted, correct, require
+from ..checking.cases import generator, integer, randn
+from ..checking.expect import call, expect, parts
+from ..checking.feedback import Wrong, attempted, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 from ..experiments.nb11_logistic_path import logistic_path, logistic_scores
@@ -39,17 +40,22 @@ def one_se(answer):
     for case in range(1000):
         n = 12
         lambdas = torch.logspace(1, -3, n, dtype=torch.float64)
-        means = 1 + (torch.arange(n) - 7.0 + 0.6 * randn(n, seed=case)) ** 2 / 40
-        errors = 0.1 + 0.3 * randn(n, seed=case + 5000).abs()
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(case))
+        means = _grid(1 + (torch.arange(n) - 7.0 + 0.6 * randn(n, seed=case)) ** 2 / 40)
+        errors = _grid(0.1 + 0.3 * randn(n, seed=case + 5000).abs())
+        least = means.argmin()
+        # A mean that lies exactly at the limit is within it.
+        means[int(randn(1, seed=case + 9000).abs() * 2) % 3] = means[least] + errors[least]
+        order = torch.randperm(n, generator=generator(case))
         lambdas, means, errors = lambdas[order], means[order], errors[order]
         best = int(means.argmin())
         limit = means[best] + errors[best]
         within = lambdas[means <= limit]
         truth = float(within.max())
         half = lambdas[means <= means[best] + errors[best] / 2]
+        two = lambdas[means <= means[best] + 2 * errors[best]]
         own = lambdas[means - errors <= means[best]]
         first = lambdas[means <= means[0] + errors[0]]
+        strict = lambdas[(means < limit) | (means == means[best])]
         mistakes = {
             "That is the λ of the least mean itself; the rule goes on to larger ones.": lambdas[
                 best
@@ -61,8 +67,11 @@ def one_se(answer):
             "You took each λ's own standard error; only that of the least mean counts.": own.max(),
             "You took the first λ of the list for the best one: they come in any order.": first.max(),
             "That is half a standard error; the rule allows a whole one.": half.max(),
+            "A mean that lies at the limit itself is still within one standard error.": strict.max(),
+            "Two standard errors; the rule allows one.": two.max(),
         }
-        if len({truth, *map(float, mistakes.values())}) <= len(mistakes):
+        alone = int((means == means[best]).sum()) == 1
+        if not alone or len({truth, *map(float, mistakes.values())}) <= len(mistakes):
             continue  # two answers are the same number here, and the hint would be a guess
         telling += 1
         if telling > 8:
@@ -77,6 +86,11 @@ def one_se(answer):
             rtol=1e-9,
         )
     return correct("The data cannot tell this λ from the winner, and it is the simpler model.")
+
+
+def _grid(values):
+    """Multiples of 1/64, whose sums are exact."""
+    return (values * 64).round() / 64
 
 
 def _scores(X, y, train, validation, lambdas, *, select=None, scale=None, features=20):
@@ -97,9 +111,7 @@ def _scores(X, y, train, validation, lambdas, *, select=None, scale=None, featur
 @exercise("11.leak")
 def leak(answer):
     """(letter of the line, generator (X, y, train, validation, lambdas) without the leak)."""
-    attempted(answer)
-    require(isinstance(answer, tuple) and len(answer) == 2, "Expected the pair (line, mended).")
-    line, mended = answer
+    line, mended = parts(attempted(answer), "(line, mended)")
     about = {
         "A": "Line A takes mean and spread from the training rows alone: no leak.",
         "C": "Line C only applies what A and B have found. Which of the two saw too much?",
@@ -176,7 +188,7 @@ class _Spy:
 def nested(answer):
     """A function (fit, labels, lambdas) -> scores of five outer folds, nested."""
     lambdas = [10.0, 1.0, 0.1, 0.01]
-    for seed in (0, 10, 20):
+    for seed in (integer(0, 9, 1), 10, 20):
         spy = _Spy(seed)
         outer = stratified_folds(spy.labels, 5)
         choices = [spy.best(train, lambdas) for train, _ in outer]
@@ -185,13 +197,15 @@ def nested(answer):
         lucky = [min(spy.score(t, j, v) for v in lambdas) for t, j in outer]
         found = call(answer, spy, spy.labels, lambdas)
         require(
-            isinstance(found, list | tuple) and len(found) == 5,
+            hasattr(found, "__len__") and len(found) == 5,
             "Expected a list of five scores, one for each outer fold.",
         )
-        require(
-            all(isinstance(s, float) for s in found),
-            "Expected numbers in the list: fit yields one score for each λ it is given.",
-        )
+        try:
+            found = [float(s) for s in found]
+        except (TypeError, ValueError):
+            raise Wrong(
+                "Expected numbers in the list: fit yields one score for each λ it is given."
+            ) from None
         mistakes = {
             "These are the means by which the inner searches chose. Train on `train` with the "
             "choice, and score on `judges`.": torch.tensor([mean for mean, _ in choices]),

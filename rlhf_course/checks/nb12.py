@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..checking.expect import call, expect, randn
+from ..checking.cases import generator, integer, randn, uniform
+from ..checking.expect import call, expect, parts
 from ..checking.feedback import attempted, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
@@ -46,13 +47,9 @@ def few_changes(records, values):
 def l2sp(answer):
     """A function (theta, start, lambda_reg, v) -> (value, gradient, product) of L2-SP."""
     for seed in range(3):
-        theta, start, v = (randn(6, seed=seed + 10 * k) for k in range(3))
-        lam = 0.3 + seed
-        got = attempted(call(answer, theta, start, lam, v))
-        require(
-            isinstance(got, tuple) and len(got) == 3,
-            "Return three things: the value, the gradient and the product.",
-        )
+        n, lam = integer(4, 8, seed), uniform(0.3, 3.0, seed)
+        theta, start, v = (randn(n, seed=seed + 10 * k) for k in range(3))
+        got = parts(call(answer, theta, start, lam, v), "(value, gradient, product)")
         d = theta - start
         expect(
             got[0],
@@ -102,7 +99,7 @@ class Counted:
     """A loss whose mask is drawn by `draw`; it knows how many were drawn."""
 
     def __init__(self, seed: int):
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = generator(seed)
         self.masks: list[torch.Tensor] = []
         self.X, self.y = randn(5, 4, seed=seed), randn(5, seed=seed + 1)
 
@@ -120,14 +117,15 @@ class Counted:
 @exercise("12.one_mask")
 def one_mask(answer):
     """A function (loss, draw, theta, vectors) -> (H v for each v) under one mask a call."""
-    for seed in range(3):
-        task, theta, V = Counted(seed), randn(4, seed=seed + 5), randn(3, 4, seed=seed + 6)
+    for seed in range(0, 300, 100):
+        task, theta = Counted(seed), randn(4, seed=seed + 5)
+        V = randn(integer(3, 5, seed), 4, seed=seed + 6)
         got = attempted(call(answer, task.loss, task.draw, theta, V))
         require(bool(task.masks), "Dropout was left out: ask draw() for a mask.")
         require(
-            len(task.masks) < len(V),
-            f"{len(task.masks)} masks were drawn for {len(V)} products: each was taken with "
-            "another matrix. Draw before you begin.",
+            len(task.masks) == 1,
+            f"{len(task.masks)} masks were drawn for {len(V)} products: they were not taken with "
+            "one matrix. Draw once, before you begin.",
         )
         H = task.hessian(theta, task.masks[0])
         truth = V @ H
@@ -144,10 +142,8 @@ def one_mask(answer):
             "Row i is H v_i, with the H of the loss under that one mask.",
             what="products",
         )
-        require(len(task.masks) == 1, "Draw one mask, and use it.")
         again = call(answer, task.loss, task.draw, theta, V)
-        require(
-            len(task.masks) == 2 and torch.allclose(again, V @ task.hessian(theta, task.masks[1])),
-            "The next call is another step, and has a mask of its own.",
-        )
+        hint = "The next call is another step, and has a mask of its own."
+        require(len(task.masks) == 2, hint)
+        expect(again, V @ task.hessian(theta, task.masks[1]), {}, hint, what="products")
     return correct("One function to the solver, a new one at the next step.")

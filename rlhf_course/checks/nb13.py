@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
+from ..checking.cases import integer
 from ..checking.expect import call, expect, randn
 from ..checking.feedback import almost, correct, require
 from ..checking.goals import goal
@@ -42,17 +43,17 @@ def aligned(word_ids, tags):
 @exercise("13.align")
 def align(answer):
     """A function (word_ids, tags) -> a label per piece: tags at first pieces, -100 elsewhere."""
-    cases = [
-        ([None, 0, 0, 1, 2, 2, 2, None], [3, 0, 5]),
-        ([None, 0, 1, 1, 2, None, None, None], [0, 0, 7]),  # padded
-        ([None, 2, 2, 3, 4, 4, None], [1, 2, 3, 0, 8]),  # a window that begins at the third word
-    ]
-    for word_ids, tags in cases:
+    for seed, (first_word, padding) in enumerate(((0, 1), (0, 4), (integer(1, 3, 9), 1))):
+        lengths = [integer(1, 4, 10 * seed + k) for k in range(integer(3, 5, 100 + seed))]
+        lengths[integer(0, len(lengths) - 1, 200 + seed)] = 3
+        word_ids = [first_word + k for k, n in enumerate(lengths) for _ in range(n)]
+        word_ids = [None, *word_ids, *[None] * padding]
+        tags = [integer(0, 8, 300 + 10 * seed + k) for k in range(first_word + len(lengths))]
+        tags[first_word] = integer(1, 8, 400 + seed)
+        tags[-1] = 1 + tags[first_word] % 8  # next to one another, no two of these are alike
         value = call(answer, list(word_ids), list(tags))
-        if isinstance(value, list | tuple):
-            if None in value:
-                return almost("None is no label: what the loss is to leave out is labelled -100.")
-            value = torch.tensor(value)
+        if isinstance(value, list | tuple) and None in value:
+            return almost("None is no label: what the loss is to leave out is labelled -100.")
         every = [IGNORED if w is None else tags[w] for w in word_ids]
         first = aligned(word_ids, tags)
         after = [*word_ids[1:], None]
@@ -102,9 +103,10 @@ def _in_turn(word_ids, tags):
 def span(answer):
     """A function (start, end, mask, first, last) -> mean span loss of n windows, a number."""
     for seed in range(3):
-        n, T = 4, 7
-        start, end = randn(n, T, seed=seed), randn(n, T, seed=seed + 10)
-        lengths = torch.tensor([7, 4, 6, 5])
+        n, T = 4, integer(7, 9, seed)
+        # Softmax does not see the -60; what is put in place of padding has to be far below it.
+        start, end = (randn(n, T, seed=seed + k) - 60 for k in (0, 10))
+        lengths = torch.tensor([T, 4, 6, 5])
         mask = (torch.arange(T) < lengths[:, None]).long()
         first, last = torch.tensor([1, 0, 2, 1]), torch.tensor([4, 3, 2, 3])
 
@@ -121,6 +123,10 @@ def span(answer):
                 "longest of its batch. Put -inf where mask is 0.": loss(start, end),
                 "The sum of both was taken; take their mean.": 2 * loss(*inner),
                 "That is the sum over windows; take the mean.": n * loss(*inner),
+                "What you put at padding is no smaller than the logits here, which lie at -60: only "
+                "-inf is below all.": loss(
+                    *(x.masked_fill(mask == 0, -30.0) for x in (start, end))
+                ),
                 "Only the first tokens are counted.": cross_entropy(inner[0], first),
                 "Only the last tokens are counted.": cross_entropy(inner[1], last),
                 "First and last are exchanged.": loss(*inner, last, first),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..checking.expect import call, expect, randn
-from ..checking.feedback import attempted, correct, require
+from ..checking.cases import generator, integer, randn, uniform
+from ..checking.expect import call, expect, parts
+from ..checking.feedback import correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 
@@ -29,7 +30,7 @@ def small(records, values):
     )
     require(size <= MEGABYTES, f"{size:.1f} MB: fewer bits.")
     require(
-        lost <= LOST,
+        lost <= LOST + 1e-9,  # both are rounded
         f"{size:.1f} MB, but {lost:.3f} of accuracy are lost: too few bits to tell weights apart.",
     )
     return correct(f"{size:.1f} MB of {last['megabytes_whole']:.1f}, hardly any accuracy lost.")
@@ -39,11 +40,11 @@ def small(records, values):
 def neurons(answer):
     """A function (W1, b1, W2, keep) -> the three without the other neurons."""
     for seed in range(3):
-        n, d, o = 6, 4, 3
+        n, d, o = integer(6, 9, seed), integer(3, 5, 10 + seed), integer(2, 4, 20 + seed)
         W1, b1, W2 = randn(n, d, seed=seed), randn(n, seed=seed + 1), randn(o, n, seed=seed + 2)
-        keep = torch.tensor([0, 2, 5])
-        got = attempted(call(answer, W1, b1, W2, keep))
-        require(isinstance(got, tuple) and len(got) == 3, "Return three tensors: W1, b1 and W2.")
+        order = torch.randperm(n, generator=generator(seed))
+        keep, rest = order[: n // 2].sort().values, order[n // 2 :].sort().values
+        got = parts(call(answer, W1, b1, W2, keep), "(W1, b1, W2)")
         expect(
             got[0],
             W1[keep],
@@ -51,7 +52,7 @@ def neurons(answer):
                 "That is W1 with rows set to zero: take them out, or nothing gets smaller.": torch.where(
                     torch.isin(torch.arange(n), keep)[:, None], W1, 0.0
                 ),
-                "You dropped the neurons to keep.": W1[torch.tensor([1, 3, 4])],
+                "You dropped the neurons to keep.": W1[rest],
             },
             "A neuron is a row of W1 (n, d).",
             what="W1",
@@ -73,15 +74,10 @@ def neurons(answer):
             "A neuron is a column of W2 (o, n).",
             what="W2",
         )
-        x = randn(5, d, seed=seed + 3)
-        cut = torch.zeros(n, dtype=W1.dtype)
-        cut[keep] = 1
-        whole = torch.relu(x @ W1.T + b1) * cut @ W2.T
-        require(
-            torch.allclose(torch.relu(x @ got[0].T + got[1]) @ got[2].T, whole),
-            "The small net is not the whole one with the other neurons silenced.",
-        )
     return correct("Smaller matrices, the same answers as with silent neurons: this saves time.")
+
+
+CASES = ((1.8, 2.5), 0.4), ((3.5, 5.0), 0.3), ((1.3, 1.7), 0.8)  # of T, and alpha
 
 
 def _soft(student, teacher, T, *, reverse=False, teacher_T=None):
@@ -95,9 +91,11 @@ def _soft(student, teacher, T, *, reverse=False, teacher_T=None):
 @exercise("14.distillation")
 def distillation(answer):
     """A function (student, teacher, labels, T, alpha) -> the distillation loss."""
-    for seed, (T, alpha) in enumerate(((2.0, 0.5), (4.0, 0.3), (1.5, 0.8))):
+    for seed, (T, alpha) in enumerate(
+        (uniform(*ends, seed=k), share) for k, (ends, share) in enumerate(CASES)
+    ):
         student, teacher = 2 * randn(5, 3, seed=seed), 2 * randn(5, 3, seed=seed + 9)
-        labels = torch.tensor([0, 2, 1, 1, 0])
+        labels = torch.randint(3, (5,), generator=generator(seed))
         hard = nn.functional.cross_entropy(student, labels)
         soft = _soft(student, teacher, T)
         n, C = student.shape

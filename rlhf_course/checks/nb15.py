@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from ..checking.cases import integer, uniform
 from ..checking.expect import call, expect, randn
 from ..checking.feedback import correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 
-SETTING = {"shape": "BERT-base", "batch": 32, "tokens": 128, "products": 10, "network": "1 Gbit/s"}
+SETTING = {"shape": "BERT-base", "batch": 32, "tokens": 128, "products": 10, "what": "G"}
+SETTING |= {"network": "1 Gbit/s"}
 
 
 @goal("15.workers", **SETTING)
@@ -39,10 +41,12 @@ def workers(records, values):
 def shards(answer):
     """A function (products, counts) -> the product of the loss over all samples."""
     for seed in range(3):
-        products = [randn(6, seed=seed + 10 * k) for k in range(3)]
-        for counts in ([8, 8, 4], [5, 1, 2], [7, 0, 3]):
+        ranks, n = integer(3, 5, seed), integer(5, 8, 10 + seed)
+        products = [randn(n, seed=seed + 10 * k) for k in range(ranks)]
+        ragged = [integer(1, 9, 100 * seed + k) for k in range(ranks - 1)]
+        for counts in ([*ragged, max(ragged) + 1], [*ragged, 0]):
             mine = [
-                p if c else torch.zeros(6, dtype=p.dtype)
+                p if c else torch.zeros(n, dtype=p.dtype)
                 for p, c in zip(products, counts, strict=True)
             ]
             stack, c = torch.stack(mine), torch.tensor(counts, dtype=mine[0].dtype)
@@ -101,11 +105,13 @@ def krylov(A, v, m, *, subtract=True, normalize=True):
 def lanczos(answer):
     """A function (A, v, m) -> estimate of the largest eigenvalue from m Lanczos steps."""
     for seed in range(3):
-        q, _ = torch.linalg.qr(randn(30, 30, seed=seed))
-        values = torch.cat([torch.linspace(-1, 1, 28), torch.tensor([1.6, 1.9])]).double()
+        n, m = integer(26, 34, seed), integer(7, 10, 10 + seed)
+        q, _ = torch.linalg.qr(randn(n, n, seed=seed))
+        ends = torch.tensor([uniform(1.4, 1.7, seed), 1.9])
+        values = torch.cat([torch.linspace(-1, 1, n - 2), ends]).double()
         matrix = q @ torch.diag(values) @ q.T
         matrix = (matrix + matrix.T) / 2
-        v, m = randn(30, seed=seed + 7), 9
+        v = randn(n, seed=seed + 7)
         A = Counted(matrix)
         x = v / v.norm()
         for _ in range(m - 1):
@@ -138,4 +144,4 @@ def lanczos(answer):
             rtol=1e-6,
         )
         require(A.products == m, f"You took {A.products} products; {m} Lanczos steps take {m}.")
-    return correct("Nine products, and the top of the spectrum is known to three digits or more.")
+    return correct("So few products, and the top of the spectrum is known to three digits or so.")

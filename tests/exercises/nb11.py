@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from answers import Shown, record
 
@@ -70,6 +71,40 @@ def nested(translate=True, how="nested"):
     return answer
 
 
+def strict(lambdas, means, errors):
+    best = means.index(min(means))
+    limit = means[best] + errors[best]
+    return max([v for v, m in zip(lambdas, means, strict=True) if m < limit] + [lambdas[best]])
+
+
+def by_numpy(lambdas, means, errors):
+    lambdas, means, errors = map(np.asarray, (lambdas, means, errors))
+    best = means.argmin()
+    return lambdas[means <= means[best] + errors[best]].max()
+
+
+def by_sorting(lambdas, means, errors):
+    low, error = min(zip(means, errors, strict=True))
+    for value, mean in sorted(zip(lambdas, means, strict=True), reverse=True):
+        if mean - low <= error:
+            return torch.tensor(value)
+
+
+def by_generator(*arguments):
+    yield from fit()(*arguments)
+
+
+RIGHT = {
+    "11.fooled": [shown(0.1), shown(0.3, first=60), shown(0.11, first=0)],
+    "11.one_se": [by_numpy, by_sorting, lambda v, m, e: max(limited(v, m, e))],
+    "11.leak": [["b", fit()], ("B ", by_generator), ("B", lambda *a: list(fit()(*a)))],
+    "11.nested": [
+        lambda *a: [torch.tensor(s) for s in nested()(*a)],
+        lambda *a: np.array(nested()(*a)),
+        lambda *a: tuple(nested()(*a)),
+    ],
+}
+
 SOLUTIONS = {"11.fooled": shown(0.13), "11.leak": ("B", fit()), "11.nested": nested()}
 
 MISTAKES = {
@@ -77,6 +112,8 @@ MISTAKES = {
         (shown(0.01), "honest enough"),
         (shown(0.07), "not yet fooled"),
         (0.13, "the panel itself"),
+        (shown(-0.02), "honest enough"),
+        (shown(0.099), "not yet fooled"),
     ],
     "11.one_se": [
         (lambda v, m, e: v[m.index(min(m))], "least mean itself"),
@@ -86,6 +123,8 @@ MISTAKES = {
         (first_is_best, "any order"),
         (lambda v, m, e: max(limited(v, m, e, 0.5)), "half a standard error"),
         (lambda v, m, e: -1.0, "limit is"),
+        (strict, "at the limit itself"),
+        (lambda v, m, e: max(limited(v, m, e, 2.0)), "Two standard errors"),
     ],
     "11.leak": [
         (("A", fit()), "training rows alone: no leak"),

@@ -1,5 +1,6 @@
 """Answers to the exercises of notebook 13."""
 
+import numpy as np
 import torch
 from answers import Shown, record
 from torch.nn.functional import cross_entropy
@@ -83,6 +84,43 @@ def run(lambda_reg, training, validation):
     )
 
 
+def by_probabilities(start, end, mask, first, last):
+    losses = []
+    for logits, place in ((start, first), (end, last)):
+        kept = (logits - logits.max()).exp() * mask
+        share = kept / kept.sum(1, keepdim=True)
+        losses.append(-share.gather(1, place[:, None]).log().mean())
+    return (losses[0] + losses[1]) / 2
+
+
+def window_by_window(start, end, mask, first, last):
+    total = 0.0
+    for k in range(len(mask)):
+        n = int(mask[k].sum())
+        for logits, place in ((start, first), (end, last)):
+            total = total + cross_entropy(logits[k, :n], place[k])
+    return total / (2 * len(mask))
+
+
+def by_loop(word_ids, tags):
+    labels, before = [], None
+    for word in word_ids:
+        labels.append(-100 if word is None or word == before else tags[word])
+        before = word
+    return labels
+
+
+RIGHT = {
+    "13.transfer": [run(0.05, 0.2, 0.47), run(0.1, 0.25, 0.477), run(0.12, 0.3, 0.45)],
+    "13.align": [
+        by_loop,
+        lambda w, t: np.array(aligned(w, t)),
+        lambda w, t: torch.tensor(aligned(w, t)),
+        lambda w, t: tuple(aligned(w, t)),
+    ],
+    "13.span": [by_probabilities, window_by_window, lambda *a: span(*a, hide=-1e9)],
+}
+
 SOLUTIONS = {"13.transfer": run(0.07, 0.22, 0.46)}
 
 MISTAKES = {
@@ -90,6 +128,9 @@ MISTAKES = {
         (run(0.3, 0.4, 0.493), "holds too tightly"),
         (run(0.001, 0.1, 0.5), "too far"),
         (0.07, "the panel itself"),
+        (run(1.0, 1.2, 1.1), "holds too tightly"),
+        (run(0.1, 0.1, 0.49), "too far"),
+        (run(0.2, 0.3, 0.478), "holds too tightly"),
     ],
     "13.align": [
         (every_piece, "several times"),
@@ -109,6 +150,8 @@ MISTAKES = {
         (only_ends, "Only the last"),
         (exchanged, "exchanged"),
         (zeros, "hides nothing"),
+        (lambda *a: span(*a, hide=-30.0), "below all"),
+        (lambda *a: span(*a).exp(), "off by"),
         (in_place, "in place"),
     ],
 }

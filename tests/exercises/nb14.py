@@ -14,6 +14,16 @@ def cut(W1, b1, W2, keep):
     return W1[keep], b1[keep], W2[:, keep]
 
 
+def others(b1, keep):
+    return torch.tensor([i for i in range(len(b1)) if i not in keep])
+
+
+def by_mask(W1, b1, W2, keep):
+    mask = torch.zeros(len(b1), dtype=torch.bool)
+    mask[keep] = True
+    return W1[mask], b1[mask], W2[:, mask]
+
+
 def silenced(W1, b1, W2, keep):
     mask = torch.zeros_like(b1)
     mask[keep] = 1
@@ -40,6 +50,43 @@ def centred(z):
     return z - z.mean(1, keepdim=True)
 
 
+def soft_by_hand(student, teacher, labels, T, alpha):
+    q, p = (teacher / T).softmax(1), (student / T).softmax(1)
+    soft = (q * (q.log() - p.log())).sum(1).mean()
+    hard = -student.log_softmax(1)[torch.arange(len(labels)), labels].mean()
+    return alpha * T * T * soft + (1 - alpha) * hard
+
+
+def by_cross_entropy(student, teacher, labels, T, alpha):
+    q = (teacher / T).softmax(1)
+    soft = cross_entropy(student / T, q) + (q * q.log()).sum(1).mean()
+    return float(alpha * T**2 * soft + (1 - alpha) * cross_entropy(student, labels))
+
+
+def by_variance(z, v):
+    return ((z - v).var(1, correction=0) / 2).mean()
+
+
+def at_large_temperature(z, v, T=1e5):
+    p, q = (z / T).log_softmax(1), (v / T).log_softmax(1)
+    return T**2 * kl_div(p, q, reduction="batchmean", log_target=True)
+
+
+RIGHT = {
+    "14.small": [after(15.0, 0.83), after(8.0, 0.9), after(14.9, 0.86)],
+    "14.neurons": [
+        by_mask,
+        lambda W1, b1, W2, k: [W1[k], b1[k], W2.T[k].T],
+        lambda W1, b1, W2, k: tuple(x.numpy() for x in cut(W1, b1, W2, k)),
+    ],
+    "14.distillation": [soft_by_hand, by_cross_entropy, lambda *a: distilled(*a).numpy()],
+    "14.limit": [
+        by_variance,
+        lambda z, v: float(by_variance(z, v)),
+        lambda z, v: centred(z - v).square().mean(1).numpy().mean() / 2,
+    ],
+}
+
 SOLUTIONS = {"14.small": after(11.7, 0.85)}
 
 MISTAKES = {
@@ -48,13 +95,17 @@ MISTAKES = {
         (after(58.7, 0.86, tables=False), "still in floats"),
         (after(23.1, 0.86), "fewer bits"),
         (after(6.1, 0.58), "too few bits"),
+        (after(15.1, 0.86), "fewer bits"),
+        (after(14.0, 0.82), "too few bits"),
     ],
     "14.neurons": [
         (silenced, "take them out"),
-        (lambda W1, b1, W2, k: (W1[torch.tensor([1, 3, 4])], b1[k], W2[:, k]), "neurons to keep"),
+        (lambda W1, b1, W2, k: (W1[others(b1, k)], b1[k], W2[:, k]), "neurons to keep"),
         (lambda W1, b1, W2, k: (W1[k], b1, W2[:, k]), "b1 is still whole"),
         (lambda W1, b1, W2, k: (W1[k], b1[k], W2), "W2 is still whole"),
-        (lambda W1, b1, W2, k: W1[k], "three tensors"),
+        (lambda W1, b1, W2, k: (W1[k], b1[k]), "triple"),
+        (lambda W1, b1, W2, k: cut(W1, b1, W2, torch.tensor([0, 2, 5])), "W1"),
+        (lambda W1, b1, W2, k: cut(W1, b1, W2, k.flip(0)), "W1"),
     ],
     "14.distillation": [
         (wrong(power=0), "T² is missing"),
@@ -74,6 +125,10 @@ MISTAKES = {
         (lambda z, v: (centred(z) - centred(v)).square().sum(1).mean() / 4, "½ is missing"),
         (lambda z, v: (centred(z) - centred(v)).square().sum(1).mean() / 2, "number of classes"),
         (lambda z, v: (centred(z) - centred(v)).square().sum() / 8, "over the samples"),
-        (lambda z, v: (centred(z) - centred(v)).norm(dim=1).mean() / 8, "its square"),
+        (
+            lambda z, v: (centred(z) - centred(v)).norm(dim=1).mean() / (2 * z.shape[1]),
+            "its square",
+        ),
+        (at_large_temperature, "off by"),
     ],
 }

@@ -1,5 +1,6 @@
 """Answers to the exercises of notebook 15."""
 
+import numpy as np
 import torch
 from answers import Shown, record
 
@@ -14,6 +15,7 @@ def chosen(workers):
         "batch": 32,
         "tokens": 128,
         "products": 10,
+        "what": "G",
         "workers": workers,
         "network": "1 Gbit/s",
     }
@@ -36,6 +38,50 @@ def power(A, v, m):
     return x @ (A @ x)
 
 
+def three_terms(A, v, m):
+    """Without reorthogonalization: nine steps do not need it yet."""
+    q, before, beta, alphas, betas = v / v.norm(), 0 * v, 0.0, [], []
+    for _ in range(m):
+        w = A @ q - beta * before
+        alphas.append(q @ w)
+        w = w - alphas[-1] * q
+        beta, before = w.norm(), q
+        betas.append(beta)
+        q = w / beta
+    T = torch.zeros(m, m, dtype=v.dtype)
+    for k in range(m):
+        T[k, k] = alphas[k]
+        if k:
+            T[k, k - 1] = T[k - 1, k] = betas[k - 1]
+    return float(torch.linalg.eigvalsh(T).max())
+
+
+def by_arnoldi(A, v, m):
+    """The projection of A on an orthonormal basis of the Krylov space."""
+    basis, images = [v / v.norm()], []
+    for _ in range(m):
+        images.append(A @ basis[-1])
+        w = images[-1]
+        for _ in range(2):
+            for q in basis:
+                w = w - (q @ w) * q
+        basis.append(w / w.norm())
+    Q = torch.stack(basis[:-1])
+    return torch.linalg.eigvalsh((Q @ torch.stack(images, 1) + (Q @ torch.stack(images, 1)).T) / 2)[
+        -1
+    ]
+
+
+RIGHT = {
+    "15.workers": [chosen(4), chosen(np.int64(4)), chosen(4.0)],
+    "15.shards": [
+        lambda p, c: torch.tensor(c, dtype=p[0].dtype) @ torch.stack(p) / sum(c),
+        lambda p, c: sum(k * x.numpy() for k, x in zip(c, p, strict=True)) / sum(c),
+        lambda p, c: torch.stack([x * (k / sum(c)) for k, x in zip(c, p, strict=True)]).sum(0),
+    ],
+    "15.lanczos": [three_terms, by_arnoldi, lambda A, v, m: top(A, v, m).numpy()],
+}
+
 SOLUTIONS = {"15.workers": chosen(4)}
 
 MISTAKES = {
@@ -43,12 +89,17 @@ MISTAKES = {
         (chosen(2), "one more would"),
         (chosen(5), "fewer of them"),
         (3, "the panel itself"),
+        (chosen(1), "one more would"),
+        (chosen(3), "one more would"),
     ],
     "15.shards": [
         (lambda p, c: sum(p) / len(p), "same say"),
         (lambda p, c: sum(p), "sum of the ranks' means"),
         (lambda p, c: weighted(p, c) * sum(c), "divide it by all samples"),
         (lambda p, c: weighted(p, c) * sum(c) / len(c), "not of ranks"),
+        (lambda p, c: sum(p[1:]) / len(p), "product"),
+        (lambda p, c: p[c.index(max(c))], "product"),
+        (lambda p, c: weighted(p, c).norm(), "Expected a tensor"),
     ],
     "15.lanczos": [
         (power, "power iteration"),
@@ -57,6 +108,6 @@ MISTAKES = {
         (lambda A, v, m: top(A, v, m, normalize=False), "length 1"),
         (lambda A, v, m: torch.linalg.eigvals(krylov(A, v, m).triu()).real.max(), "both"),
         (lambda A, v, m: torch.linalg.eigvalsh(krylov(A, v, m)), "only the largest"),
-        (lambda A, v, m: (A @ v, top(A, v, m))[1], "You took 10 products"),
+        (lambda A, v, m: (A @ v, top(A, v, m))[1], " Lanczos steps take "),
     ],
 }
