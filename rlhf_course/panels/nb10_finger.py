@@ -24,7 +24,11 @@ def finger(reviews: LinearReviews) -> Panel:
 
     def generate(run, place, **values):
         reviews.begin_at(place)
-        yield from reviews.true(**values) if run == TRUE else reviews.run(**values)
+        if run == LINEAR:
+            yield from reviews.run(**values)
+        else:
+            for record in reviews.true(**values):
+                yield record.with_(extra=record.extra | {"true": True})
 
     probe = reviews.run(0.0, steps=0)[0]
     return Panel(
@@ -242,7 +246,7 @@ def _profile(reviews: LinearReviews) -> Figure:
 
 def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     last, best = records[-1], min(records, key=lambda r: r.val_loss)
-    which = "true BERT" if last.cost else "linearized"
+    which = "true BERT" if "true" in last.extra else "linearized"
     said = (
         f"Step {last.step} ({which}): training loss {last.train_loss:.3f}, validation loss "
         f"{last.val_loss:.3f} (accuracy {last.val_accuracy:.3f}), "

@@ -4,7 +4,7 @@ import pytest
 
 from rlhf_course.experiments.nb10_linear import END, PROBE, LinearReviews
 from rlhf_course.experiments.nb10_review_tasks import ReviewTasks
-from rlhf_course.panels.nb10_finger import Grid
+from rlhf_course.panels.nb10_finger import LINEAR, TRUE, Grid, finger
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*are cut:UserWarning")  # this tokenizer spells
 
@@ -46,3 +46,10 @@ def test_labels_that_are_wrong_at_a_smaller_share_stay_wrong(reviews):
     right = reviews.labels(0.0)
     few, more = (reviews.labels(share) != right for share in (0.25, 0.5))
     assert int(few.sum()) == 3 and int(more.sum()) == 6 and bool((few <= more).all())
+
+
+@pytest.mark.parametrize(("run", "word"), [(TRUE, "(true BERT)"), (LINEAR, "(linearized)")])
+def test_the_read_out_says_which_model_it_reads_from_the_start_on(run, word):
+    panel = finger(LinearReviews(ReviewTasks(20, 8, name="tiny-random", pooling=None)))
+    records = panel.run(run=run, steps=1, sentences=20)
+    assert all(word in panel._readout(records[:k], {}) for k in (1, 2))

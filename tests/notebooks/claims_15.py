@@ -207,8 +207,8 @@ def lanczos_finds_the_ends(ritz, dense, H, lanczos, v):
     near(ends[-1], ritz[19][-1], relative=1e-8)
 
 
-@claim("Nine steps on a matrix of 30 rows are asked for")
-def the_exercise_asks_for_nine_steps():
+@claim("A few steps on small matrices are asked for")
+def the_exercise_asks_for_a_few_steps():
     from rlhf_course.checking.registry import exercises
 
     asked = []
@@ -221,7 +221,9 @@ def the_exercise_asks_for_nine_steps():
         exercises("15")["15.lanczos"].judge(answer)
     except Exception:  # a wrong answer, of course
         pass
-    assert asked[0] == ((30, 30), 30, 9)
+    (shape, length, steps), *_ = asked
+    assert shape == (length, length) and length < 40
+    between(steps, 7, 10)
 
 
 @claim("For 20 steps on BERT-base that is 8.8 GB, and on GPT-3 14 TB")
