@@ -15,6 +15,7 @@ prints. Scripts are classic ones, for a module is not loaded from a file.
     python tools/site/alive.py 00 03     makes the tables of these notebooks, and says how large
 """
 
+import ast
 import base64
 import gzip
 import io
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from rlhf_lib.panels import frame, ghosts, labels, theme
 from rlhf_lib.panels.controls import NumberSlider
 from rlhf_lib.panels.plot import Plot
-from tools.site.panel_cells import SOLUTIONS, make_panel, panel_cells
+from tools.site.panel_cells import SOLUTIONS, make_panel, panel_cells, program
 from tools.site.stops import STOPS
 from tools.site.tables import chosen_stops, table
 
@@ -101,26 +102,28 @@ def _module(kind):
 def tables_of(number):
     """The script with the tables of a notebook's panels; made anew where their code is another."""
     path = next(SOLUTIONS.glob(f"{number}_*.ipynb"))
-    kept = CACHE / f"{number}-{fingerprint(path)}.js"
-    if not kept.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob(f"{number}-*.js"):
-            old.unlink()
-        kept.write_text(_script(number, path), encoding="utf-8")
-    return kept.read_text(encoding="utf-8")
-
-
-def _script(number, path):
     packed = {}
     for place, cell in enumerate(panel_cells(path), start=1):
-        if place not in STOPS[number]:
-            continue
+        if place in STOPS[number]:
+            packed[place] = _kept(f"{number}-{place}", path, cell, STOPS[number][place])
+    return f"(globalThis.rlhfPanels ??= {{}})[{json.dumps(number)}] = {json.dumps(packed)};\n"
+
+
+def _kept(name, path, cell, wanted):
+    statements = "\n".join(map(ast.unparse, program(path, cell)))
+    kept = CACHE / f"{name}-{fingerprint(statements, repr(wanted))}"
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob(f"{name}-*"):
+            old.unlink()
         with redirect_stdout(io.StringIO()):  # what the cells print
             panel, names = make_panel(path, cell)
             panel.show_first()
-        packed[place] = pack(*_table(panel, names, STOPS[number][place]))
+        made = pack(*_table(panel, names, wanted))
         panel.close()
-    return f"(globalThis.rlhfPanels ??= {{}})[{json.dumps(number)}] = {json.dumps(packed)};\n"
+        with replacing(kept) as part:
+            part.write_text(made, encoding="utf-8")
+    return kept.read_text(encoding="utf-8")
 
 
 def _table(panel, names, wanted):
@@ -139,12 +142,14 @@ def pack(head, data):
     return base64.b64encode(gzip.compress(whole, 9, mtime=0)).decode()
 
 
-def fingerprint(path):
-    """Of all code that a notebook's panels may rest on."""
-    found = sha256(path.read_bytes())
-    for folder in (ROOT / "rlhf_lib", ROOT / "rlhf_course", Path(__file__).parent):
-        for file in sorted(folder.rglob("*.py")):
+def fingerprint(*texts):
+    """Of these texts and of all code and records that a panel may rest on."""
+    found = sha256("\n".join(texts).encode())
+    for folder in (ROOT / "rlhf_lib", ROOT / "rlhf_course"):
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.json")]):
             found.update(file.read_bytes())
+    for name in ("panel_cells.py", "tables.py", "linear_table.py"):
+        found.update((Path(__file__).parent / name).read_bytes())
     return found.hexdigest()[:16]
 
 

@@ -8,27 +8,21 @@ that is not named stays where it starts. `goal` is False where the panel's goal 
 STOPS = {
     "00": {1: {"lambda_reg": 18, "damping": 18, "goal": False}},
     "01": {
-        1: {
-            "lambda_reg": 22,
-            "degree": [1, 2, 3, 5, 8, 12, 15],
-            "n": [10, 20, 50, 200],
-            "noise": [0.1, 0.3],
-        },
-        2: {"model": 3, "n": [20, 50, 100], "lambda_reg": 15},
-        3: {"lambda_reg": 7, "label_noise": [0.0, 0.2, 0.4]},
-        4: {"lambda_reg": 7, "label_noise": [0.0, 0.2, 0.4]},
+        1: {"lambda_reg": 15, "degree": [1, 3, 5, 8, 12, 15], "n": [10, 20, 50], "noise": 3},
+        2: {"model": 3, "n": [20, 50, 100], "lambda_reg": 11},
+        3: {"lambda_reg": 7, "label_noise": 3},
     },
     "02": {
         1: {
             "method": 2,
-            "kappa": [1.0, 5.0, 25.0, 100.0],
-            "rate": 8,
+            "kappa": [1.0, 25.0, 100.0],
+            "rate": 7,
             "x": [-2.0, -1.0, 0.0, 1.0, 2.0],
-            "y": [-2.0, -1.0, 0.0, 1.0, 2.0],
+            "y": [-2.0, -1.0, 1.0],
         },
         2: {"bowl": 3, "x": 61},
     },
-    "03": {1: {"x": 11, "y": 9, "damping": 6}},
+    "03": {1: {"x": 9, "y": 7, "damping": 6}},
     "04": {
         1: {"method": 4, "numbers": 2, "eps": 29},
         3: {"products": [1, 2, 3, 5, 7, 10, 15, 20, 30, 40], "seed": 3},
@@ -39,16 +33,14 @@ STOPS = {
         3: {"noise": 11, "measurements": 16},
     },
     "06": {1: {"method": 4, "lambda_reg": 17}, 2: {"method": 2, "least": 16}},
-    "07": {1: {"loss": 2, "width": 9, "steps": 16}},
+    "07": {1: {"loss": 2, "width": [4, 8, 16, 32], "steps": [0, 20, 40, 80, 140, 200, 300]}},
     "08": {
-        1: {"a": 8, "b": 8, "damping": 9},
-        2: {"a": 8, "b": 8, "guard": 7, "damping": 4, "goal": False},
+        1: {"a": 7, "b": 7, "damping": 9},
+        2: {"a": 5, "b": 5, "guard": 7, "damping": 3, "goal": False},
     },
     "10": {1: "linear", 2: {"lambda_reg": 3, "damping": 2, "noise": 2}},
-    "11": {1: {"n": 5, "sample": 4, "folds": [2, 5, 10], "seeds": [1, 5, 20], "rule": 2}},
+    "11": {1: {"n": 4, "sample": 3, "folds": [2, 5, 10], "seeds": [1, 5], "rule": 2}},
     "12": {2: {"data": 4}},
-    "13": {2: {}},
-    "14": {2: {}},
     "15": {
         1: {
             "shape": 5,
