@@ -129,7 +129,7 @@ def test_a_panel_rests_on_the_statements_that_bind_what_it_reads(tmp_path):
         "def f():\n    return d",
         "f()",
     ]
-    with pytest.raises(ValueError, match="expected a panel, got {'k': 1}"):
+    with pytest.raises(ValueError, match=r"expected a panel, got \{'k': 1\}"):
         panel_cells.make_panel(path, "d")
 
 

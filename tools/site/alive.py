@@ -30,6 +30,7 @@ from pathlib import Path
 # Run as a script, it finds its neighbours as the tests do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from rlhf_lib.disk import replacing
 from rlhf_lib.panels import frame, ghosts, labels, theme
 from rlhf_lib.panels.controls import NumberSlider
 from rlhf_lib.panels.plot import Plot
