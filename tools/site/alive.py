@@ -117,6 +117,7 @@ def _kept(name, path, cell, wanted):
         CACHE.mkdir(parents=True, exist_ok=True)
         for old in CACHE.glob(f"{name}-*"):
             old.unlink()
+        print(f"{name}: a table of the panel's states, kept for the next time", flush=True)
         with redirect_stdout(io.StringIO()):  # what the cells print
             panel, names = make_panel(path, cell)
             panel.show_first()

@@ -7,7 +7,7 @@ class Ghosts {
     const used = keep > 1 ? this.runs.slice(-(keep - 1)).map(run => run[0].legendgroup) : [];
     const number = Math.max(GHOSTS.symbols.findIndex(symbol => !used.includes(symbol)), 0);
     const run = left.map((trace, i) => former(trace, label, GHOSTS.symbols[number], i === 0));
-    const named = left.findIndex(trace => trace.rlhf.named);
+    const named = left.findLastIndex(trace => trace.rlhf.named);
     if (traces.some(trace => trace.rlhf?.named)) run[Math.max(named, 0)].rlhf = { named: true };
     else Object.assign(run[0], {
       mode: `${run[0].mode}+text`, text: [...Array(Math.max(run[0].x.length - 1, 0)).fill(""), label],

@@ -54,8 +54,14 @@ class PagePanel {
       this.follow({ [name]: drag });
       model.fire("msg:custom", { by, n });
     };
-    // Where the hand comes back to where it began, only `rest` changes.
-    model.on("change:value change:rest", () => this.silent || this.conclude(name, model));
+    // Where the hand comes back to where it began, only `rest` changes. Once for both, and later,
+    // when the slider has shown what was typed: the page has the nearest of its stops.
+    let due = false;
+    model.on("change:value change:rest", () => {
+      if (this.silent || due) return;
+      due = true;
+      queueMicrotask(() => { due = false; this.conclude(name, model); });
+    });
   }
 
   conclude(name, model) {
