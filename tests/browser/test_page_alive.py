@@ -94,7 +94,7 @@ def test_a_page_shows_what_the_panel_shows(open_page, tmp_path):
     stops = {name: chosen_stops(control, 7) for name, control in panel._controls.items()}
     packed = alive.pack(*table(panel, stops))
     (tmp_path / "alive.js").write_text(
-        f"{alive._plotly()}\n{alive.library()}\nglobalThis.rlhfPanels = {{ toy: {{ 1: '{packed}' }} }};"
+        f"{alive._plotly()}\n{alive.library()}\nrlhfPanels = {{ toy: {{ 1: '{packed}' }} }};"
     )
     page, (held,) = open_page("toy", ["alive.js"], [1])
     page.wait_for_selector(".main-svg")
