@@ -8,9 +8,20 @@ from pathlib import Path
 
 import torch
 
-from . import HERE, RESULTS, linearized, operations, plots, products, report, tables, training
+from . import (
+    HERE,
+    RESULTS,
+    linearized,
+    operations,
+    plots,
+    products,
+    report,
+    sparse,
+    tables,
+    training,
+)
 
-PARTS = ("products", "operations", "training", "linearized", "plots", "table")
+PARTS = ("products", "operations", "training", "linearized", "sparse", "plots", "table")
 FAST = HERE.parent / "build" / "benchmarks-fast"
 
 
@@ -52,6 +63,11 @@ def main(argv: list[str] | None = None) -> int:
         measured = linearized.run(fast=args.fast)
         report.write(measured, folder / "linearized.json")
         print(tables.linearized(measured))
+    if "sparse" in parts and args.device == "cpu":
+        print("sparse:")
+        measured = sparse.run(fast=args.fast, rounds=args.rounds)
+        report.write(measured, folder / "sparse.json")
+        print(sparse.table(measured))
     if "plots" in parts:
         found, trained = report.read(folder)
         for results in found:

@@ -17,6 +17,7 @@ PEERS = (
     "hessian-eigenthings",
     "pytorch-minimize",
     "laplace-torch",
+    "skglm",
 )
 
 
