@@ -52,4 +52,4 @@ def test_labels_that_are_wrong_at_a_smaller_share_stay_wrong(reviews):
 def test_the_read_out_says_which_model_it_reads_from_the_start_on(run, word):
     panel = finger(LinearReviews(ReviewTasks(20, 8, name="tiny-random", pooling=None)))
     records = panel.run(run=run, steps=1, sentences=20)
-    assert all(word in panel._readout(records[:k], {}) for k in (1, 2))
+    assert all(word in panel._display._readout(records[:k], {}) for k in (1, 2))
