@@ -4,13 +4,16 @@ The first test has a panel made for it, the second asks those of the course, in 
 Python, for the same settings.
 """
 
+import re
 from types import SimpleNamespace as Record
 
 import pytest
 from test_panels import grave_violations
 
+from rlhf_course.panels.nb10_finger import LINEAR
 from rlhf_lib.panels import Panel, figures, log_slider, slider
-from tools.site import alive
+from tools.site import alive, panel_cells
+from tools.site.stops import STOPS
 from tools.site.tables import chosen_stops, table
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -87,6 +90,60 @@ def alike(found, wanted, within=0.003):
     if isinstance(wanted, float | int) and not isinstance(wanted, bool):
         return abs(found - wanted) <= within
     return found == wanted
+
+
+NUMBER = r"[-−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+
+
+def same_sentence(found, wanted):
+    """Whether the words are the same and the numbers nearly, for processors round differently."""
+    numbers = [
+        [float(n.replace(",", "").replace("−", "-")) for n in re.findall(NUMBER, text)]
+        for text in (found, wanted)
+    ]
+    words = [re.sub(NUMBER, "#", text) for text in (found, wanted)]
+    return words[0] == words[1] and numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=0.002)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_the_course_begins_in_its_pages_as_in_its_notebooks(open_page, tmp_path, number):
+    path = next(panel_cells.SOLUTIONS.glob(f"{number}_*.ipynb"))
+    stored = list(panel_cells.panel_cells(path).values())
+    scripts = alive.write(number, tmp_path)
+    assert (tmp_path / scripts[-1]).stat().st_size <= 300_000
+    page, panels = open_page(number, scripts, STOPS[number])
+    for panel, place in zip(panels, STOPS[number], strict=True):
+        text = page.evaluate("panel => panel.source.at(panel.starts).text", panel)
+        assert same_sentence(text, stored[place - 1].partition("\n")[2])
+    assert grave_violations(page) == []
+
+
+SETTINGS = {
+    "00": [{"lambda_reg": 0.0, "damping": 1.0}, {"lambda_reg": 1.0, "damping": 0.0}],
+    "10": [
+        {"lambda_reg": 0.0, "damping": 0.3, "steps": 40, "noise": 0.2, "sentences": 200},
+        {"lambda_reg": 1.0, "damping": 3.0, "steps": 24, "noise": 0.5, "sentences": 60},
+    ],
+}
+ROWS = """([panel, values]) => panel.source.at({ ...panel.starts, ...values }, true).figures.map(
+    ({ traces }) => traces.map(({ name, x, y }) => ({ name, x, y })))"""
+
+
+@pytest.mark.parametrize("number", SETTINGS)
+def test_the_course_draws_the_same_in_its_pages_as_in_python(open_page, tmp_path, number):
+    path = next(panel_cells.SOLUTIONS.glob(f"{number}_*.ipynb"))
+    scripts = alive.write(number, tmp_path)
+    page, (held, *_) = open_page(number, scripts, STOPS[number])
+    panels, _ = panel_cells.make_panels(path, list(panel_cells.panel_cells(path))[:1])
+    (panel,) = panels.values()
+    for values in SETTINGS[number]:
+        wanted = values | ({"run": LINEAR} if number == "10" else {})
+        panel.run(**wanted)
+        for figure, rows in zip(panel.figures, page.evaluate(ROWS, [held, wanted]), strict=True):
+            for trace, row in zip(figure.widget.data, rows, strict=True):
+                assert row["name"] == trace["name"] and alike(row["x"], list(trace["x"]))
+                # The page's last steps at a minimum may be one more or one less.
+                assert alike(row["y"], list(trace["y"]))
 
 
 def test_a_page_shows_what_the_panel_shows(open_page, tmp_path):

@@ -119,7 +119,7 @@ def test_a_panel_rests_on_the_statements_that_bind_what_it_reads(tmp_path):
     notebook = v4.new_notebook(cells=[v4.new_code_cell(text, id=text[0]) for text in cells])
     path = tmp_path / "n.ipynb"
     path.write_text(v4.writes(notebook))
-    found = [ast.unparse(part) for part in panel_cells.program(path, "d")]
+    found = [ast.unparse(part) for part, shows in panel_cells.program(path, ["d"])]
     assert found == [
         "import torch",
         "x = 1",
@@ -130,7 +130,7 @@ def test_a_panel_rests_on_the_statements_that_bind_what_it_reads(tmp_path):
         "f()",
     ]
     with pytest.raises(ValueError, match=r"expected a panel, got \{'k': 1\}"):
-        panel_cells.make_panel(path, "d")
+        panel_cells.make_panels(path, ["d"])
 
 
 def test_each_table_is_of_a_panel_that_its_notebook_has():

@@ -34,7 +34,7 @@ from rlhf_lib.disk import replacing
 from rlhf_lib.panels import frame, ghosts, labels, theme
 from rlhf_lib.panels.controls import NumberSlider
 from rlhf_lib.panels.plot import Plot
-from tools.site.panel_cells import SOLUTIONS, make_panel, panel_cells, program
+from tools.site.panel_cells import SOLUTIONS, make_panels, panel_cells, program
 from tools.site.stops import STOPS
 from tools.site.tables import chosen_stops, table
 
@@ -102,30 +102,28 @@ def _module(kind):
 
 def tables_of(number):
     """The script with the tables of a notebook's panels; made anew where their code is another."""
-    path = next(SOLUTIONS.glob(f"{number}_*.ipynb"))
-    packed = {}
-    for place, cell in enumerate(panel_cells(path), start=1):
-        if place in STOPS[number]:
-            packed[place] = _kept(f"{number}-{place}", path, cell, STOPS[number][place])
-    return f"(globalThis.rlhfPanels ??= {{}})[{json.dumps(number)}] = {json.dumps(packed)};\n"
-
-
-def _kept(name, path, cell, wanted):
-    statements = "\n".join(map(ast.unparse, program(path, cell)))
-    kept = CACHE / f"{name}-{fingerprint(statements, repr(wanted))}"
+    path, wanted = next(SOLUTIONS.glob(f"{number}_*.ipynb")), STOPS[number]
+    cells = {id: k for k, id in enumerate(panel_cells(path), start=1) if k in wanted}
+    statements = [ast.unparse(statement) for statement, _ in program(path, cells)]
+    kept = CACHE / f"{number}-{fingerprint(repr(wanted), *statements)}.js"
     if not kept.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob(f"{name}-*"):
+        for old in CACHE.glob(f"{number}-*"):
             old.unlink()
-        print(f"{name}: a table of the panel's states, kept for the next time", flush=True)
+        print(f"{number}: tables of its panels' states, kept for the next time", flush=True)
         with redirect_stdout(io.StringIO()):  # what the cells print
-            panel, names = make_panel(path, cell)
-            panel.show_first()
-        made = pack(*_table(panel, names, wanted))
-        panel.close()
+            panels, names = make_panels(path, cells)
+            packed = {
+                cells[id]: pack(*_table(panel, names, wanted[cells[id]]))
+                for id, panel in panels.items()
+            }
+        for panel in panels.values():
+            panel.close()
         with replacing(kept) as part:
-            part.write_text(made, encoding="utf-8")
-    return kept.read_text(encoding="utf-8")
+            part.write_text(
+                f"(globalThis.rlhfPanels ??= {{}})[{json.dumps(number)}] = {json.dumps(packed)};\n"
+            )
+    return kept.read_text()
 
 
 def _table(panel, names, wanted):

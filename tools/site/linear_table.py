@@ -65,6 +65,7 @@ def linear_table(panel, reviews):
     ]
     return outside(panel, stops) | {
         "source": "linear",
+        "manner": "follows your hand, shows recorded runs on release",
         "preview": "linearized",
         "said": "Computed in this page, from the Gram matrix of the notebook's BERT.",
         "figures": figures,

@@ -23,41 +23,48 @@ def panel_cells(path):
     return found
 
 
-def make_panel(path, cell_id):
-    """The panel that this cell shows, and the names beside it: the statements that it rests on run.
+def make_panels(path, ids):
+    """({id: panel} of these cells, the names beside them): the statements they rest on are run.
 
-    Raises ValueError where the cell's last line is no panel, and whatever a statement raises.
+    Raises ValueError where a cell's last line is no panel, and whatever a statement raises.
     """
-    source = program(path, cell_id)
-    here = Path.cwd()
+    panels, names, here = {}, {"__name__": "__main__"}, Path.cwd()
     os.chdir(path.parent)
+    torch.set_default_dtype(torch.float32)  # a notebook before may have had another
     try:
-        names = {"__name__": "__main__"}
-        *statements, last = source
-        torch.set_default_dtype(torch.float32)  # a panel before may have had another
-        exec(compile(ast.Module(statements, []), str(path), "exec"), names)
-        panel = eval(compile(ast.Expression(last.value), str(path), "eval"), names)
+        for statement, shows in program(path, ids):
+            if shows is None:
+                exec(compile(ast.Module([statement], []), str(path), "exec"), names)
+                continue
+            panel = eval(compile(ast.Expression(statement.value), str(path), "eval"), names)
+            if not isinstance(panel, Panel):
+                raise ValueError(f"{path.name}, cell {shows}: expected a panel, got {panel!r}")
+            panel.show_first()
+            panels[shows] = panel
     finally:
         os.chdir(here)
-    if not isinstance(panel, Panel):
-        raise ValueError(f"{path.name}, cell {cell_id}: expected a panel, got {panel!r}")
-    return panel, names
+    return panels, names
 
 
-def program(path, cell_id):
-    """The statements of a notebook on which the last line of a cell rests, in their order.
+def program(path, ids):
+    """The statements on which the last lines of these cells rest, in their order, each with the id
+    of the cell that it ends, or None.
 
     A statement counts where it binds a name that a later one reads; a call that changes an object
     and binds nothing does not, and a test holds each panel against what its cell has stored.
     """
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    until = next(i for i, cell in enumerate(cells) if cell.id == cell_id)
-    statements = [part for cell in cells[: until + 1] for part in ast.parse(cell.source).body]
-    kept = [statements[-1]]
-    needed = _read(statements[-1])
-    for statement in reversed(statements[:-1]):
-        if _bound(statement) & needed or _sets(statement):
-            kept.append(statement)
+    statements = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            parts = ast.parse(cell.source).body
+            ends = [None] * len(parts)
+            if cell.id in ids:
+                ends[-1] = cell.id
+            statements += zip(parts, ends, strict=True)
+    kept, needed = [], set()
+    for statement, shows in reversed(statements):
+        if shows or (kept and (_bound(statement) & needed or _sets(statement))):
+            kept.append((statement, shows))
             needed |= _read(statement)
     return kept[::-1]
 

@@ -17,6 +17,7 @@ from rlhf_lib.panels.controls import NumberSlider
 from rlhf_lib.panels.escape import as_text
 from rlhf_lib.panels.frame import Head
 from rlhf_lib.panels.labels import end_labels
+from rlhf_lib.panels.panel import FOLLOWS
 from rlhf_lib.panels.plot import Library
 
 STEPS = 2000  # how many different places an axis has from one end to the other
@@ -79,6 +80,7 @@ def table(panel, stops, *, goal=True):
     slots, data = kept.rows()
     return outside(panel, stops) | {
         "source": "table",
+        "manner": FOLLOWS,
         "said": f"Made beforehand by the notebook's own Python: {len(shown):,} settings.",
         "texts": texts.found,
         "looks": kept.looks.found,

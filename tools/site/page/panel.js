@@ -8,8 +8,9 @@ class PagePanel {
     this.starts = source.snapped(Object.fromEntries(this.controls.map(c => [c.name, c.start])));
     this.models = { started: [] };
     this.stopsOf(found.tree);
-    el.append(build(found.tree, this.models, (...pressed) => this.press(...pressed)));
     const kinds = kind => partsOf(found.tree).filter(part => part.kind === kind);
+    kinds("Label").forEach(part => { part.state.value = found.manner; });
+    el.append(build(found.tree, this.models, (...pressed) => this.press(...pressed)));
     [this.head, this.text, this.progress] = ["Head", "LiveText", "Progress"].map(
       kind => this.models[kinds(kind)[0].id]);
     this.plots = found.plots.map(id => this.models[id]);
@@ -193,6 +194,10 @@ globalThis.rlhfAlive = place => {
   place.append(el);
   unpacked64(packed).then(found => {
     place.rlhf = new PagePanel(found, SOURCES[found.source](found), el);
+  }).catch(error => {
+    el.remove();
+    place.classList.remove("is-alive");
+    throw error;
   });
   return true;
 };
