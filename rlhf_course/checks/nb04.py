@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, jacrev, jvp
+from torch.utils.flop_counter import FlopCounterMode
 
 from rlhf_lib.curvature import exact_hessian
 from rlhf_lib.objective import flatten, unflatten
 
-from ..checking.expect import call, expect, randn
+from ..checking.cases import integer, randn
+from ..checking.expect import call, expect, parts
 from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
@@ -94,14 +98,50 @@ def _product(answer, f, theta: Tensor, v: Tensor):
         ) from None
 
 
+class Watched:
+    """A function that notes whether it was evaluated at another point than theta."""
+
+    def __init__(self, f, theta: Tensor):
+        self.f, self.theta, self.elsewhere = f, theta.clone(), False
+
+    def __call__(self, t: Tensor) -> Tensor:
+        try:
+            self.elsewhere |= t.shape == self.theta.shape and not torch.equal(t, self.theta)
+        except RuntimeError:  # inside vmap a tensor has no values to compare; counting finds that
+            pass
+        return self.f(t)
+
+
+def _is_cheap(answer):
+    """As many operations as a few gradients, whatever p."""
+    p = integer(60, 90, seed=5)
+    A, theta, v = randn(p + 2, p, seed=5) / p**0.5, randn(p, seed=6), randn(p, seed=7)
+
+    def f(t: Tensor) -> Tensor:
+        return (A @ t[:, None]).cosh().log().sum()  # products of matrices alone are counted
+
+    def flops(run):
+        with FlopCounterMode(display=False) as counter:
+            run()
+        return counter.get_total_flops()
+
+    cost = flops(lambda: _product(answer, f, theta, v)) / flops(lambda: grad(f)(theta))
+    require(
+        cost < 12,
+        f"With {p} weights your product costs as much as {cost:.0f} gradients: it builds the matrix, or "
+        "a column at a time. Two or three gradients are enough, whatever p.",
+    )
+
+
 @exercise("04.hvp")
 def hvp(answer):
     """A function (f, theta, v) -> Hessian of f at theta times v, exact to rounding."""
     for seed in range(3):
-        p = 5 + seed
+        p = integer(5, 9, seed=seed)
         f, g, hessian = _bowl(p, seed)
         theta, v = randn(p, seed=seed + 10), 2 * randn(p, seed=seed + 20)
         H, slope = hessian(theta), g(theta)
+        f = Watched(f, theta)
         value = _product(answer, f, theta, v)
         if isinstance(value, Tensor) and value.shape == v.shape:
             off = float((value.detach() - H @ v).norm() / (H @ v).norm())
@@ -109,6 +149,11 @@ def hvp(answer):
                 not 1e-12 < off < 1e-3,
                 f"Close, but off by {off:.0e}: a quotient with an ε has an error. Exact products "
                 "differentiate the gradient itself.",
+            )
+            require(
+                not f.elsewhere or off > 1e-3,
+                "You evaluated f at other points than θ: that is a quotient, however small its error "
+                "is here. Differentiate the gradient at θ itself.",
             )
         expect(
             value,
@@ -126,13 +171,14 @@ def hvp(answer):
                 "inside: differentiate g @ v.": H.sum(0) * v,
                 "That is the diagonal of H times v; the other entries count, too.": H.diagonal()
                 * v,
-                "You divided by |v|: Hv grows with v.": H @ v / v.norm(),
+                "You divided by ‖v‖: Hv grows with v.": H @ v / v.norm(),
                 "That solves Hx = v. The product is asked for.": torch.linalg.solve(H, v),
             },
             "It is the gradient of g @ v with respect to θ, v held fixed.",
             what="product",
             rtol=1e-10,
         )
+    _is_cheap(answer)
     f, theta, v = _normalized()
     expect(
         _product(answer, f, theta, v),
@@ -160,9 +206,10 @@ def hvp(answer):
 
 @exercise("04.asymmetry")
 def asymmetry(answer):
-    """A function (product, u, v) -> |u'Hv - v'Hu| / (|u| |Hv| + |v| |Hu|), by two products."""
+    """A function (product, u, v) -> |u'Hv - v'Hu| / (‖u‖ ‖Hv‖ + ‖v‖ ‖Hu‖), by two products."""
     for seed in range(3):
-        A, u, v = randn(6, 6, seed=seed), randn(6, seed=seed + 10), randn(6, seed=seed + 20)
+        p = integer(5, 9, seed=seed)
+        A, u, v = randn(p, p, seed=seed), randn(p, seed=seed + 10), 3 * randn(p, seed=seed + 20)
         calls = 0
 
         def product(x: Tensor, A: Tensor = A) -> Tensor:
@@ -184,7 +231,7 @@ def asymmetry(answer):
                 "The denominator is missing: without it the number grows with H, u and v.": abs(
                     a - b
                 ),
-                "Divide by lengths, |u| |Hv| + |v| |Hu|: the inner products may well be near zero.": abs(
+                "Divide by lengths, ‖u‖ ‖Hv‖ + ‖v‖ ‖Hu‖: the inner products may well be near zero.": abs(
                     a - b
                 )
                 / (abs(a) + abs(b)),
@@ -204,3 +251,99 @@ def asymmetry(answer):
         f"Through LayerNorm it is {liar:.2f} for jvp(jacrev(f)) and below 1e-9 for double "
         "backward: two products caught the bug."
     )
+
+
+@exercise("04.five_points")
+def five_points(answer):
+    """a, b of the five-point quotient, its k, and the decades that (3) promises over the central."""
+    a, b, k, decades = parts(answer, "(a, b, k, decades)")
+    a, b, k, decades = (float(value) for value in (a, b, k, decades))
+    c = randn(5)
+
+    def error(power: int) -> float:
+        """Of the quotient for the derivative of t ** power at 0, with ε = 1."""
+        return a * (1 - (-1) ** power) + b * (2**power - (-2) ** power) - (power == 1)
+
+    require(
+        abs(error(1)) < 1e-6,
+        f"For a gradient that changes at a constant rate the quotient has to be exact; yours is "
+        f"{1 + error(1):.4g} times what it should be: 2a + 4b = 1.",
+    )
+    require(abs(b) > 1e-9, "With b = 0 that is the central quotient: its error is of the order ε².")
+    require(
+        abs(error(3)) < 1e-6,
+        "An error of the order ε² is left: what do the two brackets hold of the third derivative?",
+    )
+
+    # The order, measured: a gradient with all powers, and ε halved.
+    def off(eps: float) -> float:
+        g = lambda t: (c * torch.exp(c * t)).sum()  # noqa: E731
+        quotient = (a * (g(eps) - g(-eps)) + b * (g(2 * eps) - g(-2 * eps))) / eps
+        return abs(float(quotient - c.square().sum()))
+
+    order = math.log2(off(0.1) / off(0.05))
+    require(
+        round(k) == round(order) and abs(k - round(k)) < 1e-9,
+        f"a and b are right. Halving ε divides this quotient's error by about 2 to the power of k: "
+        f"k is not {k:g}.",
+    )
+    u = torch.finfo(torch.float64).eps / 2
+    expect(
+        decades,
+        (2 / 3 - 4 / 5) * math.log10(u),
+        {
+            "That is float32; float64 was asked for.": (2 / 3 - 4 / 5)
+            * math.log10(torch.finfo(torch.float32).eps / 2),
+            "That compares with the one-sided quotient.": (1 / 2 - 4 / 5) * math.log10(u),
+            "Better, not worse: the number is positive.": (4 / 5 - 2 / 3) * math.log10(u),
+        },
+        "Compare u to the power of k/(k + 1) for k = 2 and k = 4.",
+        what="number of decades",
+        rtol=0,
+        atol=0.1,
+    )
+    return correct("Two decades for two more gradients; double backward needs neither.")
+
+
+def _chain_cost(sizes) -> float:
+    from rlhf_lib.curvature import HessianOperator
+
+    from ..cost.counted import product_in_gradients
+
+    layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+    chain = torch.nn.Sequential(*(m for layer in layers for m in (layer, torch.nn.Tanh())))
+    at, target = torch.randn(integer(4, 9), sizes[0]), torch.randn(1, sizes[-1])
+
+    def loss() -> Tensor:
+        return (chain(at) - target).square().mean()
+
+    weights = list(chain.parameters())
+    return product_in_gradients(HessianOperator(loss, weights), loss, weights)
+
+
+@exercise("04.always_two")
+def always_two(answer):
+    """Two lists of widths: a product below 1.1 gradients, and one above 1.9."""
+    cheap, dear = parts(answer, "(cheap, dear)")
+    for name, sizes in (("cheap", cheap), ("dear", dear)):
+        require(
+            isinstance(sizes, list | tuple | Tensor)
+            and len(sizes) > 1
+            and all(float(size) == int(size) and 0 < size <= 5000 for size in sizes),
+            f"{name}: expected a list of widths, whole numbers from 1 to 5000, such as [500, 20, 10].",
+        )
+    cheap, dear = ([int(size) for size in sizes] for sizes in (cheap, dear))
+    require(
+        len(dear) > 3, "dear: at least three layers, so four widths: one layer is a special case."
+    )
+    low, high = _chain_cost(cheap), _chain_cost(dear)
+    require(
+        low < 1.1,
+        f"cheap costs {low:.2f} gradients. The first layer saves: let it be nearly all of the work.",
+    )
+    require(
+        high > 1.9,
+        f"dear costs {high:.2f} gradients. The first layer saves too much there: make it small beside "
+        "the others.",
+    )
+    return correct(f"{low:.2f} and {high:.2f} gradients: two is the limit of deep networks.")

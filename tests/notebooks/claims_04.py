@@ -278,3 +278,21 @@ def the_predictions_have_the_right_answers(errors, nb04, blocks, groups):
         groups.index("pooler"),
         groups.index("classifier"),
     }
+
+
+@claim("about two decades better, for twice the price", "so $2a + 4b = 1$ and $2a + 16b = 0$")
+def five_points_are_two_decades_better(a, b, decades):
+    near(2 * a + 4 * b, 1)
+    near(2 * a + 16 * b, 0, absolute=1e-12)
+    between(decades, 1.8, 2.3)
+
+
+@claim(
+    "one for which a product costs less than 1.1 gradients, and one of at least three layers for "
+    "which it costs more than 1.9",
+    "two* is the limit of deep networks",
+)
+def a_product_need_not_cost_two_gradients(cost_of, cheap, dear, sizes):
+    assert cost_of(cheap) < 1.1 and 1.9 < cost_of(dear) < 2
+    between(cost_of(sizes), 1.9, 2)
+    assert cost_of([64, 32, 10]) < 1.3
