@@ -44,25 +44,26 @@ class _Shuffled:
 
 
 class _Steps:
-    """The whole training set for each step as micro-batches in a new order, of which the first,
-    `self.curvature`, hold the `size` samples of the curvature products."""
+    """The training set in a new order at each pass, `batch` samples for each step as micro-batches,
+    of which the first, `self.curvature`, hold the `size` samples of the curvature products."""
 
-    def __init__(self, task: Task, size: int, seed: int):
-        self.task, self.size = task, size
+    def __init__(self, task: Task, size: int, seed: int, batch: int):
+        self.task, self.size, self.batch = task, size, batch
         self.curvature = slice(-(-size // task.micro_batch))
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return 1
+        return -(-self.task.samples // self.batch)
 
     def __iter__(self) -> Iterator[list[dict[str, Tensor]]]:
         order = torch.randperm(self.task.samples, generator=self.generator)
-        yield [
-            {key: value[index.to(value.device)] for key, value in self.task.training.items()}
-            for part in (order[: self.size], order[self.size :])
-            for index in part.split(self.task.micro_batch)
-            if len(index)
-        ]
+        for mine in order.split(self.batch):
+            yield [
+                {key: value[index.to(value.device)] for key, value in self.task.training.items()}
+                for part in (mine[: self.size], mine[self.size :])
+                for index in part.split(self.task.micro_batch)
+                if len(index)
+            ]
 
 
 @one_at_a_time
@@ -82,7 +83,7 @@ def finetune(
     damping: float = 1.0,
     max_iter: int = 10,
     lr: float | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     schedule: str = "constant",
     warmup: float = 0.1,
     curvature_size: int | None = 64,
@@ -97,8 +98,8 @@ def finetune(
 
     task: what to train; it is reset first, so that runs can be compared. Of two runs on one model
         the later one goes on, whatever the threads; the earlier ends with a RuntimeError.
-    method: "rlhf": each of the `steps` is one step on the whole training set. "adamw": each is an
-        epoch of minibatches.
+    method: "rlhf": each of the `steps` is one step on the whole training set, or with `batch_size`
+        an epoch of steps on minibatches. "adamw": each is an epoch of minibatches.
     lambda_reg, regularizer: of rlhf, see RLHFOptimizer, which also takes damping, max_iter and
         `options`. With adamw, `lambda_reg` is its own decoupled weight decay, unless
     coupled: adamw minimizes loss + lambda R like rlhf does; see PenalizedAdamW.
@@ -109,12 +110,17 @@ def finetune(
     metric, maximize: what is best, by validation: "loss" (the least), "accuracy", "macro_f1", "f1"
         and so on, or a function of predictions and labels, with maximize: see `set_metric`. It is
         in each Record's `extra` as val_NAME and train_NAME.
-    lr: default 1 for rlhf, 5e-5 for adamw.
-    batch_size: of adamw. schedule: of its learning rate: "constant", or "linear", which rises
-        from 0 to lr over the share `warmup` of all updates and falls to 0 over the rest (Devlin et
-        al., 2019, appendix A.2).
+    lr: default 1 for rlhf, 0.5 on minibatches, 5e-5 for adamw.
+    batch_size: default 16 for adamw; for rlhf the whole training set. On minibatches of rlhf
+        `damping` stays as it is ("fixed") unless `damping_rule` says otherwise: the reduction ratio
+        tells how well the model fits the minibatch that it was made of and nothing of the other
+        samples, so that the rules which follow it let mu fall until a step is wrong even there. Try
+        a few values. With few classes solver="dual" is the exact step in the minibatch's space.
+    schedule: of adamw's learning rate: "constant", or "linear", which rises from 0 to lr over the
+        share `warmup` of all updates and falls to 0 over the rest (Devlin et al., 2019, appendix
+        A.2).
     curvature_size: samples that the curvature products of a step see, drawn anew at each step; None
-        takes all.
+        takes all. Of a minibatch no more than it holds.
     seed: of the order of samples and of the masks. Torch's own generator is left alone.
     start, probe_lambda: of the head: see `start_head`. Its cost and seconds are the run's, too.
     lambda_head: lambda_reg of the new head, where it is not to be that of the pre-trained part.
@@ -128,7 +134,7 @@ def finetune(
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
     for name, size in (("curvature_size", curvature_size), ("batch_size", batch_size)):
-        if size is not None or name == "batch_size":
+        if size is not None:
             arguments.whole(name, size, 1)
     arguments.flag("coupled", coupled), arguments.flag("keep_best", keep_best)
     seed = arguments.seed_of("seed", seed)
@@ -171,7 +177,7 @@ def finetune(
             pulled_head(regularizer, task.trained(), head_center),
         )
         steps = arguments.whole("steps", steps, 0)
-        data = _Shuffled(task.training, batch_size, seed)
+        data = _Shuffled(task.training, batch_size or 16, seed)
         updates = steps * len(data)
         rate = get_scheduler(schedule, optimizer, round(warmup * updates), updates)
         records = _adamw(task, loss_fn, steps, optimizer, rate, data, dropout, seed)
@@ -180,9 +186,12 @@ def finetune(
         if lambda_head is not None:
             params = parameter_groups(params, "lambda_reg", lambda_reg, lambda_head)
             ordered = [pair for group in params for pair in group["params"]]
+        few = batch_size is not None and batch_size < task.samples
+        if few:
+            options = {"damping_rule": "fixed"} | options
         optimizer = RLHFOptimizer(
             params,
-            lr=1.0 if lr is None else lr,
+            lr=(0.5 if few else 1.0) if lr is None else lr,
             lambda_reg=lambda_reg,
             regularizer=pulled_head(regularizer, ordered, head_center),
             damping=damping,
@@ -190,7 +199,8 @@ def finetune(
             count=task.count,
             **options,
         )
-        records = _rlhf(task, loss_fn, steps, optimizer, curvature_size, dropout, seed)
+        batch = batch_size if few else None
+        records = _rlhf(task, loss_fn, steps, optimizer, batch, curvature_size, dropout, seed)
     if patience is not None or keep_best:
         records = stop_early(
             records,
@@ -248,13 +258,15 @@ def _rlhf(
     loss_fn: Callable,
     steps: int,
     optimizer: RLHFOptimizer,
+    batch: int | None,
     curvature_size: int | None,
     dropout: float,
     seed: int,
 ) -> Iterator[Record]:
-    size = task.samples if curvature_size is None else min(curvature_size, task.samples)
+    most = batch or task.samples
+    size = most if curvature_size is None else min(curvature_size, most)
     whole: Iterable
-    if not dropout:
+    if not dropout and batch is None:
         whole = [list(batches(task.training, task.micro_batch))]
         generator = torch.Generator().manual_seed(seed)
 
@@ -265,16 +277,24 @@ def _rlhf(
 
     else:
         # A part of the step's own batches, so that both see one mask.
-        steps_of = _Steps(task, size, seed)
-        whole, curvature_batches = Masked(steps_of, seed), steps_of.curvature
+        steps_of = _Steps(task, size, seed, most)
+        whole, curvature_batches = steps_of, steps_of.curvature
+        if dropout:
+            whole = Masked(steps_of, seed)
 
+    per_epoch = 1 if batch is None else -(-task.samples // batch)
     for record in train(
         loss_fn,
         optimizer,
         whole,
         epochs=steps,
         evaluate=task.evaluate,
-        curvature_batches=curvature_batches if size < task.samples else None,
+        evaluate_every=per_epoch,
+        curvature_batches=curvature_batches if size < most else None,
         count=task.count,
     ):
-        yield record.with_(extra={**record.extra, **task.measures})
+        if record.step % per_epoch == 0:
+            extra = {**record.extra, **task.measures}
+            if batch is not None:
+                extra["steps"] = record.step
+            yield record.with_(step=record.step // per_epoch, extra=extra)

@@ -669,3 +669,19 @@ def test_a_loss_that_is_not_finite_is_never_the_best():
 def test_sizes_that_are_no_sizes_are_refused(wrong):
     with pytest.raises(ValueError, match="at least 1"):
         next(finetune(make(), "adamw" if "batch_size" in wrong else "rlhf", **wrong))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_steps_on_minibatches_keep_their_damping_and_each_epoch_sees_every_sample(dropout):
+    task, options = make(1), {"steps": 3, "regularizer": None, "damping": 0.5, "dropout": dropout}
+    records = list(finetune(task, "rlhf", batch_size=2, solver="dual", **options))
+    assert [(r.step, r.extra.get("steps", 0)) for r in records] == [(0, 0), (1, 3), (2, 6), (3, 9)]
+    assert {r.damping for r in records[1:]} == {0.5} and records[1].cost > task.samples
+    *_, followed = finetune(task, "rlhf", batch_size=2, damping_rule="nielsen", **options)
+    assert followed.damping < 0.5 / 20
+    # As many as there are, or more, are the whole set, at the whole set's settings.
+    ends = []
+    for size in (None, 5, 64):
+        list(finetune(task, "rlhf", batch_size=size, **options))
+        ends.append(theta(task))
+    assert torch.equal(ends[0], ends[1]) and torch.equal(ends[0], ends[2])
