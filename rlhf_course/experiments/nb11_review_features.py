@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -19,15 +20,17 @@ def review_features() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     A review's features are the mean over its tokens of the last layer's activations. The model is
     frozen, so they are computed once, and nothing in them comes from any other review.
     """
-    model, tokenizer = text.load_model("classification")
     parts = text.load_dataset("course-reviews")
-    X, X_new = (_means(model.base_model.eval(), tokenizer, part.texts) for part in parts)
+    X, X_new = (mean_features(part.texts) for part in parts)
     y, y_new = (torch.tensor(part.labels) for part in parts)
     return X, y, X_new, y_new
 
 
 @torch.no_grad()
-def _means(model, tokenizer, texts) -> Tensor:
+def mean_features(texts: Sequence[str]) -> Tensor:
+    """Features of texts, (n, 384) float64, as :func:`review_features` has them."""
+    model, tokenizer = text.load_model("classification")
+    model = model.base_model.eval()
     encoded = text.encode(tokenizer, texts, max_length=LONGEST)
     lengths = encoded["attention_mask"].sum(1)
     found = torch.empty(len(texts), model.config.hidden_size, dtype=torch.float64)
