@@ -188,7 +188,7 @@ def finetune(
             ordered = [pair for group in params for pair in group["params"]]
         few = batch_size is not None and batch_size < task.samples
         if few:
-            options = {"damping_rule": "fixed"} | options
+            options.setdefault("damping_rule", "fixed")
         optimizer = RLHFOptimizer(
             params,
             lr=(0.5 if few else 1.0) if lr is None else lr,
