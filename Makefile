@@ -27,13 +27,14 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PYTHON=python3.12  which Python to use (3.11 to 3.13)"
+	@echo "CPU=1              set up with PyTorch's build for the CPU (Linux without an NVIDIA GPU)"
 	@echo "PORT=8899 IP=0.0.0.0 BROWSER=0  where 'make lab' listens, and whether it opens a browser"
 
 lab: setup  ## open the course in JupyterLab
 	$(PY) -m jupyter lab --LabApp.default_url=$(LAB_URL) $(LAB_OPTIONS)
 
 setup:  ## create or update .venv (at once when nothing changed)
-	@PYTHON="$(PYTHON)" sh tools/setup.sh
+	@PYTHON="$(PYTHON)" CPU="$(CPU)" sh tools/setup.sh
 
 lock: setup .lock-tool/uv-$(UV)  ## make requirements.txt from pyproject.toml: ARGS=--upgrade for newer
 	@sh tools/lock.sh $(ARGS)

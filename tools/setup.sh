@@ -1,10 +1,12 @@
 #!/bin/sh
 # Brings .venv up to the pins, and does nothing when it already stands on them.
-# PYTHON chooses the interpreter; without it the first suitable one on the PATH is taken.
+# PYTHON chooses the interpreter; without it the first suitable one on the PATH is taken. CPU=1 takes
+# PyTorch's build for the CPU, which the pin alone does not on Linux.
 set -eu
 
 venv=.venv
 stamp=$venv/.rlhf-setup
+cpu_builds=https://download.pytorch.org/whl/cpu
 
 version() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
@@ -62,6 +64,8 @@ if [ $usable = no ]; then
     "$python" -m venv --clear "$venv"
 fi
 echo "Installing the pinned packages into $venv: the first time about 2 to 4 minutes and 2 GB."
+[ -z "${CPU:-}" ] || "$venv/bin/python" -m pip install --disable-pip-version-check \
+    --index-url "$cpu_builds" "$(grep -o '^torch==[^ ]*' requirements.txt)"
 "$venv/bin/python" -m pip install --disable-pip-version-check -r requirements.txt
 # What pip takes for installed though its files are gone is put there anew.
 damaged=$("$venv/bin/python" -I tools/installed.py --damaged requirements.txt)

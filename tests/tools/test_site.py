@@ -3,20 +3,19 @@
 import base64
 import io
 import re
-from collections import namedtuple
 
 import bs4
 import pytest
 from nbformat import v4, write
 from PIL import Image
 
+from rlhf_course.glossary import Term
 from rlhf_course.series import BY_NUMBER
 from tools.site.formulas import formula
 from tools.site.glossary import Glossary
 from tools.site.links import Links
 from tools.site.notebook import read
 
-Term = namedtuple("Term", "name symbol meaning notebook")
 TERMS = (
     Term("damping", "μ", "What is added to the curvature.", "03"),
     Term("Gauss-Newton matrix", "G", "Curvature of the loss alone.", "07"),
@@ -155,12 +154,19 @@ def test_a_table_keeps_its_numbers_at_the_right_and_no_ids(page):
     assert found.find("td").text == "A<B"
 
 
-def test_terms_are_explained_where_they_are_first_used(page):
-    text = "# Damping\n\nDampings and *damping* `damping`, [damping](#x), a Gauss-Newton matrix, μ."
+def test_terms_and_symbols_are_explained_where_they_are_first_used(page):
+    text = (
+        '# What μ is\n\n[dampings](glossary.md#damping "...") and μ; G and [μ, G]'
+        "(glossary.md#gauss-newton-matrix), Mμ, `μ`, $\\mu$, [all](glossary.md)."
+    )
     soup = page(v4.new_markdown_cell(text), terms=TERMS)
-    marked = [a.text for a in soup.find_all("a", class_="term")]
-    assert marked == ["Dampings", "Gauss-Newton matrix"]
-    assert soup.find("a", class_="term")["href"] == "glossary.html#term-damping"
+    assert [(a.text, a["href"]) for a in soup.find("p").find_all("a")] == [
+        ("dampings", "glossary.html#term-damping"),
+        ("μ, G", "glossary.html#term-gauss-newton-matrix"),
+        ("all", "glossary.html"),
+    ]
+    only = page(v4.new_markdown_cell("## μ\n\nOne μ, another μ."), terms=TERMS)
+    assert [a["data-term"] for a in only.find_all("a", class_="term")] == ["damping"]
     assert "What is added" in Glossary(TERMS).script(Links())
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 import jinja2
 from pygments.formatters import HtmlFormatter
 
+from rlhf_course.glossary import GLOSSARY
 from rlhf_course.series import SERIES
 from rlhf_lib.panels.page import page as panel_file
 from tools import docs
+from tools.glossary_page import anchor
 from tools.site import alive, search
 from tools.site.entries import script as entries_script
-from tools.site.glossary import Glossary, course_glossary, slug
+from tools.site.glossary import Glossary
 from tools.site.links import ROOT, Links, project_urls
 from tools.site.notebook import read
 
@@ -28,25 +30,22 @@ TITLE = "Regularized Learning with Hessian-Free optimization"
 COPIED = ("math.woff2", "root.woff2", "mark.svg", "site.js", "search.js", "glossary.js")
 
 
-def build(folder, *, rows=None, terms=None, api=True):
-    """Write the site into `folder`, which must be a site's or not be there; the pages.
+def build(folder, api=True):
+    """Write the site, with the API's pages unless told otherwise, into `folder`; the pages.
 
-    `rows` of the series that have a notebook (None: all of them), `terms` of the glossary (None:
-    the course's). Raises FileExistsError for a folder of something else.
+    Raises FileExistsError for a folder that is there and no site's.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / "assets" / "site.css").is_file() and any(folder.iterdir()):
         raise FileExistsError(f"expected a folder for the site alone, got {folder}")
     shutil.rmtree(folder, ignore_errors=True)
-    rows = [row for row in rows or SERIES if _path(row).is_file()]
-    terms = course_glossary() if terms is None else terms
-    glossary, links = Glossary(terms), Links()
+    rows = [row for row in SERIES if _path(row).is_file()]
+    glossary, links = Glossary(GLOSSARY), Links()
     shared = {
         "version": version("rlhf-lib"),
         "urls": project_urls(),
-        "has_glossary": bool(glossary.terms),
         "terms": glossary.terms,
-        "slug": slug,
+        "anchor": anchor,
         "links": links,
         "rows": rows,
         "first_script": (HERE / "assets" / "first.js").read_text(),
@@ -67,10 +66,9 @@ def build(folder, *, rows=None, terms=None, api=True):
         )
     parts = [(part, list(group)) for part, group in groupby(rows, lambda row: row.part)]
     write("index.html", "start.html", title=TITLE, parts=parts)
-    if glossary.terms:
-        write("glossary.html", "glossary.html", title="Glossary · RLHF course")
+    write("glossary.html", "glossary.html", title="Glossary · RLHF course")
     book = Links(book=True)
-    printed = Glossary(terms, book=True)
+    printed = Glossary(GLOSSARY, book=True)
     write(
         "book.html",
         "book.html",

@@ -1,20 +1,18 @@
-"""Terms and symbols that the pages explain: marked in the text, told on hover and focus."""
+"""Terms and symbols that the pages explain on hover and focus.
+
+The learners' notebooks link the first use of each term to the glossary (`tools/glossary_page.py`);
+here the first λ, μ and the like in a page's prose join them. The page's script tells what a term
+means, and does so for the symbols in formulas.
+"""
 
 import json
 import re
-from html import escape
-from importlib import import_module
-from importlib.util import find_spec
 
 from mistune.util import safe_entity
 
-MODULE = "rlhf_course.glossary"
+from tools.glossary_page import PAGE, anchor
+
 MARKED = re.compile(r'<a class="term"[^>]*data-term="([^"]*)">(.*?)</a>', re.DOTALL)
-
-
-def course_glossary():
-    """The terms of the course: `GLOSSARY` of rlhf_course/glossary.py."""
-    return import_module(MODULE).GLOSSARY if find_spec(MODULE) else ()
 
 
 def first_uses(html):
@@ -34,52 +32,38 @@ def without_terms(html):
     return MARKED.sub(r"\2", html)
 
 
-def slug(term):
-    """The id of a term on the page of the glossary."""
-    return "term-" + re.sub(r"\W+", "-", term.name.lower()).strip("-")
-
-
 class Glossary:
-    """Terms, each with `name`, `symbol` (or ""), `meaning` and `notebook`, the number of its home.
-
-    A page marks the first use of each in its text: by its name in any case, singular or plural, and
-    by its symbol if that is no letter of a plain alphabet. Formulas are left to the page's script.
-    """
+    """Terms as in rlhf_course/glossary.py, for pages of their own or for one `book`."""
 
     def __init__(self, terms, book=False):
         self.terms = sorted(terms, key=lambda term: term.name.lower())
-        self._book = book
-        self._by_word = {}
-        for term in self.terms:
-            self._by_word[term.name.lower()] = term
-            if term.symbol and not term.symbol.isascii():
-                self._by_word[term.symbol] = term
-        words = sorted(self._by_word, key=len, reverse=True)
-        names = "|".join(re.escape(word) for word in words)
-        self._pattern = re.compile(rf"(?<![\w-])({names})(?:e?s)?(?![\w-])", re.IGNORECASE)
+        self._where = "" if book else "glossary.html"
+        # A letter of a plain alphabet is a word more often than a symbol.
+        self._symbols = {t.symbol: t for t in terms if len(t.symbol) == 1 and t.symbol > "\x7f"}
+        self._pattern = re.compile(rf"(?<!\w)[{''.join(self._symbols) or ' '}](?!\w)")
 
     def mark(self, text):
-        """HTML of a piece of text, every use of a term a link."""
-        if not self._by_word:
-            return safe_entity(text)
+        """HTML of a piece of text, each symbol a link."""
         parts, at = [], 0
-        for found in self._pattern.finditer(text):
-            term = self._by_word.get(found[1]) or self._by_word.get(found[1].lower())
-            if term is None:  # Λ is no λ
-                continue
-            parts += [safe_entity(text[at : found.start()]), self._link(term, found[0])]
+        for found in self._pattern.finditer(text) if self._symbols else ():
+            term = self._symbols[found[0]]
+            parts += [safe_entity(text[at : found.start()]), self.link(anchor(term), found[0])]
             at = found.end()
         return "".join([*parts, safe_entity(text[at:])])
 
-    def _link(self, term, text):
-        name = slug(term)
-        where = "" if self._book else "glossary.html"
-        return f'<a class="term" href="{where}#{name}" data-term="{name}">{escape(text)}</a>'
+    def link(self, name, html):
+        """A link to the term of this anchor."""
+        return f'<a class="term" href="{self._where}#term-{name}" data-term="{name}">{html}</a>'
+
+    def term_of(self, address):
+        """The anchor of a term that a notebook's link to the glossary names; None for others."""
+        page, _, name = address.partition("#")
+        return name if page == PAGE and name else None
 
     def script(self, links):
         """JavaScript that hands the terms to the page's script."""
         told = {
-            slug(term): {
+            anchor(term): {
                 "name": term.name,
                 "symbol": term.symbol,
                 "meaning": term.meaning,

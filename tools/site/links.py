@@ -6,6 +6,7 @@ from pathlib import Path
 from posixpath import normpath
 
 from rlhf_course.series import BY_NUMBER
+from tools.glossary_page import PAGE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +50,8 @@ class Links:
         if not path:
             return self.page(number, anchor) if self.book else target
         name = Path(path).name
+        if path == PAGE:
+            return "#glossary" if self.book else "glossary.html"
         if name.endswith(".ipynb"):
             row = BY_NUMBER.get(name[:2])
             if row is None or name != f"{row.name}.ipynb":

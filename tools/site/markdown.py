@@ -1,6 +1,7 @@
 """Markdown of a notebook as HTML: nbconvert's parser, with formulas, code and links of a page."""
 
 import re
+from collections import Counter
 from html import escape
 
 import bs4
@@ -29,17 +30,18 @@ def plain(html):
 class Renderer(IPythonRenderer):
     """Writes the HTML of one page, with its contents as `headings`: (level, id, HTML).
 
-    `anchor(heading's text)` is its id, `link(address)` the address in the site, `mark(text)` the
-    HTML of a text with what the glossary explains.
+    `anchor(heading's text)` is its id, `link(address)` the address in the site, `glossary` what is
+    explained in the text.
     """
 
-    def __init__(self, anchor, link, mark):
+    def __init__(self, anchor, link, glossary):
         super().__init__(escape=False)
-        self._anchor, self._link, self._mark = anchor, link, mark
+        self._anchor, self._link, self._glossary = anchor, link, glossary
         self.headings = []
+        self._names = Counter()
 
     def text(self, text):
-        return self._mark(text)
+        return self._glossary.mark(text)
 
     def block_text(self, text):
         return text
@@ -62,6 +64,9 @@ class Renderer(IPythonRenderer):
     def heading(self, text, level, **attrs):
         text = without_terms(text)
         name = self._anchor(plain(text))
+        self._names[name] += 1
+        if self._names[name] > 1:  # as a second "Predict" on a page
+            name = f"{name}-{self._names[name]}"
         self.headings.append((level, name, text))
         return (
             f'<h{level} id="{escape(name)}">{text}'
@@ -70,7 +75,10 @@ class Renderer(IPythonRenderer):
         )
 
     def link(self, text, url, title=None):
-        return super().link(without_terms(text), self._link(url), title)
+        text = without_terms(text)
+        if term := self._glossary.term_of(url):
+            return self._glossary.link(term, text)
+        return super().link(text, self._link(url), title)
 
     def block_code(self, code, info=None):
         if (info or "").strip() in {"python", "py"}:

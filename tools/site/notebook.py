@@ -41,7 +41,7 @@ def read(row, path, folder, links, glossary):
     renderer = Renderer(
         lambda heading: links.anchor(row.number, heading),
         lambda address: links.address(row.number, address),
-        glossary.mark,
+        glossary,
     )
     outputs = Outputs(row.number, folder)
     parts = []
