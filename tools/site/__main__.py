@@ -1,4 +1,4 @@
-"""The course as pages that need nothing but a browser: python -m tools.site [FOLDER] [--no-api].
+"""The course as pages that need nothing but a browser: python -m tools.site [FOLDER].
 
 They are made from the committed notebooks with their outputs; no cell is executed. The folder
 (default build/site) is made anew. `make pdf` prints book.html, which has all pages in one.
@@ -30,14 +30,16 @@ TITLE = "Regularized Learning with Hessian-Free optimization"
 COPIED = ("math.woff2", "root.woff2", "mark.svg", "site.js", "search.js", "glossary.js")
 
 
-def build(folder, api=True):
-    """Write the site, with the API's pages unless told otherwise, into `folder`; the pages.
+def build(folder, api=True, panels=True):
+    """Write the site into `folder`, with the API's pages and with panels that move; the pages.
 
     Raises FileExistsError for a folder that is there and no site's.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder / "assets" / "site.css").is_file() and any(folder.iterdir()):
-        raise FileExistsError(f"expected a folder for the site alone, got {folder}")
+    whole = Path(folder)
+    if whole.exists() and not (whole / "assets" / "site.css").is_file() and any(whole.iterdir()):
+        raise FileExistsError(f"expected a folder for the site alone, got {whole}")
+    # Beside it until it is whole: the former one stays readable, and an interruption leaves it.
+    folder = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(folder, ignore_errors=True)
     rows = [row for row in SERIES if _path(row).is_file()]
     glossary, links = Glossary(GLOSSARY), Links()
@@ -60,7 +62,7 @@ def build(folder, api=True):
             title=f"{page.title} · RLHF course",
             description=f"You will be able to {page.row.able}.",
             page=page,
-            alive=alive.write(page.row.number, folder) if page.panels else [],
+            alive=alive.write(page.row.number, folder) if panels and page.panels else [],
             before=rows[i - 1] if i else None,
             after=rows[i + 1] if i + 1 < len(rows) else None,
         )
@@ -77,8 +79,10 @@ def build(folder, api=True):
         pages=[read(row, _path(row), folder, book, printed) for row in rows],
     )
     _assets(folder, pages, glossary, links)
+    shutil.rmtree(whole, ignore_errors=True)
+    folder.rename(whole)
     if api:
-        docs.main(folder / "api")
+        docs.main(whole / "api")
     return pages
 
 
@@ -122,9 +126,10 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tools.site", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "site")
     parser.add_argument("--no-api", action="store_true", help="without the API's pages")
+    parser.add_argument("--no-panels", action="store_true", help="all panels as pictures")
     arguments = parser.parse_args()
     start = time.monotonic()
-    pages = build(arguments.folder, api=not arguments.no_api)
+    pages = build(arguments.folder, not arguments.no_api, not arguments.no_panels)
     files = [path for path in arguments.folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
     seconds = time.monotonic() - start

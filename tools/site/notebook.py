@@ -91,4 +91,4 @@ def _section(html):
     if html.count("<details") != html.count("</details>"):
         raise ValueError(f"expected a heading outside of what is folded, got {name}")
     kind = ' class="exercise"' if exercise else ""
-    return f'<section{kind} aria-labelledby="{name}">\n{html}</section>\n'
+    return f"<section{kind}>\n{html}</section>\n"
