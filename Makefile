@@ -8,6 +8,9 @@ PYTEST := $(PY) -m pytest
 UV := 0.13.9
 # What asks for known vulnerabilities, likewise.
 PIP_AUDIT := 2.10.1
+# What builds and checks a release.
+BUILD := 1.3.0
+TWINE := 6.2.0
 
 # Two workers: a torch notebook needs most of a gigabyte of memory.
 WORKERS ?= 2
@@ -20,7 +23,7 @@ LAB_OPTIONS := --ServerApp.root_dir="$(CURDIR)" \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_URL := /lab/tree/notebooks/00_start_here.ipynb
 
-.PHONY: help lab setup lock audit torture test test-unit test-browser test-full test-portable coverage docs site pdf \
+.PHONY: help lab setup lock audit release torture test test-unit test-browser test-full test-portable coverage docs site pdf \
 	format lint notebooks bench evidence doctor
 
 help:  ## list the commands
@@ -53,6 +56,15 @@ audit: setup .audit-tool/pip-audit-$(PIP_AUDIT)  ## known vulnerabilities of the
 	@rm -rf .audit-tool
 	$(PY) -m pip install --disable-pip-version-check --quiet \
 		--target .audit-tool pip-audit==$(PIP_AUDIT)
+	@touch $@
+
+release: setup .release-tool/twine-$(TWINE)  ## sdist and wheel in dist, checked; publishes nothing
+	PYTHONPATH=.release-tool $(PY) tools/release.py
+
+.release-tool/twine-$(TWINE):
+	@rm -rf .release-tool
+	$(PY) -m pip install --disable-pip-version-check --quiet \
+		--target .release-tool build==$(BUILD) twine==$(TWINE)
 	@touch $@
 
 torture: setup  ## kills, storms, full disks: what is lost, in figures (minutes): ARGS="--only journal"

@@ -7,13 +7,13 @@ They are made from the committed notebooks with their outputs; no cell is execut
 import argparse
 import shutil
 import time
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
 import jinja2
 from pygments.formatters import HtmlFormatter
 
+import rlhf_lib
 from rlhf_course.glossary import GLOSSARY
 from rlhf_course.series import SERIES
 from rlhf_lib.panels.page import page as panel_file
@@ -44,7 +44,7 @@ def build(folder, api=True, panels=True):
     rows = [row for row in SERIES if _path(row).is_file()]
     glossary, links = Glossary(GLOSSARY), Links()
     shared = {
-        "version": version("rlhf-lib"),
+        "version": rlhf_lib.__version__,
         "urls": project_urls(),
         "terms": glossary.terms,
         "anchor": anchor,

@@ -7,6 +7,7 @@ from posixpath import normpath
 
 from rlhf_course.series import BY_NUMBER
 from tools.glossary_page import PAGE
+from tools.release import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +16,7 @@ def project_urls():
     """The project's addresses in pyproject.toml; {} as long as they are placeholders."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         urls = tomllib.load(file)["project"].get("urls", {})
-    return {name: url for name, url in urls.items() if ".invalid/" not in url}
+    return {name: url for name, url in urls.items() if PLACEHOLDER not in url}
 
 
 class Links:
