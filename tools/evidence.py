@@ -4,8 +4,9 @@ Runs what `rlhf_course/recorded/NAME.json` does not hold yet, and writes it afte
 interrupted study goes on where it was; a run that raises is named and the others go on. A study
 that tunes has its values tried first; what judges them is run when all of these are recorded, at
 what its rule chose. A study with looks takes its seeds in batches, and no more of them when its
-questions are decided, or its cap is reached. `--list` says what there is and what is missing;
-`--again` starts from nothing. Without names it takes all studies whose files are there.
+questions are decided, its cap is reached, or no number would decide. `--list` says what there is
+and what is missing; `--again` starts from nothing. Without names it takes all studies whose files
+are there.
 """
 
 from __future__ import annotations
@@ -119,13 +120,12 @@ def looks(study, done: dict[str, dict]) -> Iterator[str]:
         looked = study.looked(as_document(done))
     except NotRecorded:
         return
-    for n, words in looked:
-        yield f"after {n} seeds: " + "; ".join(f"{name}: {word}" for name, word in words.items())
+    for look in looked:
+        words = "; ".join(f"{name}: {word}" for name, word in look.words.items())
+        yield f"after {look.seeds} seeds: {words}"
     cap = study.looks[-1]
-    if looked and studies.decided(looked[-1][1]):
-        yield f"decided after {looked[-1][0]} of at most {cap} seeds"
-    elif looked and looked[-1][0] == cap:
-        yield f"stopped at the cap of {cap} seeds, not all decided"
+    if looked and looked[-1].ends:
+        yield f"ended after {looked[-1].seeds} of at most {cap} seeds: {looked[-1].ends}"
     else:
         yield f"the next look is after {study.looks[len(looked)]} of at most {cap} seeds"
 
@@ -266,7 +266,9 @@ def header(name: str, study, document: Document | None) -> dict:
         "date": datetime.date.today().isoformat(),
         "device": f"{platform.machine()} CPU, one thread, torch {version('torch')}",
         "version": version("rlhf-lib"),
-    } | ({"looks": [{"seeds": n} | words for n, words in looked]} if looked else {})
+    } | (
+        {"looks": [{"seeds": k.seeds, **k.words, "ends": k.ends} for k in looked]} if looked else {}
+    )
 
 
 if __name__ == "__main__":

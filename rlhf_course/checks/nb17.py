@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import combinations, product
 from random import Random
 
 import torch
 
+from ..checking.cases import integer, uniform
 from ..checking.expect import call, expect, randn
-from ..checking.feedback import correct, require
+from ..checking.feedback import attempted, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 from ..experiments.nb17_retest import ADAM, DEFAULT
@@ -80,11 +81,136 @@ def paired_interval(answer):
     return correct("What two methods have in common, the hard draws, is gone from the difference.")
 
 
+@exercise("17.pairing")
+def pairing(answer):
+    """A function (s, t, r) -> how many times as many seeds it takes if they are not paired."""
+    for seed in range(4):
+        s, t = uniform(0.5, 2.0, seed=seed), uniform(0.5, 2.0, seed=seed + 10)
+        r = uniform(-0.5, 0.95, seed=seed + 20)
+        apart, together = s * s + t * t, s * s + t * t - 2 * r * s * t
+        expect(
+            call(answer, s, t, r),
+            torch.tensor(apart / together, dtype=torch.float64),
+            {
+                "Turned round: that is how many times fewer it takes.": torch.tensor(
+                    together / apart
+                ),
+                "That is the ratio of the intervals' lengths; seeds go with its square.": torch.tensor(
+                    math.sqrt(apart / together)
+                ),
+                "That holds where both deviate alike, s = t.": torch.tensor(1 / (1 - r)),
+                "The covariance is r s t, and it comes in twice.": torch.tensor(
+                    apart / (apart - r * s * t)
+                ),
+                "The variance of a difference has minus twice the covariance.": torch.tensor(
+                    apart / (apart + 2 * r * s * t)
+                ),
+            },
+            "Variance of the mean of n differences, paired and not: at which n are they the same?",
+            what="ratio",
+        )
+    return correct(
+        "With r = 0.9 and equal deviations a paired seed is worth ten. With r below 0 pairing "
+        "would harm; the same hard draws give an r above 0."
+    )
+
+
+@exercise("17.faults")
+def faults(answer):
+    """A function protocol -> the set of what is wrong with it, of "edge", "leak", "other", "peek"."""
+    everything = [set(some) for n in range(5) for some in combinations(_FAULTS, n)]
+    for i, wrong in enumerate(everything):
+        protocol = _protocol(wrong, Random(integer(0, 2**30, seed=i)))
+        got = call(answer, protocol)
+        require(
+            isinstance(got, set | list | tuple) and set(got) <= _FAULTS.keys(),
+            f"Return a set with some of the words {', '.join(map(repr, _FAULTS))}, or an empty one.",
+        )
+        for word in _FAULTS:
+            if (word in got) != (word in wrong):
+                missed = "is in this one" if word in wrong else "is not in this one"
+                require(False, f'"{word}" {missed}. {_FAULTS[word]} {protocol}')
+    return correct("None of these needs new runs to be seen: a record is enough, if it is whole.")
+
+
+_FAULTS = {
+    "edge": "The winner is the smallest or the largest value tried: a better one may lie beyond.",
+    "leak": "A row that tuned, whether it trained or selected, also tests.",
+    "other": "It is tuned for one quantity and judged by another.",
+    "peek": "A look was taken that the plan does not have.",
+}
+
+
+def _protocol(wrong: set[str], random: Random) -> dict:
+    """A record with these faults and no others."""
+    n = random.randint(3, 7)
+    rates = sorted(random.sample([round(10 ** (-k / 4), 5) for k in range(16)], n))
+    best = random.choice((0, n - 1)) if "edge" in wrong else random.randint(1, n - 2)
+    losses = [round(random.uniform(0.5, 0.9), 3) for _ in rates]
+    losses[best] = round(random.uniform(0.2, 0.4), 3)
+    tried = list(zip(rates, losses, strict=True))
+    random.shuffle(tried)
+    rows = random.sample(range(1000), 24)
+    test = rows[16:]
+    if "leak" in wrong:
+        test[random.randrange(8)] = rows[random.randrange(16)]
+    judged = random.choice(["training loss", "validation loss", "accuracy"])
+    others = [q for q in ("training loss", "validation loss", "accuracy") if q != judged]
+    planned = sorted(random.sample(range(5, 40), 3))
+    looks = planned[: random.randint(1, 2)]  # to stop early is no fault
+    if "peek" in wrong:
+        unplanned = [n for n in range(5, 45) if n not in planned]
+        looks = sorted([*planned[: random.randint(1, 3)], random.choice(unplanned)])
+    return {
+        "tried": dict(tried),
+        "tuned for": random.choice(others) if "other" in wrong else judged,
+        "judged by": judged,
+        "rows that train while tuning": sorted(rows[:8]),
+        "rows that select while tuning": sorted(rows[8:16]),
+        "rows that test": sorted(test),
+        "planned looks": planned,
+        "looks taken": looks,
+    }
+
+
+@exercise("17.peeking")
+def peeking(answer):
+    """The share of false alarms of a plan that looks at 5, 10, 15, 20 seeds, each time at 5 %."""
+    share = float(attempted(answer))
+    require(0 <= share <= 1, "A share, please: between 0 and 1.")
+    benefits = randn(20_000, 20)
+    numbers, squares = benefits.cumsum(1), benefits.square().cumsum(1)
+    alarms = torch.zeros(20_000, dtype=torch.bool)
+    for n in _LOOKS:
+        mean, square = numbers[:, n - 1] / n, squares[:, n - 1] / n
+        deviation = ((square - mean**2) * n / (n - 1)).sqrt()
+        alarms |= mean.abs() > student(0.95, n - 1) * deviation / math.sqrt(n)
+    truth = float(alarms.double().mean())
+    require(abs(share - 0.05) > 0.01, "That is what one look alone would give.")
+    require(
+        abs(share - (1 - 0.95**4)) > 0.015,
+        "The looks are not independent: each holds the seeds of the one before.",
+    )
+    require(
+        abs(share - truth) < 0.02,
+        f"A simulation of ours finds something else than {share:.3f}. The benefits have mean 0 and "
+        "any variance; an alarm is an interval that leaves 0, at one look or at another.",
+    )
+    return correct(
+        f"{truth:.1%} of the studies of nothing find something, and the plan says 5 %. So looks are "
+        "planned, and share the 5 %."
+    )
+
+
+_LOOKS = (5, 10, 15, 20)
+
+
 @exercise("17.verdict")
 def word(answer):
     """A function (intervals, margin, quantifier) -> the verdict."""
-    random = Random(0)
+    random = Random(integer(0, 2**30))
     lists = [said for n in range(4) for said in product(_WORDS, repeat=n)]
+    lists += [tuple(random.choices(_WORDS, k=random.randint(4, 9))) for _ in range(40)]
     for said, quantifier in product(lists, ("all", "some")):
         margin = random.uniform(0.01, 0.5)
         intervals = [_interval(w, margin, random) for w in said]

@@ -67,6 +67,7 @@ EVERY_MODEL = Claim(
     data=f"tiny random models of {len(nb17_models.FAMILIES)} families, {nb17_models.TEXTS} "
     "reviews; and one whose attention is a fused kernel",
     baselines="the model before the steps; nothing is tuned",
+    tested_on="tiny random models, no pre-trained one",
     shown_in=("13_tasks_and_models", "17_reading_the_article"),
     sources=tuple(
         Source(MODELS, runs_on(family)) for family in (*nb17_models.FAMILIES, nb17_models.FUSED)
@@ -81,6 +82,7 @@ FOUR_APPLICATIONS = Claim(
     data="the course's reviews, entities and questions, the top layer of a 6-layer BERT",
     baselines="AdamW with the same penalty; for both the best of six λ on the validation set that "
     "is reported, which flatters both",
+    tested_on="the top layer of a 6-layer BERT",
     shown_in=("13_tasks_and_models",),
     sources=tuple(
         Source(TASKS, learns(task, against))

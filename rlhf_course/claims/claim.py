@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..recorded import FOLDER, NotRecorded
+from ..recorded import FOLDER, Document, NotRecorded
 from ..verdicts import rule
 from ..verdicts.comparison import Comparison
 
@@ -37,7 +37,8 @@ class Claim:
     Attributes:
         name: short, for a list. words: what the article says, in our words.
         test: what would support it, in one sentence.
-        data: what it is tested on. baselines: against what, and how these were tuned.
+        data: what it is tested on, in full. tested_on: in the few words that belong to the verdict.
+        baselines: against what, and how these were tuned.
         sources: the recorded numbers. None at all: not tested.
         quantifier: whether it speaks of "all" its comparisons or of "some" (it "may").
         shown_in: the notebooks whose cells show it.
@@ -49,6 +50,7 @@ class Claim:
     test: str
     data: str
     baselines: str
+    tested_on: str
     shown_in: tuple[str, ...]
     sources: tuple[Source, ...] = ()
     quantifier: str = rule.ALL
@@ -72,6 +74,11 @@ class Judged:
     missing: tuple[str, ...] = ()
 
     @property
+    def says(self) -> str:
+        """The verdict with what it rests on; without that it would say too much."""
+        return f"{self.verdict}, as tested on {self.claim.tested_on}"
+
+    @property
     def more(self) -> int | None:
         """Seeds that would decide it, where there is not enough data and a number would do."""
         return rule.more_seeds(self.comparisons) if self.verdict == rule.NOT_ENOUGH else None
@@ -83,7 +90,7 @@ class Judged:
 
     def __str__(self) -> str:
         more = f" ({self.more} seeds would decide)" if self.more else ""
-        lines = [f"{self.claim.name}: {self.verdict}{more}", f"  the article: {self.claim.words}"]
+        lines = [f"{self.claim.name}: {self.says}{more}", f"  the article: {self.claim.words}"]
         lines += [f"  {c}" for c in self.comparisons]
         lines += [f"  not recorded yet: {what}" for what in self.missing]
         return "\n".join(lines)
@@ -98,7 +105,8 @@ def judge(claim: Claim, documents: Mapping[str, Any] | None = None) -> Judged:
     comparisons: list[Comparison] = []
     missing: list[str] = []
     for source in claim.sources:
-        document = (documents or {}).get(source.file) or load(source.file)
+        given = (documents or {}).get(source.file)
+        document = load(source.file) if given is None else Document(given)
         if document is None:
             missing.append(source.file)
             continue
@@ -123,4 +131,4 @@ def _stamp(path: Path) -> int | None:
 
 @cache
 def _read(path: Path, stamp: int | None) -> Any:
-    return None if stamp is None else json.loads(path.read_text(encoding="utf-8"))
+    return None if stamp is None else Document(json.loads(path.read_text(encoding="utf-8")))

@@ -8,9 +8,8 @@ from ..recorded import NotRecorded
 from ..verdicts.comparison import Comparison
 from ..verdicts.rule import SOME
 from .claim import LIVE, Claim, Source
-from .convergence import OURS, TRAINING, at_the_budget
 
-PRODUCTS = "benchmarks/products.json"
+PRODUCTS, TRAINING = "benchmarks/products.json", "benchmarks/training.json"
 BERT_BASE = 109_482_240  # weights and biases of BERT-base, uncased, without a head
 MACHINE_BYTES = 2**40  # of memory, more than almost any single machine has
 AFFORDABLE = 10.0  # gradients
@@ -60,21 +59,34 @@ def cheaper_solve(document: dict) -> list[Comparison]:
 
 
 def cheaper_training(document: dict) -> list[Comparison]:
-    """Training loss at the end of one budget of gradients, solved in one way and in the other."""
+    """Least validation loss within one budget of gradients, what the benchmark is tuned for."""
     found = []
-    for task in ("digits", "reviews"):
-        ends = (
-            at_the_budget(document, task, method, "train_loss")
-            for method in ("RLHF, sample space", OURS)
+    for task in document["tasks"]:
+        fast, slow = (
+            [_least_within(run, task["budget"]) for run in _runs_of(task, method)]
+            for method in ("RLHF, sample space", "RLHF, CG")
         )
         found.append(
             Comparison(
-                f"{task}, RLHF in sample space against CG, training loss at equal gradients",
-                tuple(math.log10(b / a) for a, b in zip(*ends, strict=True)),
-                "decades",
+                f"{task['name']}, RLHF in sample space against CG, least validation loss at equal "
+                "gradients",
+                tuple(b - a for a, b in zip(fast, slow, strict=True)),
+                "nats",
             )
         )
     return found
+
+
+def _runs_of(task: dict, method: str) -> list[dict]:
+    for m in task["methods"]:
+        if m["method"] == method and m.get("runs"):
+            return m["runs"]
+    raise NotRecorded(f"no runs of {method} on {task['name']}")
+
+
+def _least_within(run: dict, budget: float) -> float:
+    pairs = zip(run["cost"], run["val_loss"], strict=True)
+    return min(loss for cost, loss in pairs if cost <= budget * (1 + 1e-9))
 
 
 def both_rounds(
@@ -95,6 +107,7 @@ COST_IS_THE_OBSTACLE = Claim(
     test="The dense Hessian does not fit a machine, and a product with it is dear, too.",
     data="BERT-base by arithmetic; a 6-layer BERT, measured",
     baselines=f"1 TiB of memory; {AFFORDABLE:g} gradients",
+    tested_on="arithmetic for BERT-base, and a 6-layer BERT",
     shown_in=("04_hessian_vector_products", "15_cost_and_scale"),
     sources=(Source(LIVE, dense_hessian), Source(PRODUCTS, product_is_dear)),
     note="True of the matrix, false of its products: a step still takes many of them.",
@@ -103,11 +116,12 @@ CHEAPER_SECOND_ORDER = Claim(
     name="cheaper second-order methods",
     words="As future work: cheaper second-order methods should be found.",
     test="A solve that uses how few samples there are takes fewer gradients than CG, as accurate, "
-    "and a training with it ends lower at one budget of gradients.",
+    "and a training with it reaches a lower validation loss with one budget of gradients.",
     data="damped Gauss-Newton systems of a BERT and of a small network, 64 samples of two classes; "
     "training on digits, 250 samples of ten classes for the curvature, and on reviews",
     baselines="conjugate gradients of the same library, to the same relative residual or tuned "
     "alike",
+    tested_on="a 6-layer BERT and a small network",
     shown_in=("07_gauss_newton", "15_cost_and_scale"),
     quantifier=SOME,
     sources=(Source(PRODUCTS, cheaper_solve), Source(TRAINING, cheaper_training)),

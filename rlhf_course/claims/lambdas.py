@@ -33,6 +33,7 @@ LAMBDA_BY_CROSS_VALIDATION = Claim(
     data=f"{nb17_lambda.TRAINING} rows of breast-cancer data, {nb17_lambda.NOISE:.0%} of their "
     "labels wrong; the other 509 rows test",
     baselines="next to no penalty; the best λ on one held-out fifth",
+    tested_on="a logistic regression",
     shown_in=("11_choosing_lambda", "17_reading_the_article"),
     sources=(Source(CHOICES, against("none")), Source(CHOICES, against("one split"))),
     note="Five folds cost five fits for each λ; one split costs one.",

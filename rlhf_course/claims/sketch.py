@@ -79,6 +79,7 @@ THE_CODE = Claim(
     test="The penalty has curvature to add, and the step of each matrix is close to Newton's.",
     data=f"Σ|θ| at a random point; {len(SEEDS)} small random networks with a damping of 1",
     baselines="the exact Hessian of all weights together",
+    tested_on="mathematics, and small random networks",
     shown_in=("06_l1_corners", "17_reading_the_article"),
     sources=(Source(LIVE, curvature_of_l1), Source(LIVE, step_of_each_matrix)),
     note="In the article the Hessian itself is left as an ellipsis.",

@@ -22,7 +22,7 @@ from typing import Any
 
 from ..recorded import Document, NotRecorded, indexed, key, runs_with
 from ..verdicts.comparison import Comparison
-from ..verdicts.rule import ALL, NOT_ENOUGH, verdict
+from ..verdicts.rule import ALL, NOT_ENOUGH, can_decide, verdict
 from .tuning import Search
 
 DATA_VARIABLE = "RLHF_EVIDENCE_DATA"
@@ -44,6 +44,23 @@ class Question:
     about: str
     compare: Callable[[Mapping[str, Any], tuple[Any, ...]], list[Comparison]]
     quantifier: str = ALL
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen after so many seeds.
+
+    Attributes:
+        words: the verdict for each question.
+        ends: why no more seeds are run; "" if more are. One such reason is that no number of them
+            would decide what is open, at two looks in a row: all are judged on the same few rows.
+        hopeless: whether that is so at this look.
+    """
+
+    seeds: int
+    words: Mapping[str, str]
+    ends: str
+    hopeless: bool
 
 
 @dataclass(frozen=True)
@@ -134,34 +151,40 @@ class Study:
         if not self.looks:
             return everything
         looked = self.looked(document)
-        ended = looked and (looked[-1][0] == self.looks[-1] or decided(looked[-1][1]))
-        last = looked[-1][0] if ended else self.looks[len(looked)]
+        last = looked[-1].seeds if looked and looked[-1].ends else self.looks[len(looked)]
         return _of(everything, self._seeds(everything)[:last])
 
     def asked(self, document: Mapping[str, Any]) -> list[Settings]:
         """Settings of all runs that this record asks for, in order."""
         return [*self.tuning(document), *self.judging(document)]
 
-    def looked(self, document: Mapping[str, Any]) -> list[tuple[int, dict[str, str]]]:
-        """Each look that was taken: after how many seeds, and the word for each question.
+    def looked(self, document: Mapping[str, Any]) -> list[Look]:
+        """Each look that was taken; the last one ended the study, or is all this record allows.
 
-        The last one is that at which all questions were decided, or the last that this record
-        allows; none without `looks`. Raises NotRecorded while a tuning run is missing.
+        None without `looks`. Raises NotRecorded while a tuning run is missing.
         """
         if not self.looks:
             return []
         everything = self._up_to_the_cap(document)
         seeds, there = self._seeds(everything), indexed(document)
-        found = []
+        found: list[Look] = []
         for n in self.looks:
             if not all(key(settings) in there for settings in _of(everything, seeds[:n])):
                 break
-            words = {
-                q.about: verdict(self._compare(q, document, seeds[:n]), q.quantifier)
-                for q in self.questions
-            }
-            found.append((n, words))
-            if decided(words):
+            rows = {q: self._compare(q, document, seeds[:n]) for q in self.questions}
+            words = {q.about: verdict(some, q.quantifier) for q, some in rows.items()}
+            waiting = [some for q, some in rows.items() if words[q.about] == NOT_ENOUGH]
+            hopeless = bool(waiting) and not any(map(can_decide, waiting))
+            if not waiting:
+                ends = "decided"
+            elif n == self.looks[-1]:
+                ends = "the cap is reached"
+            elif hopeless and found and found[-1].hopeless:
+                ends = "no number of seeds would decide what is open"
+            else:
+                ends = ""
+            found.append(Look(n, words, ends, hopeless))
+            if ends:
                 break
         return found
 
@@ -173,7 +196,7 @@ class Study:
         looked = self.looked(document)
         if not looked:
             raise NotRecorded(f"not all runs of the first {self.looks[0]} seeds")
-        seeds = self._seeds(self._up_to_the_cap(document))[: looked[-1][0]]
+        seeds = self._seeds(self._up_to_the_cap(document))[: looked[-1].seeds]
         (question,) = (q for q in self.questions if q.about == about)
         return self._compare(question, document, seeds)
 
@@ -193,11 +216,6 @@ class Study:
 
 def _of(everything: list[Settings], seeds: tuple[Any, ...]) -> list[Settings]:
     return [settings for settings in everything if settings["seed"] in seeds]
-
-
-def decided(words: Mapping[str, str]) -> bool:
-    """Whether every question has its answer."""
-    return NOT_ENOUGH not in words.values()
 
 
 def overlaps(study: Study, document: Mapping[str, Any]) -> Iterator[str]:

@@ -1,81 +1,243 @@
-"""Notebook 09's digits once more, for the claims on speed: four methods, each tuned alike."""
+"""Digits, for the claims on speed and on what curvature alone does against overfitting.
+
+Seven methods, each tuned for each quantity that it is judged by, on images of which none judges.
+"""
 
 from __future__ import annotations
 
-import itertools
-from operator import itemgetter
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 
-from . import Study, least
-from .nb09_grid import digits
+from ..experiments.nb17_race import FIRST_ORDER, GRADIENTS, SAMPLES, SECONDS, Purse, Race
+from ..experiments.nb17_race import rows as images_of
+from ..recorded import results
+from ..verdicts.comparison import Comparison
+from . import Question, Study, end_or_start
+from .tuning import Axis, Search, Tuned
 
-SEEDS = (10, 11, 12, 13, 14)
-TUNING_SEEDS = (100, 101)
-BUDGET = 60
-GRID = {
-    "gradient descent": (0.6, 1.0, 1.4, 2.0),
-    "SGD": (0.1, 0.2, 0.4, 0.8),
-    "Adam": (3e-3, 1e-2, 3e-2, 1e-1),
-    "RLHF": (0.1, 0.3, 1.0, 3.0),
+RLHF, LBFGS, FLOOR = "RLHF", "L-BFGS", "floor"
+DESCENT, SGD, ADAM, DECAYED, ADAMW = FIRST_ORDER
+VALIDATION = "validation"
+LAMBDA = 1e-3  # of the objective λ|W|²/2 that all minimize; for VALIDATION there is none
+BUDGETS = {GRADIENTS: 60.0, SECONDS: 0.3, VALIDATION: 60.0}
+MOST_EVALUATIONS = 1500  # of the long run of L-BFGS that finds the floor of the objective
+RESOLUTION = 1e-4  # of a gap: minima that different starts lead to differ by more
+
+LOOKS = (5, 10, 15, 20, 25, 30, 35, 40)
+SEEDS, TUNING_SEEDS = range(LOOKS[-1]), (1000, 1001, 1002)
+TRIES = 15
+BATCH = Axis(50, 2.0, low=5, high=SAMPLES, whole=True)
+AXES = {
+    DESCENT: {"rate": Axis(1.0, 2.0)},
+    SGD: {"rate": Axis(0.1, 2.0), "batch": BATCH},
+    ADAM: {"rate": Axis(0.01, 3.0), "batch": BATCH},
+    DECAYED: {"rate": Axis(0.01, 3.0), "batch": BATCH},
+    ADAMW: {"rate": Axis(0.01, 3.0), "batch": BATCH},
+    LBFGS: {"history": Axis(10, 2.0, low=1, whole=True)},
+    RLHF: {
+        "damping": Axis(0.3, 3.0),
+        "products": Axis(5, 1.6, low=1, whole=True),
+        "curvature": Axis(100, 2.0, high=SAMPLES, whole=True),
+    },
 }
-RLHF = {"curvature_size": 200, "max_iter": 5, "warm_start": 0.7}  # the best of notebook 09's grid
-# torch's own learning rates, for the comparison of tuned with untuned.
-DEFAULTS = {"Adam": 1e-3, "gradient descent": 1e-3}
+RACERS = {
+    GRADIENTS: tuple(AXES),
+    SECONDS: tuple(AXES),
+    VALIDATION: (ADAM, DECAYED, ADAMW, LBFGS, RLHF),
+}
 
 
-def runs():
-    for method, values in GRID.items():
-        for value, seed in itertools.product(values, TUNING_SEEDS):
-            yield {"method": method, "value": value, "seed": seed}
+def loss_of(quantity: str):
+    """What a run is tuned for: result -> the number that judges it, too."""
+    field = "val_loss" if quantity == VALIDATION else "objective"
+    return lambda result: end_or_start(result[field])
 
 
-def choose(tried: list[dict[str, Any]]) -> dict[str, float]:
-    """The value of least mean objective at the end of the budget for each method."""
-    return least(tried, itemgetter("method"), lambda run: run["result"]["objective"][-1])
+SEARCH = Search(
+    {
+        f"{method}, {quantity}": Tuned({"method": method, "for": quantity}, AXES[method], loss)
+        for quantity, methods in RACERS.items()
+        for loss in [loss_of(quantity)]
+        for method in methods
+    },
+    TUNING_SEEDS,
+    TRIES,
+)
 
 
-def judge(chosen: dict[str, float]):
-    for method, value in [*chosen.items(), *DEFAULTS.items()]:
-        for seed in SEEDS:
-            yield {"method": method, "value": value, "seed": seed}
+def judge(chosen: Mapping[str, dict[str, Any]]):
+    for seed in SEEDS:  # all methods of a seed, one after the other: the machine's state is theirs
+        yield {"method": FLOOR, "for": GRADIENTS, "seed": seed}
+        for settings in chosen.values():
+            yield settings | {"seed": seed}
 
 
-def curve(method: str, value: float, seed: int, budget: float = BUDGET) -> list:
-    """Records of one run until the budget of gradients is spent; the objective is train_loss."""
-    data = digits()
-    if method == "RLHF":
-        return list(data.rlhf(seed, budget=budget, damping=value, **RLHF))
-    if method == "gradient descent":
-        return data.first_order(
-            lambda params: torch.optim.SGD(params, lr=value), seed, size=1000, budget=budget
-        )
-    make = {
-        "SGD": lambda params: torch.optim.SGD(params, lr=value, momentum=0.9),
-        "Adam": lambda params: torch.optim.Adam(params, lr=value),
-    }[method]
-    return data.first_order(make, seed, budget=budget)
+def rows(settings: dict[str, Any]) -> dict[str, list[int]]:
+    """The images of a run."""
+    return images_of(settings["seed"], settings["seed"] in TUNING_SEEDS)
+
+
+def race(settings: dict[str, Any]) -> tuple[Race, Purse]:
+    """A run to the end of its budget. Raises FloatingPointError where RLHF diverges."""
+    method, quantity, seed = settings["method"], settings["for"], settings["seed"]
+    weight = 0.0 if quantity == VALIDATION else LAMBDA
+    _warm()
+    found = Race(seed, seed in TUNING_SEEDS, weight)
+    unit = SECONDS if quantity == SECONDS else GRADIENTS
+    purse = Purse(unit, MOST_EVALUATIONS if method == FLOOR else BUDGETS[quantity])
+    if method == FLOOR:
+        found.lbfgs(50, purse)
+    elif method == LBFGS:
+        found.lbfgs(settings["history"], purse)
+    elif method == RLHF:
+        found.rlhf(settings["damping"], settings["products"], settings["curvature"], purse)
+    else:
+        batch = settings.get("batch", SAMPLES)
+        found.first_order(method, settings["rate"], batch, purse)
+    return found, purse
+
+
+@cache
+def _warm() -> None:
+    """What is loaded with the first step of each kind is no cost of a method."""
+    for method in (ADAM, RLHF, LBFGS):
+        found, purse = Race(0, True, LAMBDA), Purse(GRADIENTS, 20.0)
+        if method == RLHF:
+            found.rlhf(1.0, 3, SAMPLES // 2, purse)
+        elif method == LBFGS:
+            found.lbfgs(10, purse)
+        else:
+            found.first_order(method, 0.01, SAMPLES // 2, purse)
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
-    """Objective and validation against steps and gradients of the training set."""
-    records = curve(settings["method"], settings["value"], settings["seed"])
-    samples = 1000
-    return {
-        "step": [r.step for r in records],
-        "cost": [round(r.cost / samples, 3) for r in records],
-        "objective": [float(f"{r.train_loss:.5g}") for r in records],
-        "val_loss": [float(f"{r.val_loss:.5g}") for r in records],
-        "val_accuracy": [round(r.val_accuracy, 4) for r in records],
+    """Objective and test loss at the start and at the end, and the gradients that it took."""
+    seed, judges = settings["seed"], settings["seed"] not in TUNING_SEEDS
+    before = Race(seed, not judges, 0.0 if settings["for"] == VALIDATION else LAMBDA)
+    start = before.measured()
+    try:
+        after, purse = race(settings)
+        end, gradients = after.measured(), float(f"{purse.used:.4g}")
+    except FloatingPointError:
+        end = {
+            "objective": math.nan,
+            "test_losses": torch.full_like(start["test_losses"], math.nan),
+        }
+        gradients = None
+    found = {
+        "objective": _short(m["objective"] for m in (start, end)),
+        "val_loss": _short(float(m["test_losses"].mean()) for m in (start, end)),
+        "gradients": gradients,
     }
+    if settings["method"] in (ADAMW, RLHF) and settings["for"] == VALIDATION and judges:
+        found["test_losses"] = _short(end["test_losses"].tolist(), 2)
+    return found
 
+
+def _short(values: Iterable[float], digits: int = 6) -> list[float | None]:
+    return [float(f"{x:.{digits}g}") if math.isfinite(x) else None for x in values]
+
+
+# -- what it is to decide -------------------------------------------------------------------
+
+
+def ends(document: Mapping[str, Any], method: str, quantity: str, seeds) -> list[dict[str, Any]]:
+    """The judged runs of a tuned method."""
+    chosen = STUDY.chosen(document)[f"{method}, {quantity}"]
+    return results(document, [chosen | {"seed": seed} for seed in seeds])
+
+
+def gaps(document: Mapping[str, Any], method: str, quantity: str, seeds) -> list[float]:
+    """Objective above its floor, log10 of it, one for each seed."""
+    floors = results(
+        document, [{"method": FLOOR, "for": GRADIENTS, "seed": seed} for seed in seeds]
+    )
+    return [
+        math.log10(max(loss_of(quantity)(r) - floor["objective"][-1], RESOLUTION))
+        for r, floor in zip(ends(document, method, quantity, seeds), floors, strict=True)
+    ]
+
+
+def faster_than(theirs: tuple[str, ...], beside: tuple[str, ...] = ()):
+    """Gap of the objective against these methods at equal gradients and at equal CPU seconds."""
+
+    def compare(document: Mapping[str, Any], seeds) -> list[Comparison]:
+        found = []
+        for method in (*theirs, *beside):
+            for quantity in (GRADIENTS, SECONDS):
+                pairs = zip(
+                    gaps(document, method, quantity, seeds),
+                    gaps(document, RLHF, quantity, seeds),
+                    strict=True,
+                )
+                equal = "gradients" if quantity == GRADIENTS else "CPU seconds"
+                found.append(
+                    Comparison(
+                        f"digits, RLHF against {method}, gap at equal {equal}",
+                        tuple(other - ours for other, ours in pairs),
+                        "decades",
+                        primary=method in theirs,
+                    )
+                )
+        return found
+
+    return compare
+
+
+def overfits_less(document: Mapping[str, Any], seeds) -> list[Comparison]:
+    """Test loss at the end of the budget without a penalty, against AdamW, and others beside.
+
+    All seeds are tested on the same images, so that these are a draw of their own.
+    """
+    loss, ours = loss_of(VALIDATION), ends(document, RLHF, VALIDATION, seeds)
+    found = []
+    for method in (ADAMW, ADAM, LBFGS):
+        theirs = ends(document, method, VALIDATION, seeds)
+        by_item: tuple[float, ...] = ()
+        if method == ADAMW and not any(None in r["val_loss"] for r in (*ours, *theirs)):
+            tables = ([r["test_losses"] for r in runs] for runs in (theirs, ours))
+            means = ([sum(item) / len(seeds) for item in zip(*t, strict=True)] for t in tables)
+            by_item = tuple(a - b for a, b in zip(*means, strict=True))
+        found.append(
+            Comparison(
+                f"digits, RLHF without a penalty against {method}, test loss",
+                tuple(loss(a) - loss(b) for a, b in zip(theirs, ours, strict=True)),
+                "nats",
+                by_item=by_item,
+                primary=method == ADAMW,
+            )
+        )
+    return found
+
+
+FASTER_THAN_DESCENT = Question(
+    "faster than gradient descent", faster_than((DESCENT,), beside=(SGD,))
+)
+FASTER_THAN_ADAM = Question(
+    "faster than Adam", faster_than((DECAYED,), beside=(ADAM, ADAMW, LBFGS))
+)
+LESS_OVERFITTING = Question("less overfitting by second order", overfits_less)
 
 STUDY = Study(
-    about=f"Digits, network 64-32-10, {BUDGET} gradients: four tuned methods, five fresh seeds.",
-    runs=runs,
+    about=f"Digits, network 64-32-10, {SAMPLES} images: seven methods, each tuned for the gap "
+    f"after {BUDGETS[GRADIENTS]:g} gradients, after {BUDGETS[SECONDS]:g} CPU seconds, and for "
+    "validation.",
     run=run,
-    choose=choose,
+    search=SEARCH,
     judge=judge,
-    small={"method": "RLHF", "value": 1.0, "seed": TUNING_SEEDS[0]},
+    looks=LOOKS,
+    questions=(FASTER_THAN_DESCENT, FASTER_THAN_ADAM, LESS_OVERFITTING),
+    rows=rows,
+    small={
+        "method": RLHF,
+        "for": GRADIENTS,
+        "damping": 0.3,
+        "products": 5,
+        "curvature": 100,
+        "seed": TUNING_SEEDS[0],
+    },
 )

@@ -14,7 +14,7 @@ from ..experiments.nb11_logistic_path import logistic_path, logistic_scores
 from . import Study
 
 SEEDS = tuple(range(300))
-TRAINING, NOISE, FOLDS = 60, 0.2, 5
+ROWS, TRAINING, NOISE, FOLDS = 569, 60, 0.2, 5
 LAMBDAS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 NONE = 1e-4  # next to no penalty: at zero the loss of separable data has no minimum
 
@@ -24,13 +24,19 @@ def runs():
         yield {"seed": seed}
 
 
+def rows(settings: dict[str, Any]) -> dict[str, list[int]]:
+    """The rows to learn from, folds and split among them, and all others to test."""
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(settings["seed"])).tolist()
+    return {"train": order[:TRAINING], "test": order[TRAINING:]}
+
+
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Test loss at every λ, and the λ that cross-validation and a single split choose."""
     from sklearn.datasets import load_breast_cancer
 
     inputs, labels = load_breast_cancer(return_X_y=True)
     generator = torch.Generator().manual_seed(settings["seed"])
-    order = torch.randperm(len(labels), generator=generator)
+    order = torch.randperm(ROWS, generator=generator)
     X, y = torch.as_tensor(inputs)[order], torch.as_tensor(labels)[order].double()
     wrong = torch.randperm(TRAINING, generator=generator)[: round(NOISE * TRAINING)]
     y[wrong] = 1 - y[wrong]  # training labels alone; those of the test stay right
@@ -62,5 +68,6 @@ STUDY = Study(
     about=f"λ chosen in four ways, logistic regression on {TRAINING} rows of breast-cancer data.",
     runs=runs,
     run=run,
+    rows=rows,
     small={"seed": 0},
 )

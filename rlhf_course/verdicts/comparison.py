@@ -110,7 +110,8 @@ class Comparison:
 def interval(
     values: Sequence[float], level: float = 1 - ALPHA, by_item: Sequence[float] = ()
 ) -> tuple[float, float]:
-    """Student's interval of the mean of independent values; all numbers for fewer than two.
+    """Student's interval of the mean of independent values; all numbers for fewer than two, for a
+    value that is not finite, and for values that are all the same; ties, all of them 0, are 0.
 
     by_item: means over the values for each of the items that all of them share. Seeds and items
         are crossed; the variance of the mean is then at most the sum of the two variances of means
@@ -123,6 +124,8 @@ def interval(
         raise ValueError("expected at least one value, got none")
     if n == 1 or not all(map(math.isfinite, values)):
         return -math.inf, math.inf
+    if len(set(values)) == 1 and values[0] and not by_item:
+        return -math.inf, math.inf  # the same number each time says nothing of its spread
     parts = [(variance(some) / len(some), len(some) - 1) for some in (values, by_item) if some]
     total = sum(v for v, _ in parts)
     freedom = total**2 / sum(v**2 / f for v, f in parts) if total else n - 1

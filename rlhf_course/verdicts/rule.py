@@ -109,3 +109,9 @@ def more_seeds(comparisons: Iterable[Comparison], alpha: float = ALPHA) -> int |
     waiting = [c for c in rows if c.says_at(alpha) == OPEN]
     found = [seeds_to_decide(c, alpha / max(len(waiting), 1)) for c in waiting]
     return max(found) if found and None not in found else None
+
+
+def can_decide(comparisons: Iterable[Comparison], alpha: float = ALPHA) -> bool:
+    """Whether some number of seeds would decide one of the open primary comparisons."""
+    waiting = [c for c in comparisons if c.primary and c.says_at(alpha) == OPEN]
+    return any(len(c.benefits) < 2 or seeds_to_decide(c, alpha) for c in waiting)

@@ -11,9 +11,10 @@ from scipy import stats
 from rlhf_course import SERIES
 from rlhf_course.claims import CLAIMS, Comparison, interval, judge, ledger, student, verdict
 from rlhf_course.claims.claim import LIVE, load
-from rlhf_course.claims.convergence import TRAINING
+from rlhf_course.claims.convergence import REVIEWS
 from rlhf_course.claims.cost import PRODUCTS
 from rlhf_course.recorded import FOLDER
+from rlhf_course.studies import nb17_digits
 from rlhf_course.verdicts.boundaries import levels
 from rlhf_course.verdicts.rule import holm, more_seeds, seeds_to_decide
 
@@ -47,6 +48,7 @@ def test_the_interval_is_scipys():
 def test_one_seed_and_numbers_that_are_not_finite_say_nothing():
     assert interval([1.0]) == interval([1.0, math.inf]) == (-math.inf, math.inf)
     assert plain(1.0).says == "open" and plain(1.0, exact=True).says == "for"
+    assert plain(0.3, 0.3, 0.3).says == "open" and plain(0.0, 0.0).says == "no difference"
     with pytest.raises(ValueError, match="at least one"):
         interval([])
 
@@ -164,6 +166,8 @@ def test_its_sources_exist_and_say_how_they_were_made(claim):
         if source.file == LIVE:
             continue
         document = load(source.file)
+        if source.file == REVIEWS and document is None:
+            continue  # the ledger says so, and judges without it
         assert document is not None, source.file
         if not source.file.startswith("benchmarks"):
             assert {"command", "device", "date", "version", "runs"} <= set(document)
@@ -203,30 +207,19 @@ def planted(file, change):
 def test_other_curves_change_the_verdict_on_speed():
     claim = BY_NAME["faster than Adam"]
 
-    def slower(factor):
+    def worse(method):
         def change(document):
-            for task in document["tasks"]:
-                for method in task["methods"]:
-                    if method["method"] == "AdamW":
-                        for run in method["runs"]:
-                            run["train_loss"] = [factor * loss for loss in run["train_loss"]]
+            for run in document["runs"]:
+                judges = run["settings"]["seed"] in nb17_digits.SEEDS
+                if judges and run["settings"]["method"] == method:
+                    run["result"]["objective"][-1] *= 3 + 0.01 * run["settings"]["seed"]
 
         return change
 
     digits = "nb17_digits.json"
-
-    def objective(factor):
-        def change(document):
-            for run in document["runs"]:
-                if run["settings"]["method"] == "Adam":
-                    run["result"]["objective"][-1] *= factor
-
-        return change
-
-    better = planted(TRAINING, slower(1e3)) | planted(digits, objective(10))
-    worse = planted(TRAINING, slower(1e-3)) | planted(digits, objective(0.1))
-    assert judge(claim, better).verdict == "supported"
-    assert judge(claim, worse).verdict == "refuted"
+    for method, word in ((nb17_digits.DECAYED, "supported"), (nb17_digits.RLHF, "refuted")):
+        judged = judge(claim, planted(digits, worse(method)))
+        assert judged.verdict == word and "as tested on one small network" in str(judged)
 
 
 def test_a_dear_product_makes_cost_the_obstacle():
@@ -277,7 +270,6 @@ def test_a_record_that_has_only_begun_raises_nothing(file):
 @pytest.mark.parametrize(
     "name, file, method",
     [
-        ("faster than Adam", "nb17_digits.json", "Adam"),
         ("less overfitting by L1", "nb10_sst2.json", "l1"),
         ("dropout and L2 help little", "nb12_regularizers.json", "adamw dropout"),
     ],
@@ -298,16 +290,25 @@ def test_without_one_run_that_tunes_no_value_is_chosen(name, file, method):
     assert any(f"{file}: no run of" in what and method in what for what in after.missing)
 
 
-def test_another_least_of_the_tuning_runs_is_another_value_judged():
+def test_another_least_of_the_tuning_runs_makes_the_search_go_on():
     file, claim = "nb17_digits.json", BY_NAME["faster than Adam"]
 
     def change(document):
-        for run in document["runs"]:
-            if run["settings"] == {"method": "Adam", "value": 0.03, "seed": 100}:
+        tried = [
+            run
+            for run in document["runs"]
+            if run["settings"]["method"] == nb17_digits.DECAYED
+            and run["settings"]["for"] == "gradients"
+            and run["settings"]["seed"] in nb17_digits.TUNING_SEEDS
+        ]
+        farthest = max(run["settings"]["rate"] for run in tried)
+        for run in tried:
+            if run["settings"]["rate"] == farthest:
                 run["result"]["objective"][-1] = 0.0
 
     judged = judge(claim, planted(file, change))
-    assert any('"value": 0.03' in what for what in judged.missing)  # which was judged by no run
+    assert any("Adam with decay, gradients" in m and "not ended" in m for m in judged.missing)
+    assert judged.verdict == "not recorded yet"
 
 
 def no_number(word):

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 RTOL, ATOL = 2e-2, 2e-3
 SMALL = [name for name in studies.names() if studies.study(name).small is not None]
 
-UNDECLARED = {"nb10_sst2", "nb12_regularizers", "nb17_digits"}
+UNDECLARED = {"nb10_sst2", "nb12_regularizers"}
 
 
 def differences(stored, new, where=""):
@@ -342,11 +342,25 @@ def test_seeds_come_in_batches_until_the_question_is_decided(
     (last,) = study.compared(document, "a claim")
     assert last.looks == (2, 4, 8) and len(last.benefits) == 8
     assert document["looks"][-1]["a claim"] == verdict([last])
-    assert ("decided after 8" in said) == (verdict([last]) != "not enough data")
+    assert ("of at most 8 seeds: decided" in said) == (verdict([last]) != "not enough data")
     benefits[:] = [0.3, 0.3001, 0.31, 0.2999, *[9.0] * 4]
     asked.clear()
     call(monkeypatch, "nb99_squares", "--again")
-    assert asked == [0, 1] and "decided after 2 of at most 8" in capsys.readouterr().out
+    assert (
+        asked == [0, 1] and "ended after 2 of at most 8 seeds: decided" in capsys.readouterr().out
+    )
+    # All seeds are judged on the same few items: the second look sees it again and ends it.
+    benefits[:] = [0.3, 0.1, 0.2, 0.1, 0.2, 0.3, 0.1, 0.2]
+    items = replace(
+        study,
+        questions=(
+            Question("few", lambda d, s: [replace(compare(d, s)[0], by_item=(2.0, -2.0, 0.5))]),
+        ),
+    )
+    recorder(items)
+    asked.clear()
+    call(monkeypatch, "nb99_squares", "--again")
+    assert asked == [0, 1, 2, 3] and "4 of at most 8 seeds: no number" in capsys.readouterr().out
     with pytest.raises(ValueError, match="expected 8 seeds"):
         replace(study, runs=lambda: [{"seed": 0}]).judging({"runs": []})
 

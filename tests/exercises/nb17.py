@@ -3,6 +3,7 @@
 import math
 import statistics
 
+import torch
 from answers import Shown, record
 
 from rlhf_course.experiments.nb17_retest import ADAM, DEFAULT, TUNED
@@ -63,6 +64,13 @@ def majority(intervals, margin, quantifier):
     return "supported" if good > bad else "refuted" if bad > good else "not enough data"
 
 
+def with_depends(intervals, margin, quantifier):
+    """The majority among many, and the rule among few."""
+    if len(intervals) < 4:
+        return verdict(intervals, margin, quantifier)
+    return majority(intervals, margin, quantifier)
+
+
 def by_means(intervals, margin, quantifier):
     if not intervals:
         return "not tested"
@@ -77,6 +85,29 @@ def holding_zero(intervals, margin, quantifier):
         margin,
         quantifier,
     )
+
+
+def ratio(s, t, r):
+    return (s * s + t * t) / (s * s + t * t - 2 * r * s * t)
+
+
+def found(protocol, **wrong):
+    """The faults; `wrong` replaces one test by another: name -> function of the protocol."""
+    p, tried = protocol, protocol["tried"]
+    best = min(tried, key=tried.get)
+    tuning = {*p["rows that train while tuning"], *p["rows that select while tuning"]}
+    tests = {
+        "edge": lambda p: best in (min(tried), max(tried)),
+        "leak": lambda p: bool(tuning & set(p["rows that test"])),
+        "other": lambda p: p["tuned for"] != p["judged by"],
+        "peek": lambda p: bool(set(p["looks taken"]) - set(p["planned looks"])),
+    }
+    return {name for name, test in (tests | wrong).items() if test(p)}
+
+
+def edge_of_the_list(p):
+    best = min(p["tried"], key=p["tried"].get)
+    return best in (next(iter(p["tried"])), list(p["tried"])[-1])
 
 
 SOLUTIONS = {"17.untuned": tested([0.2, 0.25, 0.22])}
@@ -96,7 +127,40 @@ MISTAKES = {
         (lambda a, b, t: paired(a, b, t)[::-1], "low, then high"),
         (lambda a, b, t: 0.3, "two numbers"),
     ],
+    "17.pairing": [
+        (lambda s, t, r: 1 / ratio(s, t, r), "Turned round"),
+        (lambda s, t, r: math.sqrt(ratio(s, t, r)), "intervals' lengths"),
+        (lambda s, t, r: 1 / (1 - r), "s = t"),
+        (lambda s, t, r: ratio(s, t, r / 2), "comes in twice"),
+        (lambda s, t, r: ratio(s, t, -r), "minus twice"),
+        (lambda s, t, r: 1.0, "paired and not"),
+    ],
+    "17.faults": [
+        (lambda p: found(p, edge=edge_of_the_list), "the smallest or the largest value"),
+        (lambda p: found(p, edge=lambda p: min(p["tried"].values()) > 0.25), '"edge"'),
+        (
+            lambda p: found(
+                p,
+                leak=lambda p: bool(
+                    set(p["rows that train while tuning"]) & set(p["rows that test"])
+                ),
+            ),
+            "whether it trained or selected",
+        ),
+        (lambda p: found(p, other=lambda p: p["tuned for"] != "accuracy"), "tuned for one"),
+        (lambda p: found(p, peek=lambda p: len(p["looks taken"]) > 1), "that the plan does not"),
+        (lambda p: found(p, peek=lambda p: p["looks taken"] != p["planned looks"]), '"peek"'),
+        (lambda p: bool(found(p)), "Return a set"),
+    ],
+    "17.peeking": [
+        (0.05, "one look alone"),
+        (1 - 0.95**4, "not independent"),
+        (0.25, "finds something else"),
+        (13.0, "between 0 and 1"),
+        (0.02, "finds something else"),
+    ],
     "17.verdict": [
+        (with_depends, "Intervals: "),
         (majority, "whatever side of 0"),
         (without_a_margin, "whatever side of 0"),
         (holding_zero, "says nothing"),
@@ -107,4 +171,14 @@ MISTAKES = {
         (lambda v, m, q: verdict(v, m, q).replace("depends", "refuted"), "depends on what"),
         (lambda v, m, q: bool(v), "six words"),
     ],
+}
+
+RIGHT = {
+    "17.interval": [lambda a, b, t: list(paired(a, b, t))],
+    "17.pairing": [
+        lambda s, t, r: torch.tensor(1 + 2 * r * s * t / (s * s + t * t - 2 * r * s * t))
+    ],
+    "17.faults": [lambda p: sorted(found(p))],
+    "17.peeking": [torch.tensor(0.127)],
+    "17.verdict": [lambda v, m, q: verdict([tuple(x) for x in v], m, q).upper()],
 }

@@ -27,7 +27,7 @@ def every_verdict_is_the_rules(BOOK):
     assert len(BOOK) == 14
     for judged in BOOK.values():
         assert judged.verdict == verdict(judged.comparisons, judged.claim.quantifier)
-        assert not judged.missing
+        assert judged.comparisons
 
 
 @claim(
@@ -61,6 +61,13 @@ def the_margins_are_as_told():
         "decades": 0.1,
         "accuracy": 0.01,
     }
+
+
+@claim("The study of speed looks after every five seeds", "at a cap of 40 seeds")
+def the_looks_are_planned():
+    from rlhf_course.studies.nb17_digits import LOOKS
+
+    assert LOOKS == tuple(range(5, 45, 5))
 
 
 @claim(
@@ -100,21 +107,44 @@ def the_rule_errs_as_rarely_as_told():
 
 
 @claim(
-    'Of the five claims that are *supported* four say "some" or "may", and the fifth is a '
-    "logistic regression",
-    "claims that *depend*, on the opponent",
-    "the one for which there is *not enough data*",
+    'Of the six claims that are *supported* four say "some" or "may"; the other two rest on a '
+    "logistic regression, and on a small network against plain gradient descent",
+    "claims that *depend*, on the matrix or its products and on the operations of the model",
 )
 def what_is_supported_says_some(BOOK):
     words = [judged.verdict for judged in BOOK.values()]
     assert {w: words.count(w) for w in words} == {
-        "supported": 5,
+        "supported": 6,
         "refuted": 4,
-        "depends": 4,
-        "not enough data": 1,
+        "depends": 2,
+        "not enough data": 2,
     }
     about = [j.claim.quantifier for j in BOOK.values() if j.verdict == "supported"]
-    assert about.count("some") == 4 and BOOK["λ by cross-validation"].verdict == "supported"
+    assert about.count("some") == 4
+    for name in ("λ by cross-validation", "faster than gradient descent"):
+        assert BOOK[name].verdict == "supported"
+
+
+@claim(
+    "A researcher looks after 5 seeds, and if the 95 % interval (1) holds 0, runs five more, and "
+    "so on up to 20",
+    "a few thousand researchers are enough to be within 0.01",
+)
+def a_few_thousand_are_enough():
+    between(2 * (0.13 * 0.87 / 4000) ** 0.5, 0.009, 0.011)  # two standard errors of the share
+
+
+@claim(
+    "The one above leaks (row 17), tunes for another quantity than it is judged by, and peeked at "
+    "seven seeds",
+    "Its winner, 0.1, lies between 0.03 and 0.3",
+)
+def the_faulty_study_has_three_faults(PROTOCOL):
+    p, tried = PROTOCOL, PROTOCOL["tried"]
+    assert set(p["rows that select while tuning"]) & set(p["rows that test"]) == {17}
+    assert set(p["looks taken"]) - set(p["planned looks"]) == {7}
+    assert p["tuned for"] != p["judged by"] and min(tried, key=tried.get) == 0.1
+    assert sorted(tried)[1:] == [0.03, 0.1, 0.3]
 
 
 @claim("Commit yourself before you scroll")
@@ -139,38 +169,37 @@ def every_row_has_a_name_of_its_own(BOOK, nb17):
         ("other regularizers do better", "dropout and L2 help little"),
         ("every pre-trained model", "classification, entities, questions", "λ by cross-validation"),
     ):
-        shown = [nb17.short(c.about) for name in names for c in BOOK[name].comparisons]
+        shown = [nb17.named(c) for name in names for c in BOOK[name].comparisons]
         assert len(set(shown)) == len(shown)
         assert max(map(len, shown)) <= 38
 
 
 @claim(
-    "AdamW and SGD end about ten times lower on the digits (one decade) and on average twice as "
-    "low on the reviews (0.3 decades), lower in each of the five seeds",
-    "**At equal gradients: than plain gradient descent yes, than mini-batches no.**",
-    "there is *no difference* that matters to SGD, nor to Adam, which is ahead by less than a "
-    "hundredth of a decade, under 2 %: beyond chance, and far within the margin",
+    "RLHF's gap is five times smaller at equal gradients (0.7 decades), and nearly twice at equal "
+    "seconds",
+    "Both stand beyond chance: *supported*",
+    "RLHF's gap is more than twice as large at equal gradients (about 0.35 decades), in every seed",
+    "At equal seconds there is *no difference* that matters",
+    "One row against, one without a difference and none for it: *refuted*",
+    "A constant rate costs Adam a good third of its lead",
+    "its gap is ten times smaller than RLHF's at equal seconds",
+    "60 gradients of the training set, or 0.3 seconds of one thread",
 )
-def at_equal_gradients_mini_batches_are_ahead(BOOK):
-    for name in SPEED:
-        (digits,) = rows(BOOK, name, "digits, RLHF, CG", "equal gradients")
-        (reviews,) = rows(BOOK, name, "reviews", "equal gradients")
-        near(digits.mean, -1.0, absolute=0.1)
-        near(reviews.mean, -0.3, absolute=0.05)
-        for c in (digits, reviews):
-            assert len(c.benefits) == 5 and max(c.benefits) < 0 and c.says == "against"
-    assert rows(BOOK, SPEED[0], "against gradient descent")[0].says == "for"
-    assert rows(BOOK, SPEED[0], "L2 penalty", "against SGD")[0].says == "no difference"
-    (adam,) = rows(BOOK, SPEED[1], "L2 penalty", "against Adam")
-    between(adam.mean, -0.01, -0.005)
-    between(10**-adam.mean, 1.01, 1.02)
-    assert adam.says == "no difference" and adam.interval[1] < 0
+def speed_is_as_told(BOOK):
+    from rlhf_course.studies import nb17_digits
 
-
-@claim("**At equal CPU seconds: than AdamW yes, than SGD no or open.**")
-def at_equal_seconds_it_is_another_story(BOOK):
-    assert [c.says for c in rows(BOOK, SPEED[1], "CPU seconds")] == ["for", "for"]
-    assert [c.says for c in rows(BOOK, SPEED[0], "CPU seconds")] == ["against", "open"]
+    assert nb17_digits.BUDGETS["gradients"] == 60 and nb17_digits.BUDGETS["seconds"] == 0.3
+    assert [BOOK[name].verdict for name in SPEED] == ["supported", "refuted"]
+    gradients, seconds = rows(BOOK, SPEED[0], "against gradient descent")
+    near(gradients.mean, 0.7, absolute=0.05)
+    between(10**seconds.mean, 1.6, 2.0)
+    gradients, seconds = rows(BOOK, SPEED[1], "against Adam with decay")
+    near(gradients.mean, -0.36, absolute=0.04)
+    assert max(gradients.benefits) < 0 and gradients.says == "against"
+    assert seconds.says == "no difference"
+    constant = rows(BOOK, SPEED[1], "against Adam,", "equal gradients")[0]
+    between(1 - constant.mean / gradients.mean, 0.35, 0.5)
+    near(rows(BOOK, SPEED[1], "L-BFGS", "seconds")[0].mean, -1.0, absolute=0.1)
 
 
 @claim(
@@ -195,16 +224,29 @@ def the_data_are_as_told():
 
 
 @claim(
-    "Without a penalty there is no difference between RLHF and AdamW on the digits, up to 0.02 "
-    "nats",
-    "On 100 reviews RLHF ends higher, by a third of a nat",
-    "**By second order alone: refuted.**",
+    "**By second order alone: not enough data.** Without a penalty RLHF ends about 0.01 nats below "
+    "AdamW on the digits, and the interval reaches three hundredths of a nat to either side",
+    "all are tested on the same 400 images, whose luck is more than twice that of the seeds",
+    "So the study ended at its second look",
+    "it does not know that the valley belongs to 400 images",
+    "L-BFGS, the fastest of all, ends more than a nat above RLHF",
 )
-def second_order_alone_does_not_regularize(BOOK):
-    digits, reviews = BOOK["less overfitting by second order"].comparisons
-    assert digits.says == "no difference" and reviews.says == "against"
-    assert BOOK["less overfitting by second order"].verdict == "refuted"
-    near(reviews.mean, -1 / 3, absolute=0.02)
+def second_order_alone_is_open(BOOK):
+    from rlhf_course.experiments.nb17_race import SAMPLES
+    from rlhf_course.studies import nb17_digits
+    from rlhf_course.verdicts.comparison import variance
+
+    judged = BOOK["less overfitting by second order"]
+    adamw, _, lbfgs = judged.comparisons
+    assert judged.verdict == "not enough data" and judged.more is None
+    near(adamw.mean, 0.01, absolute=0.005)
+    near(adamw.mean - adamw.interval[0], 0.03, absolute=0.005)
+    assert len(adamw.by_item) == SAMPLES == 400
+    seeds, items = (variance(some) / len(some) for some in (adamw.benefits, adamw.by_item))
+    between(2, (items / seeds) ** 0.5, 4)
+    assert lbfgs.interval[0] > 1
+    looks = nb17_digits.STUDY.looked(recorded("nb17_digits.json"))
+    assert len(looks) == 2 and "no number" in looks[-1].ends
 
 
 @claim(
@@ -291,13 +333,14 @@ def three_tasks_ran(BOOK):
 @claim(
     "In a logistic regression on 60 rows with wrong labels (no BERT) cross-validation is far "
     "ahead of next to no penalty",
+    "The draws share the 569 rows of one data set",
     "A single held-out fifth costs a fifth of the fits and chooses worse, by 0.04 nats. Ten seeds "
     "had said nothing about that; a fit takes milliseconds, so there are three hundred",
 )
 def cross_validation_beats_none_and_one_split(BOOK):
     from rlhf_course.studies import nb17_lambda
 
-    assert nb17_lambda.TRAINING == 60 and nb17_lambda.FOLDS == 5
+    assert nb17_lambda.TRAINING == 60 and nb17_lambda.FOLDS == 5 and nb17_lambda.ROWS == 569
     none, split = BOOK["λ by cross-validation"].comparisons
     assert len(none.benefits) == len(split.benefits) == 300
     assert none.says == split.says == "for" and none.mean > 0.5
@@ -373,27 +416,25 @@ def the_sketch_is_off(BOOK):
 
 
 @claim(
-    "A run here has 40 gradients, the record has 60, and it repeats *one* row of the claim's",
+    "A run here has 60 gradients, as the record has; it repeats *one* row of the claim's, with "
+    "other seeds",
     "Five of the claims can be tested in seconds",
-    'five seeds and 60 gradients said "no difference"',
+    'Against a tuned Adam your seeds will say "against", as the record does',
 )
-def a_retest_is_shorter_than_the_record(RETESTS, BOOK):
+def a_retest_is_a_row_of_the_record(RETESTS):
     from rlhf_course.experiments.nb17_retest import BUDGET
-    from rlhf_course.studies import nb17_digits
 
-    assert BUDGET == 40 and nb17_digits.BUDGET == 60 and len(RETESTS) == 5
-    (record,) = rows(BOOK, SPEED[1], "L2 penalty")
-    assert len(record.benefits) == 5 and record.says == "no difference"
+    assert BUDGET == 60 and len(RETESTS) == 5
 
 
 @claim(
-    'Against a tuned Adam your seeds will say "no difference" or "open"',
     'Against PyTorch\'s default learning rate they say "for", all of them',
     "Other seeds, beginning with 30",
 )
 def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
-    assert again_rows["faster than Adam, tuned"][1] <= 0
-    between(again_rows["faster than Adam, tuned"][0], -0.1, 0.05)
+    mean, _, high = again_rows["faster than Adam, tuned"]
+    between(mean, -0.5, -0.2)
+    assert high < 0
     assert again_rows["faster than Adam, torch's default"][1] > 0.2
     assert again_rows["λ by cross-validation"][1] > 0
     assert again_rows["every pre-trained model"][1] > 0
@@ -403,13 +444,11 @@ def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
 @claim(
     "Each verdict may err in 5 % of the cases, so that among fourteen one error would be no "
     "surprise",
-    "about half of the comparisons train the top layer alone",
+    "a good third of the comparisons train the top layer alone",
 )
-def sixty_comparisons_and_half_of_them_the_top_layer(BOOK, comparisons):
+def a_good_third_of_the_comparisons_train_the_top_layer(BOOK, comparisons):
     everything = [(name, c) for name, judged in BOOK.items() for c in judged.comparisons]
-    measured = [c for _, c in everything if not c.exact]
     assert comparisons == len(everything)
-    between(len(measured), 55, 66)
     assert len(BOOK) == 14
     sets = ("reviews", "sst2")
     top = [
@@ -417,4 +456,4 @@ def sixty_comparisons_and_half_of_them_the_top_layer(BOOK, comparisons):
         for name, c in everything
         if name == "classification, entities, questions" or c.about.startswith(sets)
     ]
-    between(len(top) / len(everything), 0.4, 0.6)
+    between(len(top) / len(everything), 0.33, 0.45)

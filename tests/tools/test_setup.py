@@ -64,6 +64,7 @@ WHEN_CALLED = {
     "nb09_grid.py": {"sklearn"},
     "nb16_problems.py": {"sklearn"},
     "nb17_lambda.py": {"sklearn"},
+    "nb17_race.py": {"sklearn"},
     "rule.py": {"scipy"},
     "comparison.py": {"scipy"},
     "boundaries.py": {"numpy", "scipy"},
