@@ -17,7 +17,7 @@ from ..arguments import flag
 from ..interrupt import checkpoint
 from ..objective.parameters import check_params, flatten, unflatten
 from ..objective.ranks import ProcessGroup
-from ..objective.second_derivative import twice_differentiable_attention
+from ..objective.second_derivative import refuse_weight_norm, twice_differentiable_attention
 from ..objective.task_loss import NO_PARAMETER, Outputs, TaskLoss, gradients
 from .damped import Shifted, check_columns
 from .look import check_same
@@ -187,6 +187,7 @@ class HessianOperator(CurvatureOperator):
         self, loss: Tensor, outputs: Outputs, *, retain: bool
     ) -> tuple[tuple[Tensor, ...], Product]:
         params = self.params  # product must not hold self: a cycle would keep the graph alive
+        refuse_weight_norm([loss])
         gradient = gradients(loss, params, create_graph=True)
         flags = [g.requires_grad for g in gradient]
         # Edges, not tensors: the graph is needed for long, the gradient's numbers are not.

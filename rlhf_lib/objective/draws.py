@@ -21,8 +21,8 @@ class Draws:
 
     The first call draws the numbers that the generators are at and moves generators and buffers on,
     so that the next call gets fresh ones. A repetition starts where the first call did, and leaves
-    everything as it found it. What the first call does not move is not looked at again. A first
-    call that fails has moved nothing.
+    everything as it found it. Modules that the first call does not write to are not looked at
+    again. A first call that fails has moved nothing.
 
     Args:
         generators: torch's, numpy's or Python's.
@@ -57,7 +57,14 @@ class Draws:
             self._before = None
         else:
             before = self._before or []
-            self._before = [(place, state) for place, state in before if place.moved(state)]
+            moved = [(place, state) for place, state in before if place.moved(state)]
+            # What a module has moved by chance to where it was, it may move elsewhere next time.
+            movers = {id(p.module) for p, _ in moved if isinstance(p, _Buffer)}
+            self._before = [
+                (place, state)
+                for place, state in before
+                if place.moved(state) or (isinstance(place, _Buffer) and id(place.module) in movers)
+            ]
             self._after = [(p, p.read()) for p, _ in self._before if isinstance(p, _Buffer)]
             if not self._moves:
                 self.undo(buffers_only=True)
@@ -119,25 +126,31 @@ class _Buffer:
     """A buffer of a module, by its object and by its numbers."""
 
     def __init__(self, module: nn.Module, name: str):
-        self._module, self._name = module, name
+        self.module, self._name = module, name
+        self._version = _version(module._buffers[name])
 
     def read(self) -> tuple[Tensor | None, Tensor | None]:
-        buffer = self._module._buffers[self._name]
+        buffer = self.module._buffers[self._name]
         return buffer, None if buffer is None else buffer.detach().clone()
 
     def write(self, state: tuple[Tensor | None, Tensor | None]) -> None:
         buffer, numbers = state
-        self._module._buffers[self._name] = buffer
+        self.module._buffers[self._name] = buffer
         if buffer is not None and numbers is not None:
             # By .data, of which autograd keeps no count: a kept graph may hold the buffer.
             buffer.data.copy_(numbers)
 
     def moved(self, state: tuple[Tensor | None, Tensor | None]) -> bool:
         buffer, numbers = state
-        now = self._module._buffers[self._name]
-        if now is not buffer:
+        now = self.module._buffers[self._name]
+        if now is not buffer or _version(now) != self._version:  # written to: an observer's range
             return True
         return buffer is not None and numbers is not None and not torch.equal(buffer, numbers)
+
+
+def _version(buffer: Tensor | None) -> int:
+    """How often a buffer was written to, as far as autograd counts it."""
+    return 0 if buffer is None or buffer.is_inference() else buffer._version
 
 
 def _equal(a: Any, b: Any) -> bool:

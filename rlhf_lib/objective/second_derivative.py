@@ -86,6 +86,20 @@ def refuse_once_differentiable(values: Iterable[Tensor | GradientEdge]) -> None:
             raise RuntimeError(missing(f"{function.__name__} (once_differentiable)"))
 
 
+def refuse_weight_norm(values: Iterable[Tensor | GradientEdge]) -> None:
+    """Raise RuntimeError for a graph with torch._weight_norm, whose second derivative is wrong.
+
+    In torch 2.13 it takes the norms for constants (tests/library/curvature/test_operators.py). The
+    Gauss-Newton matrix needs the first alone.
+    """
+    if any(node.name().startswith("WeightNorm") for node in nodes(values)):
+        raise RuntimeError(
+            "expected operations with a right second derivative, got weight_norm, which has a "
+            "wrong one in PyTorch: take curvature='ggn', call remove_parametrizations, or compute "
+            "v * (g / v.norm(dim=1, keepdim=True)) in the model"
+        )
+
+
 def refuse_reentrant_checkpoints(values: Iterable[Tensor | GradientEdge]) -> None:
     """Raise RuntimeError for a graph with a checkpoint that only ``loss.backward()`` goes through.
 

@@ -27,7 +27,7 @@ from torch import nn
 from torch.func import functional_call
 
 from rlhf_lib import CurvatureOperator, GaussNewtonOperator, HessianOperator, exact_hessian
-from rlhf_lib.objective import TaskLoss
+from rlhf_lib.objective import TaskLoss, assign, flatten
 from rlhf_lib.text import load_model
 
 X, Y = classification(10)
@@ -583,3 +583,47 @@ def test_a_loss_of_two_parts_takes_copies_or_says_so():
         with pytest.raises(ValueError, match=r"mean\.clone\(\).*curvature='hessian'"):
             GaussNewtonOperator(lambda kept=kept: closure(kept, False), params)
     assert HessianOperator(lambda: closure(1, False)[0], params).gradient.isfinite().all()
+
+
+NORMS = {
+    "group": lambda: nn.GroupNorm(2, 4),
+    "instance": lambda: nn.InstanceNorm1d(4, affine=True, track_running_stats=True),
+    "batch": lambda: nn.BatchNorm1d(4),
+    "root mean square": lambda: nn.RMSNorm([4, 5]),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", NORMS)
+def test_norm_layers_against_central_differences(name, training):
+    net = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), NORMS[name](), nn.Tanh(), nn.Flatten())
+    net = net.double()
+    X = randn(3, 2, 5)
+    net(X)
+    net.train(training)
+    params = list(net.parameters())
+    operator = HessianOperator(lambda: net(X).pow(3).sum(), params)
+    v, h = randn(operator.shape[0], seed=1), 1e-5
+    product, ends = operator @ v, []
+    for sign in (1, -1):
+        assign(params, flat(params) + sign * h * v)
+        ends.append(flatten(torch.autograd.grad(net(X).pow(3).sum(), params)))
+        assign(params, flat(params) - sign * h * v)
+    close(product, (ends[0] - ends[1]) / (2 * h), rtol=1e-6, atol=1e-6)
+
+
+def test_weight_norm_has_no_right_second_derivative_in_torch():
+    v, g = randn(3, 2).requires_grad_(), randn(3, 1, seed=1).requires_grad_()
+    assert not torch.autograd.gradgradcheck(  # once it holds, nothing need be refused
+        lambda v, g: torch._weight_norm(v, g, 0).tanh(), (v, g), raise_exception=False
+    )
+    net = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)).double()
+    X = randn(5, 3)
+
+    def closure():
+        z = net(X)
+        return z.tanh().square().mean(), z
+
+    with pytest.raises(RuntimeError, match="got weight_norm"):
+        HessianOperator(closure, net.parameters())
+    assert GaussNewtonOperator(closure, net.parameters()).loss > 0

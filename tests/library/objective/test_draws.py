@@ -1,5 +1,6 @@
 """What a closure moves beside the parameters moves once a step, and not at all in a failed one."""
 
+import copy
 import math
 import random
 from functools import partial
@@ -225,3 +226,32 @@ def test_a_value_alone_can_be_taken_back():
     assert state(net) != before
     task.undo()
     assert state(net) == before
+
+
+class Range(nn.Module):
+    """The largest entry so far, as an observer keeps it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("most", torch.tensor(1e3, dtype=torch.float64))
+
+    def forward(self, x):
+        self.most.copy_(torch.maximum(self.most, x.detach().max()))
+        return x
+
+
+@pytest.mark.parametrize("layer", [Range, lambda: nn.BatchNorm1d(4, momentum=None)])
+def test_a_buffer_that_the_first_call_moves_to_where_it_was_is_put_back(layer):
+    net = network(layer())
+    X = randn(6, 3)
+    net(X)  # the mean of two equal batches is that of one
+    once = copy.deepcopy(net)
+    once(X)
+    task = TaskLoss(lambda: net(X).square().sum())
+    task.value()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(1e4)  # a trial point
+    task.value()
+    for name, buffer in once.named_buffers():
+        assert torch.equal(buffer, net.get_buffer(name))
