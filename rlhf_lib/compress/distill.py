@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..arguments import real
+from ..arguments import real, whole
 from ..record import Record
 from .files import set_layers
-from .masks import Model, refuse_masks
+from .masks import Model, check_model, refuse_masks
 
 
 def distillation_loss(
@@ -79,6 +79,7 @@ def student_of(model: Model, layers: int = 2, *, which: Sequence[int] | None = N
     list of layers.
     """
     refuse_masks(model)
+    layers = whole("layers", layers, 1)
     lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
     if len(lists) != 1:
         raise TypeError(
@@ -87,11 +88,14 @@ def student_of(model: Model, layers: int = 2, *, which: Sequence[int] | None = N
         )
     name, old = lists[0]
     if which is None:
-        if not 1 <= layers <= len(old):
+        if layers > len(old):
             raise ValueError(f"layers: expected 1 to {len(old)}, got {layers!r}")
         which = [round(i) for i in torch.linspace(0, len(old) - 1, layers).tolist()]
-    if not which or any(not 0 <= i < len(old) for i in which) or len(set(which)) < len(which):
-        raise ValueError(f"which: expected different numbers below {len(old)}, got {list(which)}")
+    if isinstance(which, str | dict) or not isinstance(which, Iterable):
+        raise TypeError(f"which: expected a list of the layers' numbers, got {which!r}")
+    which = [whole("which", i, 0) for i in which]
+    if not which or max(which) >= len(old) or len(set(which)) < len(which):
+        raise ValueError(f"which: expected different numbers below {len(old)}, got {which}")
     student = copy.deepcopy(model)
     new = student.get_submodule(name)
     assert isinstance(new, nn.ModuleList)  # as in the model
@@ -126,7 +130,18 @@ def distill(
     from ..text.finetune import finetune
     from .distillation import Distillation
 
-    training, validation = (data.training, data.validation) if hasattr(data, "training") else data
+    if not isinstance(teacher, nn.Module | Tensor):
+        got = type(teacher).__name__
+        raise TypeError(f"expected teacher as a model or its logits (n, C), got {got}")
+    check_model(student)
+    given = (data.training, data.validation) if hasattr(data, "training") else data
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    if not pair or not all(isinstance(part, Mapping) and "labels" in part for part in given):
+        raise TypeError(
+            "expected data as a task or as (training, validation), dicts of inputs with labels as "
+            f"encode makes them, got {type(given).__name__}"
+        )
+    training, validation = given
     task = Distillation(
         student, teacher, training, validation, temperature=temperature, alpha=alpha
     )

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ..arguments import flag, real, seeded, whole
+from ..arguments import flag, one_of, real, seeded, whole
+from ..objective.task_loss import TaskLoss
 from .masks import make_permanent, masks, put_mask, refuse_masks
-from .saliency import saliencies, task_loss
+from .saliency import CURVATURES, saliencies, task_loss
 from .surgeon import operate
 from .units import find_units, gate_saliencies
 from .weights import (
@@ -35,6 +36,7 @@ def prune(
     others: str | None = None,
     loss_fn: Callable | None = None,
     batches: Iterable | None = None,
+    count: Callable | str | None = None,
     curvature: str = "ggn",
     damping: float = 0.01,
     samples: int = 10,
@@ -63,7 +65,8 @@ def prune(
         them or "leave" them. Those that "obs" has no layer's inputs for are others, too. None
         refuses a model that has some, and names them.
     loss_fn, batches: for "obd" and "obs": ``loss_fn(batch)`` returns (mean loss, outputs), as a
-        task's; batches of samples to look at.
+        task's; batches of samples to look at. count: "sum" for losses that are sums, or a function
+        that gives a batch's weight, see :class:`~rlhf_lib.objective.TaskLoss`.
     curvature: of "obd": "ggn", "fisher", or "hessian" by ``samples`` products with random signs
         from ``generator``.
     damping: of "obs", relative to the mean of M's diagonal.
@@ -73,14 +76,18 @@ def prune(
 
     Raises ValueError or TypeError with what was expected.
     """
-    if by not in METHODS:
-        raise ValueError(f"by: expected one of {METHODS}, got {by!r}")
+    one_of("by", by, METHODS), one_of("curvature", curvature, CURVATURES)
     flag("per_layer", per_layer), flag("embeddings", embeddings), seeded(generator)
     samples = whole("samples", samples, 1)
     fraction, damping = _share(fraction), real("damping", damping, 0.0)
+    if structured is not None and by == "obs":
+        raise ValueError(
+            "expected by='magnitude' or 'obd' for units, got 'obs', which prunes single weights"
+        )
+    task = task_loss(loss_fn, batches, by, count)
     refuse_quantized(model, "prune first, then quantize")
     if structured is not None:
-        return _prune_units(model, fraction, by, structured, per_layer, loss_fn, batches)
+        return _prune_units(model, fraction, by, structured, per_layer, task)
     if by == "obs" and embeddings:
         raise ValueError("expected linear layers with by='obs', got embeddings: leave them out")
     if others != "leave":
@@ -95,7 +102,6 @@ def prune(
     chosen = chosen_matrices(model, embeddings=embeddings, others=others)
     chosen = _of_linear_layers(model, chosen, others) if by == "obs" else chosen
     refuse_not_finite(chosen)
-    task = task_loss(loss_fn, batches, by)
     under_masks = [(m, n, m.get_buffer(f"{n}_mask").bool()) for m, n in masks(model)]
     make_permanent(model)
     # By parameter, since a tied one has several places, and each computes with it.
@@ -183,18 +189,8 @@ def _keep(score: Tensor, fraction: float) -> Tensor:
 
 
 def _prune_units(
-    model: nn.Module,
-    fraction: float,
-    by: str,
-    kind: str,
-    per_layer: bool,
-    loss_fn: Callable | None,
-    batches: Iterable | None,
+    model: nn.Module, fraction: float, by: str, kind: str, per_layer: bool, task: TaskLoss | None
 ) -> dict[str, Tensor]:
-    if by == "obs":
-        raise ValueError(
-            "expected by='magnitude' or 'obd' for units, got 'obs', which prunes single weights"
-        )
     refuse_masks(model)
     units = find_units(model, kind)
     parts = {id(linear) for u in units for linear in (*u.inward, u.outward)}
@@ -208,7 +204,6 @@ def _prune_units(
         "tied or parametrized ones would come apart; prune single weights with structured=None",
     )
     refuse_not_finite(matrices)
-    task = task_loss(loss_fn, batches, by)
     worth = [u.magnitude() for u in units] if task is None else gate_saliencies(units, task)
     # The best unit of each layer is beyond comparison: an empty layer cannot be computed.
     scores = {

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from ..arguments import flag, whole
+from ..arguments import flag, one_of, whole
 from ..quiet import quiet
 from .masks import Model, refuse_masks
 from .weights import Matrix, find_matrices, refuse, refuse_not_finite, refuse_quantized
@@ -53,8 +53,7 @@ def quantize(
     if bits not in BITS:
         raise ValueError(f"bits: expected one of {BITS}, got {bits!r}")
     group_size = None if group_size is None else whole("group_size", group_size, 1)
-    if others not in (None, "leave"):
-        raise ValueError(f"others: expected 'leave' or None, got {others!r}")
+    one_of("others", others, ("leave", None))
     plain = bits == 8 and group_size is None
     dynamic = plain if dynamic is None else flag("dynamic", dynamic)
     flag("embeddings", embeddings)

@@ -38,8 +38,6 @@ def saliencies(
     """
     if by == "magnitude":
         return {name: w.detach().abs() for name, w in weights.items()}
-    if curvature not in CURVATURES:
-        raise ValueError(f"curvature: expected one of {CURVATURES}, got {curvature!r}")
     assert task is not None  # see task_loss
     trained = list(weights.values())
     frozen = [w for w in trained if not w.requires_grad]
@@ -68,13 +66,19 @@ def _square(weight: Tensor) -> Tensor:
     return weight.to(torch.promote_types(weight.dtype, torch.float32)).square()
 
 
-def task_loss(loss_fn: Callable | None, batches: Iterable | None, by: str) -> TaskLoss | None:
+def task_loss(
+    loss_fn: Callable | None, batches: Iterable | None, by: str, count: Callable | str | None = None
+) -> TaskLoss | None:
     """The loss that ``by`` asks for. Raises ValueError where it is missing."""
-    if by == "magnitude":
-        return None
-    if loss_fn is None:
+    if loss_fn is None and not (batches is None and count is None):
+        raise ValueError("expected loss_fn with batches and count, got these alone")
+    if loss_fn is None and by != "magnitude":
         raise ValueError(
             f"expected a loss with by={by!r}, got none: pass loss_fn=, which returns (mean loss, "
             "outputs) of a batch, and batches=, as a task's loss_fn and batches(task.training, 32)"
         )
-    return loss_fn if isinstance(loss_fn, TaskLoss) else TaskLoss(loss_fn, batches)
+    if isinstance(loss_fn, TaskLoss) and not (batches is None and count is None):
+        raise ValueError("expected a TaskLoss alone, got batches or count, which it has, beside it")
+    given = loss_fn is None or isinstance(loss_fn, TaskLoss)
+    task = loss_fn if given else TaskLoss(loss_fn, batches, count=count)
+    return None if by == "magnitude" else task

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..objective.task_loss import TaskLoss
+from ..arguments import one_of
+from ..objective.task_loss import Outputs, TaskLoss
 from ..per_sample.loss_factor import output_factor
 
 KINDS = ("heads", "neurons")
@@ -97,8 +98,7 @@ def find_units(model: nn.Module, kind: str) -> list[Units]:
 
     Raises ValueError for another kind, TypeError for a model built otherwise.
     """
-    if kind not in KINDS:
-        raise ValueError(f"structured: expected one of {KINDS} or None, got {kind!r}")
+    one_of("structured", kind, (*KINDS, None))
     found = []
     for name, layer in model.named_modules():
         for inward, outward, attention in _LAYOUTS[kind]:
@@ -130,7 +130,10 @@ def gate_saliencies(units: list[Units], task: TaskLoss) -> list[Tensor]:
     A gate multiplies the unit's values and is 1; to remove the unit is to move its gate by -1, so
     this is the rise of the quadratic model with the diagonal of the Gauss-Newton matrix of the
     gates: LeCun's saliency for a unit (gates on heads: Michel, Levy and Neubig, 2019, who take the
-    gradient). One backward pass for each direction in which a sample's loss curves.
+    gradient). One backward pass for each direction in which a sample's loss curves, and one more
+    that compares a combination of these.
+
+    Raises ValueError where the samples act on one another inside the model.
     """
     gates: list[Tensor] = []
     totals = [torch.zeros(u.count, dtype=u.outward.weight.dtype) for u in units]
@@ -161,8 +164,45 @@ def gate_saliencies(units: list[Units], task: TaskLoss) -> list[Tensor]:
                     f"expected each of {len(units)} layers to be used once in the loss, got "
                     f"{len(gates)} uses"
                 )
-            for direction in output_factor(weight * loss, outputs):
+            factor = output_factor(weight * loss, outputs)
+            n = len(outputs[0])
+            if any(len(gate) != n for gate in gates):
+                raise ValueError(_MIXED)
+            signs = torch.randint(2, (len(factor), n), generator=torch.Generator().manual_seed(0))
+            signs = (2 * signs - 1).to(outputs[0])
+            combined = [torch.zeros_like(total) for total in totals]
+            for alpha, direction in zip(signs, factor, strict=True):
                 slopes = torch.autograd.grad(outputs, gates, direction, retain_graph=True)
-                for total, slope in zip(totals, slopes, strict=True):
-                    total += slope.flatten(1).square().sum(0).to(total) / 2
+                for total, sums, slope in zip(totals, combined, slopes, strict=True):
+                    rows = slope.flatten(1)  # (n, count)
+                    total += rows.square().sum(0).to(total) / 2
+                    sums += alpha.to(rows) @ rows
+            if factor:
+                _refuse_mixed(outputs, gates, signs, factor, combined)
     return totals
+
+
+_MIXED = (
+    "expected samples along the first dimension of every layer, each with outputs of its own, got "
+    "samples that act on one another (batch normalization in training, in-batch negatives, time "
+    "first?): call model.eval(), or take by='magnitude'"
+)
+
+
+def _refuse_mixed(
+    outputs: Outputs,
+    gates: list[Tensor],
+    signs: Tensor,
+    factor: list[list[Tensor]],
+    combined: list[Tensor],
+) -> None:
+    """Raise ValueError where a combination of the rows is not the slope along it."""
+    parts = map(torch.stack, zip(*factor, strict=True))
+    along = [torch.einsum("kn,kn...->n...", signs.to(part), part) for part in parts]
+    truth = torch.autograd.grad(outputs, gates, along, retain_graph=True)
+    for found, slope in zip(combined, truth, strict=True):
+        whole = slope.flatten(1).sum(0)
+        if float((found - whole).norm()) > torch.finfo(slope.dtype).eps ** 0.5 * float(
+            whole.norm()
+        ):
+            raise ValueError(_MIXED)

@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.parametrize import ParametrizationList
 
+from ..arguments import flag, one_of
 from .masks import check_model
 
 OTHERS = (None, "prune", "leave")
@@ -139,8 +140,7 @@ def chosen_matrices(
 
     Raises ValueError where there are others that nobody has decided on, and where nothing is left.
     """
-    if others not in OTHERS:
-        raise ValueError(f"others: expected one of {OTHERS}, got {others!r}")
+    one_of("others", others, OTHERS), flag("embeddings", embeddings)
     matrices = find_matrices(model)
     layers = {n: m for n, m in matrices.items() if m.role == "layer"}
     tables = {n: m for n, m in matrices.items() if m.role == "table" and embeddings}

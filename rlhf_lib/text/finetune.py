@@ -131,8 +131,8 @@ def finetune(
     With start other than "as_loaded", lambda_head or head_center="zero" each Record's `extra` says
     so by these names.
     """
-    if method not in METHODS:
-        raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
+    arguments.one_of("method", method, METHODS)
+    arguments.one_of("schedule", schedule, SCHEDULES)
     for name, size in (("curvature_size", curvature_size), ("batch_size", batch_size)):
         if size is not None:
             arguments.whole(name, size, 1)
@@ -149,8 +149,6 @@ def finetune(
             "coupled: expected False with method 'rlhf', which always has the penalty in its "
             f"loss, got {coupled!r}"
         )
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule: expected one of {SCHEDULES}, got {schedule!r}")
     if method == "rlhf" and schedule != "constant":
         raise TypeError(
             "schedule: expected 'constant' with method 'rlhf', whose steps have a length of their "
