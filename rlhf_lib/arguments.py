@@ -1,4 +1,5 @@
-"""Arguments checked by kind: numbers, flags, names, functions, vectors and what multiplies them.
+"""Arguments checked by kind: numbers, flags, texts, functions, lists, vectors and what multiplies
+them.
 
 Numbers and flags of numpy and torch count, too.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     if least is not None and number < least:
         raise ValueError(f"{name}: expected at least {least}, got {number}")
     return number
+
+
+def is_whole(value: Any, least: int | None = None) -> bool:
+    """Whether :func:`whole` takes it."""
+    try:
+        whole("", value, least)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def byte_count(name: str, value: Any) -> int:
@@ -220,3 +230,39 @@ def named_tensors(name: str, value: Any) -> list[tuple[str, Tensor]]:
                 f"in place {i}: as model.parameters() and model.named_parameters() give them"
             )
     return found
+
+
+def text_of(name: str, value: Any) -> str:
+    """A text. Raises TypeError for everything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a text, got {value!r}")
+    return value
+
+
+def listed(name: str, value: Any) -> list[Any]:
+    """A list, or what goes as one: a tuple, a range, an array, a tensor.
+
+    Raises TypeError for a text, a dict or what has no order.
+    """
+    if isinstance(value, str | bytes | Mapping | Set) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected a list, got {value!r:.80}")
+    if getattr(value, "ndim", 1) == 0:
+        raise TypeError(f"{name}: expected a list, got a single number")
+    return list(value)
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """A dict with texts for keys, None for none. Raises TypeError for everything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name}: expected a dict by name, got {value!r:.80}")
+    return dict(value)
+
+
+def span(name: str, value: Any) -> tuple[float, float]:
+    """Two finite numbers. Raises TypeError or ValueError for everything else."""
+    ends = listed(name, value)
+    if len(ends) != 2:
+        raise ValueError(f"{name}: expected two numbers, got {len(ends)}")
+    return real(name, ends[0]), real(name, ends[1])

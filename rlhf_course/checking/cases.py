@@ -15,6 +15,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from rlhf_lib.arguments import whole
+
 # Cases of different seeds must not overlap: a check asks for seeds below this number.
 STRIDE = 1_000_003
 _DRAW: ContextVar[int] = ContextVar("draw", default=0)
@@ -26,13 +28,13 @@ def chosen_seed(seed: int | None = None) -> int:
     Raises ValueError for a seed that is no whole number of at least 0.
     """
     given = os.environ.get("RLHF_SEED", "") if seed is None else seed
-    if given == "":
+    if isinstance(given, str) and not given:
         return secrets.randbits(32)
     try:
-        number = int(given)
+        number = int(given) if isinstance(given, str) else whole("seed", given)
     except (TypeError, ValueError):
         number = -1
-    if isinstance(given, float | bool) or number < 0:
+    if number < 0:
         raise ValueError(
             f"expected a whole number of at least 0 as the seed (argument or RLHF_SEED), got "
             f"{given!r}"

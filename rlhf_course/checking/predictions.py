@@ -19,6 +19,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from rlhf_lib.arguments import text_of
+
 from ..series import BY_NUMBER, SERIES
 from .progress import keep_prediction, predictions
 
@@ -106,7 +108,7 @@ def predictions_of(number: str) -> dict[str, Prediction]:
 
 def find(name: str) -> Prediction:
     """The prediction of this name. Raises ValueError that lists the known ones."""
-    found = predictions_of(name.split(".")[0]).get(name)
+    found = predictions_of(text_of("name", name).split(".")[0]).get(name)
     if found is None:
         known = [n for notebook in SERIES for n in predictions_of(notebook.number)]
         raise ValueError(f"expected a prediction out of {', '.join(known)}, got {name!r}")

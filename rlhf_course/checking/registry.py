@@ -14,6 +14,8 @@ from importlib.util import find_spec
 
 import torch
 
+from rlhf_lib.arguments import text_of
+
 from ..series import BY_NUMBER, SERIES
 from .cases import chosen_seed, draws
 from .feedback import NOT_ATTEMPTED, Feedback, NotAttempted, Wrong, almost, attempted
@@ -73,7 +75,7 @@ def check(name: str, answer, *, seed: int | None = None) -> Feedback:
 
     Raises ValueError for a name that no exercise has, and for a seed that is none.
     """
-    found = exercises(name.split(".")[0]).get(name)
+    found = exercises(text_of("name", name).split(".")[0]).get(name)
     if found is None:
         known = [n for notebook in SERIES for n in exercises(notebook.number)]
         raise ValueError(f"expected an exercise out of {', '.join(known)}, got {name!r}")

@@ -104,7 +104,7 @@ class Review:
 
     def answer(self, *letters: str) -> Marked:
         """Mark five answers: "badca", or one letter each. Raises ValueError for others."""
-        given = "".join(letters).lower().replace(" ", "").replace(",", "")
+        given = "".join(map(str, letters)).lower().replace(" ", "").replace(",", "")
         fits = [g in LETTERS[: len(a.options)] for g, a in zip(given, self.asked, strict=False)]
         if len(given) != DRAWN or not all(fits):
             raise ValueError(

@@ -50,8 +50,8 @@ def recorded(name: str) -> Any:
 
     Raises FileNotFoundError with the names that there are.
     """
-    path = FOLDER / name
-    if not path.is_file():
+    path = FOLDER / str(name)
+    if not path.is_file() or path.suffix != ".json" or FOLDER not in path.resolve().parents:
         there = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.json"))
         raise FileNotFoundError(f"expected one of the recorded {', '.join(there)}, got {name!r}")
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -12,8 +12,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from rlhf_lib.arguments import flag, listed, mapping, one_of, real, text_of, whole
 from rlhf_lib.panels.figure import Draw, Figure
-from rlhf_lib.panels.finite import finite
+from rlhf_lib.panels.finite import finite, pair
 from rlhf_lib.panels.layout import merged
 from rlhf_lib.panels.theme import DASHES, GREY, INK, PALETTE, SYMBOLS, pale
 from rlhf_lib.panels.trace import Trace, fixed
@@ -48,21 +49,21 @@ def chart(
     with `legend=True` in a row under the title (the default where there are only points or bars).
     The axes are those of `Figure`. Raises ValueError for lengths that differ and unknown kinds.
     """
-    kinds = {name: kind if isinstance(kind, str) else kind.get(name, "lines") for name in series}
-    if unknown := set(kinds.values()) - set(KINDS):
-        raise ValueError(f"kind: expected {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+    series, lines = mapping("series", series), levels(lines)
+    kind = dict.fromkeys(series, kind) if isinstance(kind, str) else mapping("kind", kind)
+    kinds = {name: one_of("kind", kind.get(name, "lines"), KINDS) for name in series}
+    bands, labels = mapping("bands", bands), mapping("labels", labels)
     curves = [name for name in series if kinds[name] not in ("markers", "bars")]
-    if legend is None:
-        legend = not curves and len(series) > 1
+    legend = not curves and len(series) > 1 if legend is None else flag("legend", legend)
     traces = []
-    for i, (name, (xs, ys)) in enumerate(series.items()):
-        xs, ys = _plain(xs), _plain(ys)
-        if len(xs) != len(ys):
-            raise ValueError(f"{name}: expected as many xs as ys, got {len(xs)} and {len(ys)}")
+    for i, (name, points) in enumerate(series.items()):
+        xs, ys = map(_plain, pair(name, points))
         colour, look = PALETTE[i % len(PALETTE)], kinds[name]
-        if bands and name in bands:
-            traces.append(_band(xs, *bands[name], colour))
-        text = list(labels[name]) if labels and name in labels else None
+        if name in bands:
+            traces.append(_band(xs, *pair(f"bands, {name}", bands[name]), colour))
+        text = listed(f"labels, {name}", labels[name]) if name in labels else None
+        if text is not None and len(text) != len(xs):
+            raise ValueError(f"labels, {name}: expected {len(xs)}, got {len(text)}")
         if look == "bars":
             traces.append(go.Bar(x=xs, y=ys, name=name, marker={"color": colour}, text=text))
             continue
@@ -83,7 +84,7 @@ def chart(
         drawn = go.Scatter(x=xs, y=ys, name=name, **style)
         traces.append(Trace(drawn, named=not legend and name in curves))
     ends = [x for name in series for x in _plain(series[name][0]) if isinstance(x, float)]
-    for i, (name, level) in enumerate((lines or {}).items()):
+    for i, (name, level) in enumerate(lines.items()):
         across = {"color": GREY, "width": 1.5, "dash": DASHES[1 + i % (len(DASHES) - 1)]}
         span = axes.get("x_range") or ([min(ends), max(ends)] if ends else [0, 1])
         level_line = go.Scatter(
@@ -105,8 +106,9 @@ def ranking(
     """Dots in a row each, the first row on top: `rows` maps a name to a value, or to
     (value, low, high) for an interval. `lines` maps a name to a level, drawn from top to bottom;
     rows named in `marked` get another colour and symbol. `height` grows with the rows."""
-    names = list(rows)
-    known = [row if isinstance(row, tuple) else (row, row, row) for row in rows.values()]
+    rows, lines = mapping("rows", rows), levels(lines)
+    names, marked = list(rows), listed("marked", marked)
+    known = [_value(name, row) for name, row in rows.items()]
     axes.setdefault("height", 92 + 21 * len(names) + (22 if lines else 0))
     traces = []
     for symbol, colour, some in (
@@ -132,7 +134,7 @@ def ranking(
             )
         )
     shapes, notes = [], []
-    for i, (name, level) in enumerate((lines or {}).items()):
+    for i, (name, level) in enumerate(lines.items()):
         shapes.append(
             {
                 "type": "line",
@@ -184,9 +186,16 @@ def cells(
 ) -> Figure:
     """A table as coloured cells with their numbers: `values[i][j]` of `rows[i]` and `columns[j]`,
     the first row on top; colours by the logarithm with `log=True`."""
-    table = [[float(v) for v in row] for row in values]
+    columns, rows = listed("columns", columns), listed("rows", rows)
+    log, digits = flag("log", log), whole("digits", digits, 0)
+    text_of("unit", unit)
+    table = [
+        [real("values", v, finite=False) for v in listed("values", row)]
+        for row in listed("values", values)
+    ]
     if [len(row) for row in table] != [len(columns)] * len(rows):
-        raise ValueError(f"expected {len(rows)} rows of {len(columns)} numbers")
+        got = [len(row) for row in table]
+        raise ValueError(f"expected {len(rows)} rows of {len(columns)} numbers, got {got}")
     grid = go.Heatmap(
         x=[str(c) for c in columns],
         y=[str(r) for r in rows],
@@ -217,19 +226,27 @@ def regions(
 ) -> Figure:
     """Which of several outcomes each point of a plane has: `classes[i][j]`, an index of `names`,
     belongs to (xs[j], ys[i]). Each outcome has a colour and a symbol in the legend."""
-    n = len(names)
+    names = [text_of("names", name) for name in listed("names", names)]
+    n, table = len(names), [listed("classes", row) for row in listed("classes", classes)]
+    if {(len(table), len(row)) for row in table} != {(len(_plain(ys)), len(_plain(xs)))}:
+        raise ValueError(
+            f"expected {len(_plain(ys))} rows of {len(_plain(xs))} classes, got "
+            f"{[len(row) for row in table]}"
+        )
+    if not all(whole("classes", int(c), 0) < n for row in table for c in row):
+        raise ValueError(f"classes: expected indices below {n}, the number of names, got others")
     if n > len(TINTS):
         raise ValueError(f"expected at most {len(TINTS)} outcomes, got {n}")
     scale = [pair for i in range(n) for pair in ((i / n, TINTS[i]), ((i + 1) / n, TINTS[i]))]
     ground = go.Heatmap(
         x=_plain(xs),
         y=_plain(ys),
-        z=[[int(c) for c in row] for row in classes],
+        z=[[int(c) for c in row] for row in table],
         zmin=-0.5,
         zmax=n - 0.5,
         colorscale=scale,
         showscale=False,
-        text=[[names[int(c)] for c in row] for row in classes],
+        text=[[names[int(c)] for c in row] for row in table],
         hovertemplate="(%{x:.3g}, %{y:.3g}): %{text}<extra></extra>",
     )
     traces: list[Any] = [ground]
@@ -237,7 +254,7 @@ def regions(
         # Of each outcome a few symbols, so that the map can be read without its colours.
         spots = [
             (x, y)
-            for y, row in zip(_plain(ys), classes, strict=True)
+            for y, row in zip(_plain(ys), table, strict=True)
             for x, c in zip(_plain(xs), row, strict=True)
             if int(c) == i
         ]
@@ -275,7 +292,26 @@ def _band(xs: list, lows: Values, highs: Values, colour: str) -> Any:
 
 def _plain(values: Values) -> list[str | float | None]:
     """Numbers as floats, what is not finite as None; texts as they are."""
-    return [value if isinstance(value, str) else finite(value) for value in values]
+    found = listed("values", values)
+    try:
+        return [value if isinstance(value, str) else finite(value) for value in found]
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"expected numbers or texts to draw, got {found!r:.80}") from None
+
+
+def levels(lines: Mapping[str, float] | None) -> dict[str, float]:
+    """Lines by name, each a number. Raises TypeError or ValueError for everything else."""
+    return {name: real(name, at) for name, at in mapping("lines", lines).items()}
+
+
+def _value(name: str, row: Any) -> tuple[float, float, float]:
+    """(value, low, high) of a row of a ranking."""
+    if not isinstance(row, tuple):
+        row = (row, row, row)
+    if len(row) != 3:
+        raise ValueError(f"{name}: expected a value or (value, low, high), got {row!r}")
+    value, low, high = (real(name, number, finite=False) for number in row)
+    return value, low, high
 
 
 def _colour(value: float, log: bool) -> float | None:

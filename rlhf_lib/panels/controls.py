@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from rlhf_lib.arguments import flag, listed, one_of, text_of
 from rlhf_lib.panels.page import page
 
 MOST_STOPS = 10_000
@@ -91,6 +92,9 @@ class Control:
     check: Callable[[Any], Any]
     start: Any
 
+    def __post_init__(self):
+        text_of("name", self.name)
+
     @property
     def value(self) -> Any:
         return self.check(self.widget.value)
@@ -115,7 +119,8 @@ def slider(name: str, label: str, *, low: float, high: float, step: float, value
     whole = all(isinstance(v, int) for v in (low, high, step, value))
     if not (low < high and step > 0 and (high - low) / step <= MOST_STOPS):
         raise ValueError(
-            f"{name}: a slider needs low < high and step > 0, and at most {MOST_STOPS} steps"
+            f"{name}: expected low < high and step > 0, and at most {MOST_STOPS} steps, got "
+            f"low={low}, high={high}, step={step}"
         )
     # Rounded, because 0.1 * 3 would otherwise show as 0.30000000000000004.
     stops = [round(low + i * step, 10) for i in range(math.ceil((high - low) / step))] + [high]
@@ -129,25 +134,24 @@ def log_slider(
     `zero=True` puts an exact 0 left of `low`. Other numbers can be typed."""
     _finite(name, low=low, high=high)
     if not 0 < low < high:
-        raise ValueError(f"{name}: a log slider needs 0 < low < high, got {low} and {high}")
+        raise ValueError(f"{name}: a log slider: expected 0 < low < high, got {low} and {high}")
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     stops = [float(f"{m}e{d}") for d in decades for m in (1, 1.5, 2, 3, 5, 7)]
     stops = [s for s in stops if low < s < high] + [low, high]
-    return _number(name, label, ([0.0] if zero else []) + stops, low, high, value)
+    return _number(name, label, ([0.0] if flag("zero", zero) else []) + stops, low, high, value)
 
 
 def choice(name: str, label: str, options: list[str], value: str | None = None) -> Control:
     """A drop-down list of strings; `value` is the first one unless given."""
-    if not isinstance(options, Iterable):
-        raise TypeError(f"{name}: expected a list of options, got {options!r}")
-    options = [] if isinstance(options, str) else list(options)
+    text_of("label", label)
+    options = [
+        text_of(f"{name}, options", option) for option in listed(f"{name}, options", options)
+    ]
     if not options or len({*options}) < len(options):
-        raise ValueError(f"{name}: a choice needs a list of different options, got {options}")
+        raise ValueError(f"{name}: expected a list of different options, got {options}")
 
     def check(new: Any) -> str:
-        if new not in options:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {new!r}")
-        return new
+        return one_of(name, new, options)
 
     start = check(options[0] if value is None else value)
     widget = ipywidgets.Dropdown(
@@ -165,8 +169,10 @@ def checkbox(name: str, label: str, value: bool = False) -> Control:
 
     def check(new: Any) -> bool:
         if not isinstance(new, bool):
-            raise ValueError(f"{name} must be True or False, got {new!r}")
+            raise ValueError(f"{name}: expected True or False, got {new!r}")
         return new
+
+    text_of("label", label)
 
     widget = ipywidgets.Checkbox(
         value=check(value),
@@ -183,25 +189,27 @@ _MOST: Any = sys.float_info.max
 def _finite(name: str, **values: Any) -> None:
     for key, value in values.items():
         # Of whole numbers above the largest float math.isfinite has an error of its own.
-        if not isinstance(value, numbers.Real) or not abs(value) <= _MOST:
+        real_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not real_number or not abs(value) <= _MOST:
             raise ValueError(f"{name}: expected a finite number as {key}, got {value!r}")
 
 
 def _number(name, label, stops, low, high, value, whole=False) -> Control:
+    text_of("label", label)
     zero = 0 in stops and low > 0
     allowed = f"{'0 or ' if zero else ''}between {low:g} and {high:g}"
 
     def check(new: Any) -> float | int:
         try:
-            if isinstance(new, bool):
+            if isinstance(new, bool | bytes):
                 raise ValueError
             number = float(new)
         except (TypeError, ValueError, OverflowError, RuntimeError):
-            raise ValueError(f"{name} must be a number, got {new!r}") from None
+            raise ValueError(f"{name}: expected a number, got {new!r:.80}") from None
         if not (low <= number <= high or (zero and number == 0)):
-            raise ValueError(f"{name} must be {allowed}, got {new!r}")
+            raise ValueError(f"{name}: expected a number {allowed}, got {new!r}")
         if whole and number != round(number):
-            raise ValueError(f"{name} must be a whole number, got {new!r}")
+            raise ValueError(f"{name}: expected a whole number, got {new!r}")
         return round(number) if whole else number
 
     start = check(value)

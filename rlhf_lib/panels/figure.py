@@ -27,6 +27,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from rlhf_lib.arguments import function as given
+from rlhf_lib.arguments import listed, mapping, text_of
 from rlhf_lib.panels.ghosts import Ghosts
 from rlhf_lib.panels.labels import LETTER, end_labels, width
 from rlhf_lib.panels.layout import layout as layout_of
@@ -72,16 +74,13 @@ class Figure:
         readout: str = "",
         **axes: Any,
     ):
-        for name, text in (("title", title), ("readout", readout)):
-            if not isinstance(text, str):
-                raise TypeError(f"{name}: expected a text, got {text!r}")
-        if not callable(function):
-            raise TypeError(f"expected a function of (records, values), got {function!r}")
-        if not isinstance(legend, bool):
-            raise TypeError(f"legend: expected True or False, got {legend!r}")
+        text_of("readout", readout), text_of("room", room)
+        given("function", function), given("notes", notes)
+        start_by = [text_of("start_by", name) for name in listed("start_by", start_by)]
+        layout = mapping("layout", layout)
         self.keep = 4
         self.title, self.readout, self.legend, self.start_by = title, readout, legend, start_by
-        self._function, self._layout, self._notes = function, layout or {}, notes
+        self._function, self._layout, self._notes = function, layout, notes
         self._added: list[Trace] = []
         self._ghosts = Ghosts()
         # Whole from the start: what is changed in `axes` later does not reach the browser.

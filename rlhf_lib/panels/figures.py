@@ -11,9 +11,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from rlhf_lib.arguments import function, listed, mapping, one_of, real, text_of
 from rlhf_lib.panels.contours import ContourPath
 from rlhf_lib.panels.figure import Figure
-from rlhf_lib.panels.finite import columns, drawable, numbers
+from rlhf_lib.panels.finite import columns, drawable, numbers, pair
 from rlhf_lib.panels.layout import merged
 from rlhf_lib.panels.theme import DASHES, GREY, PALETTE
 from rlhf_lib.panels.trace import Trace
@@ -40,17 +41,19 @@ def Curves(
     `marker_at_min` names a series whose least value gets a star. Ranges are in data
     units, also with `y_log=True`.
     """
-    if marker_at_min is not None and marker_at_min not in series:
-        raise ValueError(f"marker_at_min={marker_at_min!r} is not one of {list(series)}")
+    series, reference = mapping("series", series), mapping("reference", reference)
+    if marker_at_min is not None:
+        one_of("marker_at_min", marker_at_min, series)
     references, curves, along = [], [], _getter(x)
-    for i, (name, points) in enumerate((reference or {}).items()):
+    for i, (name, points) in enumerate(reference.items()):
         line = {"color": GREY, "width": 1.5, "dash": DASHES[-1 - i % len(DASHES)]}
         look = go.Scatter(name=name, mode="lines", line=line)
         if callable(points):
             references.append((Trace(look, named=True), points))
         else:
             fixed = Trace(look, named=True, fixed=True)
-            references.append((fixed.at(*map(numbers, points)), None))
+            xs, ys = pair(name, points)
+            references.append((fixed.at(numbers(xs), numbers(ys)), None))
     for i, (name, y) in enumerate(series.items()):
         line = {"color": PALETTE[i % len(PALETTE)], "dash": DASHES[i % len(DASHES)]}
         look = Trace(
@@ -91,7 +94,8 @@ def Bars(
     `values(record)` gives as many numbers as there are labels. Bars below `baseline`
     have another colour and are hatched; of kept runs a marker stays at the end of each bar.
     """
-    labels, height = list(labels), values
+    labels = [text_of("labels", label) for label in listed("labels", labels)]
+    baseline, height = real("baseline", baseline), function("values", values)
     names = ("positive", "negative") if baseline == 0 else ("above", "below")
     looks = [
         Trace(
@@ -114,7 +118,7 @@ def Bars(
     def draw(records: Sequence[Any], values: Mapping[str, Any]) -> list[Trace]:
         ends = numbers(height(records[-1])) if records else []
         if records and len(ends) != len(labels):
-            raise ValueError(f"{len(labels)} bars, but values() gave {len(ends)}")
+            raise ValueError(f"expected {len(labels)} numbers of values(), got {len(ends)}")
         traces = []
         for below, look in enumerate(looks):
             # A height of 0, not none at all, keeps the name in the legend.
@@ -131,4 +135,4 @@ def Bars(
 
 
 def _getter(what: Getter) -> Callable[[Any], float | None]:
-    return attrgetter(what) if isinstance(what, str) else what
+    return attrgetter(what) if isinstance(what, str) else function("a series", what)

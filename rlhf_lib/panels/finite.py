@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rlhf_lib.arguments import listed
+
 
 def finite(value: Any) -> float | None:
     """`value` as a float (a tensor of one element too); None where it cannot be drawn."""
@@ -19,7 +21,21 @@ def numbers(values: Any) -> list[float | None]:
     """A row of numbers; what is not finite is None."""
     # One by one the numbers of a tensor take a hundred times as long.
     row = values.tolist() if hasattr(values, "tolist") else values
-    return [None if v is None or not math.isfinite(v) else float(v) for v in row]
+    try:
+        return [None if v is None or not math.isfinite(v) else float(v) for v in row]
+    except TypeError:
+        raise TypeError(f"expected a list of numbers to draw, got {values!r:.80}") from None
+
+
+def pair(name: str, points: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """(xs, ys) of one length. Raises TypeError or ValueError for everything else."""
+    both = listed(name, points)
+    if len(both) != 2:
+        raise ValueError(f"{name}: expected (xs, ys), got {len(both)} of them")
+    xs, ys = listed(name, both[0]), listed(name, both[1])
+    if len(xs) != len(ys):
+        raise ValueError(f"{name}: expected as many xs as ys, got {len(xs)} and {len(ys)}")
+    return both[0], both[1]
 
 
 def drawable(points: Iterable[Sequence[Any]]) -> list[tuple[float, float]]:

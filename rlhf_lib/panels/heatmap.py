@@ -33,7 +33,7 @@ def HeatMap(
     colours, for print and for readers who see none.
     """
     if not 0 < low < high:
-        raise ValueError(f"a heat map needs 0 < low < high, got {low} and {high}")
+        raise ValueError(f"a heat map: expected 0 < low < high, got {low} and {high}")
     labels, of = list(labels), values
     ends = math.log10(low), math.log10(high)
     decades = range(math.ceil(ends[0]), math.floor(ends[1]) + 1)

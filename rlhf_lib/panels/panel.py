@@ -17,6 +17,7 @@ from typing import Any
 
 import ipywidgets
 
+from rlhf_lib.arguments import flag, function, listed, text_of, whole
 from rlhf_lib.panels.align import align
 from rlhf_lib.panels.controls import Control, NumberSlider, hear_drags
 from rlhf_lib.panels.display import Display
@@ -78,22 +79,37 @@ class Panel:
         preview_name: str = "",
         play: bool = False,
     ):
-        for name, several in (("controls", controls), ("figures", figures)):
-            if not isinstance(several, Sequence) or isinstance(several, str):
-                raise TypeError(f"expected {name} in a list, got {type(several).__name__}")
+        controls, figures = listed("controls", controls), listed("figures", figures)
+        for name, text in (("title", title), ("goal", goal), ("preview_name", preview_name)):
+            text_of(name, text)
+        for name, value in (("on_release", on_release), ("play", play)):
+            flag(name, value)
+        if follow is not None:
+            flag("follow", follow)
+        if not callable(first):
+            flag("first", first)
+        function("generate", generate)
+        for name, value in (("readout", readout), ("reached", reached), ("preview", preview)):
+            if value is not None:
+                function(name, value)
+        if total is not None and not callable(total):
+            whole("total", total, 0)
+        keep = whole("keep", keep, 0)
         if not all(isinstance(control, Control) for control in controls):
             raise TypeError(f"expected controls, as slider(...) makes them, got {controls!r}")
         if not all(hasattr(figure, "draw") for figure in figures):
             raise TypeError(f"expected figures, as Figure(...) makes them, got {figures!r}")
         self._controls = {control.name: control for control in controls}
         if len(self._controls) < len(controls):
-            raise ValueError("two controls have the same name")
+            names = [control.name for control in controls]
+            raise ValueError(f"expected controls of different names, got {', '.join(names)}")
         try:
             inspect.signature(generate).bind(**self.values)
         except TypeError as error:
             names = ", ".join(self._controls)
             raise TypeError(
-                f"generate cannot be called with the controls {names}: {error}"
+                f"generate cannot be called with the controls {names}: expected parameters of "
+                f"these names, got {error}"
             ) from None
         self.figures = list(figures)
         for figure in self.figures:

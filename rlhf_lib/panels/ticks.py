@@ -20,7 +20,7 @@ def log_ticks(span: Sequence[float] | None) -> dict[str, Any]:
         return {"type": "log", "dtick": 1, "exponentformat": "power"}
     low, high = map(float, span)
     if not 0 < low < high:
-        raise ValueError(f"a logarithmic axis needs 0 < low < high, got {low:g} and {high:g}")
+        raise ValueError(f"a logarithmic axis: expected 0 < low < high, got {low:g} and {high:g}")
     values = tick_values(low, high)
     return {
         "type": "log",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ..arguments import real
+from .checked import check_parts
 from .class_weights import Weights, weigh_classes
 from .datasets import TextDataset
 from .predictions import ClassPrediction
@@ -65,13 +66,7 @@ class ClassificationTask(TextTask):
         overlap: int | None = None,
         micro_batch: int = 64,
     ):
-        for data in (training, validation):
-            if not isinstance(data, TextDataset):
-                raise TypeError(
-                    f"expected a TextDataset, got {type(data).__name__}: load_dataset makes one"
-                )
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"expected a model, got {type(model).__name__}: load_model makes one")
+        check_parts(model, tokenizer, (training, validation), TextDataset)
         if not 0 <= real("label_smoothing", label_smoothing, finite=False) < 1:
             raise ValueError(
                 f"label_smoothing: expected a share in [0, 1), got {label_smoothing!r}"

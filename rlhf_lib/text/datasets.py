@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .. import arguments
 from .conll import EntityDataset, tag_names
 from .files import FileOptions, read_file
 from .labels import SPELLINGS
-from .samples import Samples, checked_names, is_whole, unusable
+from .samples import Samples, checked_names, unusable
 from .squad import QuestionDataset
 from .texts import TextDataset, TextPair
 
@@ -108,13 +109,14 @@ def load_dataset(
     """
     if split is not None and split not in SPLITS:
         raise ValueError(f"split: expected one of {SPLITS} or None, got {split!r}.")
+    label_noise, seed = arguments.real("label_noise", label_noise), arguments.whole("seed", seed, 0)
+    arguments.flag("regression", regression)
     if split not in (None, "train") and label_noise:
         raise ValueError(
             f"label_noise: expected 0 with split={split!r}, got {label_noise!r}. "
             f"Validation labels stay clean, or they would not show what noise did."
         )
-    if limit is not None and not (is_whole(limit) and limit >= 1):
-        raise ValueError(f"limit: expected an integer of at least 1 or None, got {limit!r}.")
+    limit = limit if limit is None else arguments.whole("limit", limit, 1)
     label_names = checked_names(label_names)
     embedded = EMBEDDED_DATA.get(str(name)) if isinstance(name, str) else None
     path = _find(name)
@@ -208,6 +210,9 @@ def _places(name: str, whole: DataSet, split_column: str | None) -> Sequence[str
     return None if values is None else [SPELLINGS[value.lower()] for value in values]
 
 
+LEAST_LENGTH = 3  # tokens of a text: start, one piece, end
+
+
 def encode(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str] | Sequence[TextPair],
@@ -231,10 +236,7 @@ def encode(
             reason = unusable(part) if isinstance(part, str) else f"expected str, got {part!r}."
             if reason:
                 raise ValueError(f"texts, number {place}: {reason}")
-    if not is_whole(max_length) or max_length < 3:
-        raise ValueError(
-            f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}."
-        )
+    max_length = arguments.whole("max_length", max_length, LEAST_LENGTH)
     firsts, *seconds = ([text[i] for text in pairs] for i in range(len(pairs[0])))
     return dict(
         tokenizer(
@@ -243,7 +245,7 @@ def encode(
             padding="longest",
             truncation=True,
             return_tensors="pt",
-            max_length=min(int(max_length), tokenizer.model_max_length),
+            max_length=min(max_length, tokenizer.model_max_length),
         )
     )
 

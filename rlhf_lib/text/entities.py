@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ..arguments import whole
 from .cached import CachedTop
+from .checked import check_parts
 from .class_weights import Weights, weigh_classes
 from .conll import TAG, EntityDataset
+from .datasets import LEAST_LENGTH
 from .label_names import name_outputs
 from .metrics import entity_scores
 from .predictions import Entity, checked_texts, read_entities, split_words
-from .samples import is_whole
 from .scoring import measured
 from .task import BESIDE, IGNORED, Task
 from .turns import part_to_train
@@ -76,6 +78,7 @@ class EntityTask(Task):
         overlap: int = 8,
         micro_batch: int = 64,
     ):
+        check_parts(model, tokenizer, (training, validation), EntityDataset)
         self.label_names, self.tokenizer = training.label_names, tokenizer
         other = [name for name in self.label_names if not TAG.fullmatch(name)]
         if other:
@@ -101,12 +104,8 @@ class EntityTask(Task):
                 "tokenizer: expected a fast one, which knows the word of each piece, got "
                 f"{type(tokenizer).__name__}"
             )
-        if not is_whole(overlap) or overlap < 0:
-            raise ValueError(f"overlap: expected at least 0 words, got {overlap!r}")
-        if not is_whole(max_length) or max_length < 3:
-            raise ValueError(
-                f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}"
-            )
+        overlap = whole("overlap", overlap, 0)
+        max_length = whole("max_length", max_length, LEAST_LENGTH)
         self.class_weights: Tensor | None = None
         if class_weights is not None:
             numbers = {name: i for i, name in enumerate(self.label_names)}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 
+from ..arguments import listed, one_of
+
 PARTS: dict[str, Callable[[str], bool]] = {
     "embeddings": lambda name: (
         "embed" in name or any(f".{word}." in f".{name}" for word in ("shared", "wte", "wpe"))
@@ -45,12 +47,9 @@ def freeze(module: nn.Module, parts: Iterable[str]) -> list[str]:
 
     Raises ValueError for an unknown part, one that the module has not, or if nothing is left.
     """
-    if isinstance(parts, str) or not isinstance(parts, Iterable):
-        raise TypeError(f"parts: expected a list out of {', '.join(PARTS)}, got {parts!r}")
-    parts = list(parts)
+    parts = listed("parts", parts)
     for part in parts:
-        if part not in PARTS:
-            raise ValueError(f"freeze: expected parts out of {sorted(PARTS)}, got {part!r}")
+        one_of("parts", part, PARTS)
     names = [name for name, _ in module.named_parameters()]
     frozen = [name for name in names if any(PARTS[part](name) for part in parts)]
     for part in parts:

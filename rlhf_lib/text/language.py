@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ..arguments import whole
+from .checked import check_parts
 from .predictions import TextScore, checked_texts
 from .said import say
-from .samples import is_whole
 from .task import IGNORED, Task
 from .texts import TextDataset
 from .turns import part_to_train
@@ -53,8 +54,8 @@ class LanguageModelTask(Task):
         max_length: int = 64,
         micro_batch: int = 16,
     ):
-        if not is_whole(max_length) or max_length < 2:
-            raise ValueError(f"max_length: expected at least 2, got {max_length!r}")
+        check_parts(model, tokenizer, (), TextDataset)
+        max_length = whole("max_length", max_length, 2)
         self.tokenizer, self.max_length = tokenizer, min(max_length, tokenizer.model_max_length)
         self.device = next(model.parameters()).device
         super().__init__(

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from ..arguments import real, seed_of
+from ..arguments import real, seed_of, whole
 from ..quiet import quiet
 from .architectures import TASKS, configure, is_encoder, prepare
 from .checkpoints import check_loaded, read_config, read_tokenizer, renew_head
@@ -79,8 +79,8 @@ def load_model(
     """
     if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"task: expected one of {sorted(TASKS)}, got {task!r}.")
-    if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 1):
-        raise ValueError(f"num_labels: expected an integer of at least 1, got {num_labels!r}.")
+    if num_labels is not None:
+        num_labels = whole("num_labels", num_labels, 1)
     if label_names is not None and (
         num_labels is not None or task not in ("classification", "ner")
     ):

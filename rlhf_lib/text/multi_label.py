@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import real
+from .checked import check_parts
 from .datasets import TextDataset
 from .text_task import TextTask
 
@@ -41,7 +43,8 @@ class MultiLabelTask(TextTask):
     def __init__(
         self, model, tokenizer, training, validation, *, threshold: float = 0.5, **options: Any
     ):
-        if not 0 < threshold < 1:
+        check_parts(model, tokenizer, (training, validation), TextDataset)
+        if not 0 < real("threshold", threshold) < 1:
             raise ValueError(f"threshold: expected a probability in (0, 1), got {threshold!r}")
         if model.config.num_labels != len(training.label_names):
             raise ValueError(

@@ -52,9 +52,9 @@ class Pooling:
         if self.mode not in MODES:
             raise ValueError(f"pooling: expected one of {', '.join(MODES)}, got {self.mode!r}.")
         scale = self.scale
-        if scale is None:
-            scale = NORMALIZED_SCALE if self.normalize else 1.0
-        flag("pooling: normalize", self.normalize)
+        if flag("pooling: normalize", self.normalize) and scale is None:
+            scale = NORMALIZED_SCALE
+        scale = 1.0 if scale is None else scale
         if not 0 < real("pooling: scale", scale, finite=False) < float("inf"):
             raise ValueError(f"pooling: expected a finite scale > 0, got {scale!r}.")
         object.__setattr__(self, "scale", scale)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..arguments import real
+from ..arguments import one_of, real
 from ..optimizer import RLHFOptimizer
 from ..record import Record
 from ..timing import Stopwatch
@@ -81,8 +81,7 @@ def start_head(
     `task.distance()` counts from there. Returns a Record with the cost and seconds that it took,
     and `extra["start"]`.
     """
-    if start not in (None, *STARTS):
-        raise ValueError(f"start: expected one of {STARTS} or None, got {start!r}")
+    one_of("start", start, (*STARTS, None)), real("probe_lambda", probe_lambda, 0.0)
     if not task.training:
         raise ValueError(NO_DATA)
     task.reset()

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ..arguments import flag, real, whole
 from .answers import Found, check_reach, places_of
 from .cached import CachedTop
+from .checked import check_parts
 from .metrics import answer_scores, best_threshold
 from .predictions import AnswerPrediction, checked_texts
-from .samples import is_whole
 from .scoring import measured
 from .squad import Question, QuestionDataset
 from .task import BESIDE, Task
@@ -90,23 +91,15 @@ class QuestionTask(Task):
         null_threshold: float | None = None,
         micro_batch: int = 16,
     ):
-        numbers = {
-            "stride": (stride, 0),
-            "max_answer": (max_answer, 1),
-            "max_length": (max_length, 5),
-        }
-        for name, (value, least) in numbers.items():
-            if not is_whole(value) or value < least:
-                raise ValueError(
-                    f"{name}: expected a number of tokens of at least {least}, got {value!r}"
-                )
+        check_parts(model, tokenizer, (training, validation), QuestionDataset)
+        stride, max_answer = whole("stride", stride, 0), whole("max_answer", max_answer, 1)
+        max_length = whole("max_length", max_length, 5)
         if null_threshold is None and any(q.is_impossible for q in training):
             null_threshold = getattr(model.config, _SAVED, 0.0)
-        if null_threshold is not None and not math.isfinite(null_threshold):
-            raise ValueError(
-                f"null_threshold: expected a finite number or None, got {null_threshold!r}"
-            )
-        self.null_threshold, self.check_answers = null_threshold, check_answers
+        if null_threshold is not None:
+            null_threshold = real("null_threshold", null_threshold)
+        self.null_threshold = null_threshold
+        self.check_answers = flag("check_answers", check_answers)
         if not tokenizer.is_fast:
             raise ValueError(
                 "tokenizer: expected a fast one, which knows the characters of each token, got "

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .checked import check_parts
 from .datasets import TextDataset
 from .text_task import TextTask
 
@@ -32,6 +33,7 @@ class RegressionTask(TextTask):
     reports = ("loss", "r2", "pearson", "spearman")
 
     def __init__(self, model, tokenizer, training, validation, **options: Any):
+        check_parts(model, tokenizer, (training, validation), TextDataset)
         if model.config.num_labels != 1:
             raise ValueError(
                 "expected a model with one output for regression, got one with "

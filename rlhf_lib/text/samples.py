@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..arguments import is_whole, whole
+
 
 class Samples:
     """n samples with a `name`; a kind of data set defines `__len__` and `take`.
@@ -69,13 +71,13 @@ class Samples:
                 raise ValueError(f"{expected}, got {len(found)} booleans.")
             return [i for i, chosen in enumerate(found) if chosen]
         for place, i in enumerate(found):
-            if not is_whole(i) or not 0 <= i < len(self):
+            if not is_whole(i, 0) or i >= len(self):
                 raise ValueError(f"{expected}, got {i!r} at place {place}.")
         return [int(i) for i in found]
 
     def _shuffled(self, n: int, seed: int) -> list[int]:
         """All indices in the random order of a seed, if n is a size that a subset can have."""
-        if not is_whole(n) or not 1 <= n <= len(self):
+        if not is_whole(n, 1) or n > len(self):
             share = isinstance(n, float) and 0 < n < 1
             raise ValueError(
                 f"Size of a subset of {self.name}: expected an integer from 1 to "
@@ -85,16 +87,10 @@ class Samples:
         return generator(seed).permutation(len(self)).tolist()
 
 
-def is_whole(value: Any) -> bool:
-    """Whether it is an integer, of Python or numpy, and no bool."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def generator(seed: int, *stream: int) -> np.random.Generator:
-    """numpy's generator of a seed; ValueError for what would give other draws each time."""
-    if not is_whole(seed) or seed < 0:
-        raise ValueError(f"seed: expected an integer of at least 0, got {seed!r}.")
-    return np.random.default_rng([int(seed), *stream] if stream else int(seed))
+    """numpy's generator of a seed; TypeError for what would give other draws each time."""
+    seed = whole("seed", seed, 0)
+    return np.random.default_rng([seed, *stream] if stream else seed)
 
 
 def as_tuple(key: str, values: Any) -> tuple[Any, ...]:

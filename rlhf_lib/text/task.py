@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..arguments import whole
 from .architectures import check_model
 from .cached import batches
 from .label_names import name_outputs
@@ -65,7 +66,8 @@ class Task:
     ):
         if self.model_task is not None:
             check_model(model, self.model_task)
-        self.model, self.module, self.micro_batch = model, module, micro_batch
+        self.model, self.module = model, module
+        self.micro_batch = whole("micro_batch", micro_batch, 1)
         self.training, self.validation = training, validation
         self.device = next(model.parameters()).device
         self.samples = len(training["labels"])

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ..arguments import whole
 from .cached import CachedTop, batches
-from .datasets import TextDataset, encode
+from .checked import check_parts
+from .datasets import LEAST_LENGTH, TextDataset, encode
 from .label_names import name_outputs
 from .predictions import checked_texts
 from .said import say
-from .samples import is_whole
 from .scoring import measured
 from .task import BESIDE, Task
 from .turns import part_to_train
@@ -68,6 +69,7 @@ class TextTask(Task):
         overlap: int | None = None,
         micro_batch: int = 64,
     ):
+        check_parts(model, tokenizer, (training, validation), TextDataset)
         for data in (training, validation):
             if data.problem_type != self.problem_type:
                 raise ValueError(
@@ -85,12 +87,10 @@ class TextTask(Task):
             raise ValueError(
                 f"{validation.name}: expected {kinds[0]} as in {training.name}, got {kinds[1]}"
             )
+        if max_length is not None:
+            max_length = whole("max_length", max_length, LEAST_LENGTH)
         asked = max_length is not None and max_length <= tokenizer.model_max_length
         max_length = DEFAULT_LENGTH if max_length is None else max_length
-        if not is_whole(max_length) or max_length < 3:
-            raise ValueError(
-                f"max_length: expected at least 3 (start, one piece, end), got {max_length!r}"
-            )
         self._tolerated = LITTLE if asked else 0.0
         self.label_names, self.paired = training.label_names, training.paired
         names = self.label_names
@@ -293,7 +293,8 @@ def _checked_overlap(
     room = max_length - tokenizer.num_special_tokens_to_add()
     if overlap is None:
         return None
-    if not is_whole(overlap) or not 0 <= overlap < room:
+    overlap = whole("overlap", overlap)
+    if not 0 <= overlap < room:
         raise ValueError(
             f"overlap: expected tokens from 0 to {room - 1}, less than a window of {max_length} "
             f"has without special tokens, or None, got {overlap!r}"

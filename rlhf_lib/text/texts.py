@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, NamedTuple, Self, TypeVar
 
-from .samples import Samples, as_tuple, checked_names, generator, is_whole, unusable
+from ..arguments import is_whole
+from .samples import Samples, as_tuple, checked_names, generator, unusable
 
 Value = TypeVar("Value")
 
@@ -89,7 +90,7 @@ class TextDataset(Samples):
         problem = self.problem_type
         for place, label in enumerate(self.labels):
             if problem == "single_label_classification":
-                fits = is_whole(label) and 0 <= label < names
+                fits = is_whole(label, 0) and label < names
             elif problem == "regression":
                 fits, expected = isinstance(label, Real) and math.isfinite(label), "a finite number"
             else:

@@ -146,7 +146,7 @@ def test_bars_of_another_baseline_start_there():
 
 def test_bars_need_one_value_each():
     figure = figures.Bars(["a", "b"], lambda r: [1])
-    with pytest.raises(ValueError, match="2 bars, but"):
+    with pytest.raises(ValueError, match="expected 2 numbers"):
         figure.draw([Record()], {})
 
 

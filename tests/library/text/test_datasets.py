@@ -237,7 +237,7 @@ def test_errors_name_file_line_reason_and_cure(write, content, line, reason, cur
         ({"label_noise": 1.5}, "label_noise: expected a share from 0 to 1, got 1.5"),
         ({"label_noise": "0.2"}, "label_noise: expected a share from 0 to 1, got '0.2'"),
         ({"label_noise": 0.2, "split": "validation"}, "Validation labels stay clean"),
-        ({"limit": 0}, "limit: expected an integer of at least 1 or None, got 0"),
+        ({"limit": 0}, "limit: expected at least 1, got 0"),
     ],
 )
 def test_bad_arguments(arguments, message):

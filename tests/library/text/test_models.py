@@ -120,7 +120,7 @@ def test_dropout_reaches_every_dropout(name):
             {"task": "translation"},
             r"task: expected one of \['classification', 'lm', 'ner', 'qa'\], got 'translation'",
         ),
-        ({"num_labels": 0}, "num_labels: expected an integer of at least 1, got 0"),
+        ({"num_labels": 0}, "num_labels: expected at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), got 1.0"),
         ({"dtype": torch.int8}, "dtype: expected a floating torch dtype"),
     ],

@@ -161,7 +161,7 @@ def test_what_probe_refuses():
         ValueError, match=r"expected a task with a linear head, got LanguageModelTask"
     ):
         probe(language_task())
-    with pytest.raises(ValueError, match=r"start: expected one of .*, got 'best'"):
+    with pytest.raises(ValueError, match=r"expected start .* got .best."):
         next(finetune(task_of(), start="best"))
     assert start_head(language_task()).extra["start"] == "as_loaded"
 
