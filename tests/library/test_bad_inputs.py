@@ -15,12 +15,14 @@ import pytest
 import torch
 from torch import nn
 
+import rlhf_course
 import rlhf_lib
-from rlhf_lib import compress, curvature, regularizers, select, solve, step
+from rlhf_lib import compress, curvature, panels, regularizers, select, solve, step
 from rlhf_lib.baselines import PenalizedAdamW
 from rlhf_lib.objective import TaskLoss, assign, flatten, unflatten
 
 LIBRARY = str(Path(rlhf_lib.__file__).parent)
+COURSE = str(Path(rlhf_course.__file__).parent)
 OWN = (TypeError, ValueError, FloatingPointError, OSError, MemoryError)
 D = torch.float64
 N = 3
@@ -92,6 +94,10 @@ LAMBDAS = {
     "flags": [True],
     "complex": [1j],
 }
+
+WORD = ANYTHING | {"number": 3, "flag": True, "none": None, "texts": ["a"]}
+LIST = ANYTHING | {"number": 3, "text": "text", "numbers": [1.0, 2.0], "nones": [None]}
+SERIES = LIST | {"numbers by name": {"a": 3}, "one": {"a": [1]}, "unequal": {"a": ([1, 2], [1])}}
 
 X = torch.arange(12.0, dtype=D).reshape(6, 2) / 6
 Y = torch.arange(6) % 2
@@ -488,6 +494,97 @@ TABLE = [
     ),
 ]
 
+AXES = {
+    "title": ("", WORD),
+    "x_title": ("", WORD),
+    "x_range": (None, without(LIST, "numbers")),
+    "y_log": (False, FLAG),
+    "height": (300, POSITIVE),
+    "goal": (None, LIST),
+    "layout": (None, without(LIST, "dict")),
+    "readout": ("", WORD),
+}
+
+
+def panel(**settings):
+    one = panels.slider("x", "X", low=0.0, high=1.0, step=0.1, value=0.5)
+    settings = {"generate": lambda x: iter([1]), "controls": [one]} | settings
+    panels.Panel(**settings).close()
+
+
+TABLE += [
+    (
+        lambda **a: compress.prune(net(), 0.5, **a),
+        {
+            "curvature": ("ggn", NAME),
+            "loss_fn": (None, without(FUNCTION, "none")),
+            "count": (None, NAME),
+            "others": (None, NAME),
+            "structured": (None, NAME),
+        },
+    ),
+    (
+        lambda **a: compress.sparsity(net(), **a),
+        {"embeddings": (False, FLAG), "others": ("prune", NAME)},
+    ),
+    (
+        panels.slider,
+        {
+            "name": ("x", WORD),
+            "label": ("X", WORD),
+            "low": (0.0, NUMBERS),
+            "high": (1.0, NUMBERS),
+            "step": (0.1, POSITIVE),
+            "value": (0.5, without(NUMBERS, "text")),
+        },
+    ),
+    (
+        panels.choice,
+        {
+            "name": ("x", WORD),
+            "label": ("X", WORD),
+            "options": (["a", "b"], LIST),
+            "value": ("a", without(WORD, "none")),
+        },
+    ),
+    (
+        panel,
+        {
+            "generate": (lambda x: iter([1]), FUNCTION),
+            "controls": (None, LIST),
+            "figures": ([], LIST),
+            "readout": (None, without(FUNCTION, "none")),
+            "total": (None, WHOLE),
+            "title": ("", WORD),
+            "goal": ("", WORD),
+            "on_release": (True, FLAG),
+            "keep": (4, WHOLE),
+            "first": (True, FLAG),
+            "follow": (None, without(FLAG, "none")),
+            "preview": (None, without(FUNCTION, "none")),
+            "play": (False, FLAG),
+        },
+    ),
+    (
+        lambda **a: panels.charts.chart(**a),
+        {
+            "series": ({"a": ([0, 1], [1.0, 2.0])}, without(SERIES, "dict")),
+            "kind": ("lines", without(NAME, "dict")),
+        }
+        | AXES,
+    ),
+    (
+        lambda **a: panels.figures.Curves(**a),
+        {"series": ({"a": "loss"}, without(SERIES, "dict")), "x": ("step", without(WORD, "text"))}
+        | AXES,
+    ),
+    (
+        lambda name, **a: rlhf_course.check(name, None, **a),
+        {"name": ("05.cg", WORD), "seed": (0, without(WHOLE, "text"))},
+    ),
+    (rlhf_course.recorded, {"name": ("nb10_sst2.json", WORD | {"up": "../series.py"})}),
+]
+
 
 def refused(call, arguments, name, bad):
     """Whether the call with this value ends in an error of the library's own."""
@@ -497,7 +594,9 @@ def refused(call, arguments, name, bad):
         call(**values)
     except OWN as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        raised = place.filename.startswith(LIBRARY) and (place.line or "").startswith("raise ")
+        raised = place.filename.startswith((LIBRARY, COURSE)) and (place.line or "").startswith(
+            "raise "
+        )
         return raised and "expected" in str(error) and "got" in str(error)
     except Exception:
         return False
