@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..arguments import whole
+from ..arguments import is_whole, whole
 from .cached import CachedTop, batches
 from .checked import check_parts
 from .datasets import LEAST_LENGTH, TextDataset, encode
@@ -293,8 +293,7 @@ def _checked_overlap(
     room = max_length - tokenizer.num_special_tokens_to_add()
     if overlap is None:
         return None
-    overlap = whole("overlap", overlap)
-    if not 0 <= overlap < room:
+    if not is_whole(overlap, 0) or overlap >= room:
         raise ValueError(
             f"overlap: expected tokens from 0 to {room - 1}, less than a window of {max_length} "
             f"has without special tokens, or None, got {overlap!r}"
