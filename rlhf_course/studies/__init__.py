@@ -18,7 +18,7 @@ import pkgutil
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..recorded import Document, NotRecorded, indexed, key, runs_with
 from ..verdicts.comparison import Comparison
@@ -46,8 +46,7 @@ class Question:
     quantifier: str = ALL
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What was seen after so many seeds.
 
     Attributes:
