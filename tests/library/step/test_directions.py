@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
@@ -18,6 +18,7 @@ from rlhf_lib.step import (
 )
 from rlhf_lib.step.directions import choose
 from rlhf_lib.step.shorthand import direction_of
+from rlhf_lib.timing import timed
 
 X, Y = classification(10)
 
@@ -285,6 +286,28 @@ def test_a_choice_is_kept_until_the_number_of_samples_changes(net):
     fewer = model_of(net, closure=cross_entropy_closure(net, X[:4], Y[:4]), damping=0.1)
     third = solver.propose(fewer, decided)
     assert third.solver.startswith("dual: 8 rows") and third.memory["choice"]["samples"] == 4
+
+
+def test_a_choice_by_seconds_lets_both_solve_once(net, monkeypatch):
+    model = model_of(net, damping=0.1)
+    for slow, word in ((0.0, "cg"), (1e9, "dual")):
+
+        def stopped(run, slow=slow):
+            taken, found = timed(run)
+            more = slow if found.solver == "cg" else 1e6
+            return replace(taken, cpu=taken.cpu + more), found
+
+        monkeypatch.setattr("rlhf_lib.step.directions.timed", stopped)
+        found = Cheapest(by="seconds").propose(model, {})
+        assert found.solver.startswith(f"{word}: ") and "seconds in sample space" in found.solver
+        assert found.memory["choice"]["dual"] == (word == "dual") and found.cost > 0
+        both = model.curvature.products
+        again = Cheapest(by="seconds").propose(model, found.memory)
+        assert again.solver == found.solver and model.curvature.products - both < both
+        model = model_of(net, damping=0.1)
+        close(again.direction, found.direction, rtol=1e-2)
+    with pytest.raises(ValueError, match="by"):
+        Cheapest(by="watch")
 
 
 def test_the_choice_goes_by_the_products_that_were_needed_last(net):
