@@ -22,6 +22,7 @@ from torch import Tensor
 from ..arguments import flag, one_of, real, whole
 from ..curvature.operators import CurvatureOperator, GaussNewtonOperator
 from ..interrupt import Interrupted
+from ..objective.task_loss import TaskLoss
 from ..per_sample.factor import SampleSpace
 from ..scaling import dot
 from ..solve.conjugate_gradient import CGResult, conjugate_gradient
@@ -286,7 +287,7 @@ class Cheapest:
         choice: dict[str, Any] | None = memory.get("choice")
         if choice is None or choice["samples"] != samples:
             if self.by == "seconds" and isinstance(curvature, GaussNewtonOperator):
-                return self._race(model, memory)
+                return self._race(model, curvature.task, memory)
             space, words = choose(model, memory.get("products") or self.cg.max_iter)
             choice = {"samples": samples, "dual": space is not None, "grounds": words}
         if not choice["dual"]:
@@ -301,13 +302,14 @@ class Cheapest:
             return self._by_cg(model, memory, choice, _left_to_cg(error))
         return replace(found, memory=found.memory | {"choice": choice})
 
-    def _race(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
+    def _race(self, model: LocalModel, task: TaskLoss, memory: dict[str, Any]) -> Proposal:
         """Both, the cost of both, and which of them took less time."""
         clock = "wall" if model.theta.is_cuda else "cpu"
         taken, found = timed(lambda: self.cg.propose(model, memory, solver="cg"))
         by_cg, by_dual, spent = getattr(taken, clock), math.inf, found.cost
         try:
-            taken, other = timed(lambda: self._by_rows(model, memory))
+            by_rows = SampleSpaceSolve(self.cg.rtol, self.cg)
+            taken, other = timed(lambda: by_rows.propose(model, memory))
         except Interrupted:
             raise
         except Exception as error:
@@ -317,15 +319,8 @@ class Cheapest:
             words = f"{by_dual:.2g} seconds in sample space, {by_cg:.2g} by conjugate gradients"
             words = f"{'dual' if by_dual < by_cg else 'cg'}: {words}"
             found = other if by_dual < by_cg else found
-        samples = model.curvature.task.samples
-        choice = {"samples": samples, "dual": by_dual < by_cg, "grounds": words}
+        choice = {"samples": task.samples, "dual": by_dual < by_cg, "grounds": words}
         return replace(found, solver=words, cost=spent, memory=found.memory | {"choice": choice})
-
-    def _by_rows(self, model: LocalModel, memory: dict[str, Any]) -> Proposal:
-        space = SampleSpace(
-            model.curvature.task, model.curvature.params, each_alone=False, check="redo"
-        )
-        return SampleSpaceSolve(self.cg.rtol, self.cg).propose(model, memory, space=space)
 
     def _by_cg(
         self, model: LocalModel, memory: dict[str, Any], choice: dict[str, Any] | None, words: str
