@@ -243,7 +243,7 @@ def second_order_alone_is_open(BOOK):
     near(adamw.mean - adamw.interval[0], 0.03, absolute=0.005)
     assert len(adamw.by_item) == SAMPLES == 400
     seeds, items = (variance(some) / len(some) for some in (adamw.benefits, adamw.by_item))
-    between(2, (items / seeds) ** 0.5, 4)
+    between((items / seeds) ** 0.5, 2, 4)
     assert lbfgs.interval[0] > 1
     looks = nb17_digits.STUDY.looked(recorded("nb17_digits.json"))
     assert len(looks) == 2 and "no number" in looks[-1].ends
