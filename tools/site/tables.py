@@ -21,6 +21,7 @@ from rlhf_lib.panels.panel import FOLLOWS
 from rlhf_lib.panels.plot import Library
 
 STEPS = 2000  # how many different places an axis has from one end to the other
+DIGITS = {"z": 4, "customdata": 3}  # of heights the eye sees a colour, and reads a few digits
 BEYOND = 20 * STEPS  # further than that outside of the axes nothing is told apart
 
 
@@ -256,8 +257,8 @@ def short_json(value):
 def _short(value, digits=6):
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    if isinstance(value, dict):  # of a height "z" the eye sees a colour or a contour
-        return {k: _short(part, 4 if k == "z" else digits) for k, part in value.items()}
+    if isinstance(value, dict):
+        return {key: _short(part, DIGITS.get(key, digits)) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_short(part, digits) for part in value]
     if hasattr(value, "tolist"):
