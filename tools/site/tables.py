@@ -169,15 +169,15 @@ def look_of(trace):
 
 
 def scale_of(axis, rows):
-    """(quantum, 1 for a logarithmic axis): what rows are rounded to, in the axis' own units."""
+    """(quantum, whether of the logarithm): what rows are rounded to, in the axis' own units."""
     log = axis.get("type") == "log"
     numbers = [v for row in rows for v in row if v is not None and math.isfinite(v)]
+    if all(v == round(v) and abs(v) < 1e9 for v in numbers):
+        return 1.0, False  # steps and counts are read on hover
     span = axis.get("range")
     if not span and log:
         numbers = [math.log10(v) for v in numbers if v > 0]
     low, high = sorted(span) if span else (min(numbers, default=0), max(numbers, default=0))
-    if not log and all(v == round(v) for v in numbers):
-        return 1.0, 0
     least = (high - low or 1.0) / STEPS
     power = math.floor(math.log10(least))
     return next(float(f"{m}e{power}") for m in (5, 2, 1) if float(f"{m}e{power}") <= least), log
