@@ -240,7 +240,8 @@ def test_models_that_all_learn_make_the_method_general():
 
     def mend(document):
         for run in document["runs"]:
-            run["result"] = {"product_error": 1e-12, "train_loss": [1.0, 0.5 + 0.01 * len(run)]}
+            loss = 0.5 + 0.01 * run["settings"]["seed"]
+            run["result"] = {"product_error": 1e-12, "train_loss": [1.0, loss]}
 
     def spoil(document):
         for run in document["runs"]:
