@@ -1,4 +1,4 @@
-"""Notebook 12: ten regularizers on BERT's pooler."""
+"""Notebook 12: seven penalties and three other cures on BERT's pooler."""
 
 from __future__ import annotations
 
@@ -14,23 +14,34 @@ from rlhf_lib.record import Record
 from ..checking.goals import reached
 from ..checking.predictions import choice, number
 from ..table import Table
-from .nb12_recorded import COIN, comparison, l2_and_decay, means, ranked, ranking, signs, signs_of
+from .nb12_recorded import (
+    COIN,
+    by_loss,
+    careless,
+    comparison,
+    gains,
+    judged,
+    ranked,
+    ranking,
+    untuned,
+)
 
 __all__ = [
+    "by_loss",
+    "careless",
     "comparison",
     "exact",
-    "l2_and_decay",
+    "gains",
+    "judged",
     "losses",
-    "means",
     "ranked",
     "ranking",
     "regularizers",
     "residuals",
     "settings",
     "shrinking",
-    "signs",
-    "signs_of",
     "table",
+    "untuned",
 ]
 
 NOISE = {"0 % wrong": 0.0, "20 % wrong": 0.2, "40 % wrong": 0.4}

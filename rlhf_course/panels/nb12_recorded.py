@@ -1,4 +1,4 @@
-"""Notebook 12's record: seventeen methods on four data sets, five seeds each."""
+"""Notebook 12's records: six methods at equal gradients, and seventeen on four data sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlhf_lib.panels.intervals import Intervals
 from rlhf_lib.panels.theme import GREY
 
 from ..claims import interval
-from ..experiments.nb12_record import RegularizerRecord
+from ..experiments.nb12_record import CuresRecord, RegularizerRecord
 from ..studies import nb12_regularizers as study
 from ..table import Table
 
@@ -32,16 +32,33 @@ PARTS = {
     "l2sp": "L2-SP",
     "l1sp": "L1-SP",
     "none": "alone",
+    "linear": "with a schedule",
     "elastic-net": "elastic net",
     "group-lasso": "group lasso",
 }
-VERSUS = {"rlhf none": "against RLHF alone", "adamw stopped": "against AdamW stopped"}
-SIGNS = {"for": "+", "against": "−", "no difference": "=", "open": "·"}
+PROBE = "probe none"
+SHORT = {"lambda_reg": "λ", "damping": "μ", "lr": "rate"}
+CARELESS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("RLHF alone", {"method": "rlhf none"}, "damping"),
+    ("RLHF L2-SP, λ = 1", {"method": "rlhf l2sp", "lambda_reg": 1.0}, "damping"),
+    ("AdamW with a schedule", {"method": "adamw linear"}, "lr"),
+    ("AdamW L2-SP, λ = 1", {"method": "adamw l2sp", "lambda_reg": 1.0}, "lr"),
+)
+JUDGED = {
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "accuracy",
+    "ece": "ECE",
+    "distance": "distance",
+    "cost": "cost",
+}
 
 
 def named(method: str) -> str:
     """'rlhf l2sp' as it is shown: 'RLHF L2-SP'."""
     optimizer, part = method.split()
+    if method == PROBE:
+        return "the probe"
     return f"{'RLHF' if optimizer == 'rlhf' else 'AdamW'} {PARTS.get(part, part)}"
 
 
@@ -142,121 +159,84 @@ def comparison(record: RegularizerRecord) -> Panel:
     )
 
 
-def signs_of(record: RegularizerRecord, method: str, other: str) -> list[str]:
-    """Better (+), worse (−) than the other method, or open (·), on each of the data sets."""
-    if method == other:
-        return ["="] * len(DATA)
-    return [SIGNS[record.gain(data, method, other).says] for data in DATA.values()]
+def gains(record: CuresRecord) -> Figure:
+    """How far below the probe's test loss each method ends, with the interval of the mean."""
+    rows, ahead = {}, []
+    for method in by_loss(record):
+        if method == PROBE:
+            continue
+        gain = record.gain(method, PROBE)
+        rows[named(method)] = (gain.mean, *gain.interval)
+        ahead += [named(method)] if gain.says == "for" else []
+    far = max(abs(value) for row in rows.values() for value in row)
+    return charts.ranking(
+        rows,
+        lines={"the probe": 0.0},
+        marked=[name for name in rows if name.startswith("RLHF")],
+        title="Gain in test loss over the probe (recorded)",
+        x_range=[-1.05 * far, 1.05 * far],
+        x_title=f"nats: mean of {len(record.seeds)} seeds, interval over seeds and sentences",
+        readout=f"Right is better. Ahead of the probe beyond chance: {', '.join(ahead) or 'none'}. "
+        "Diamonds are RLHF.",
+    )
 
 
-def signs(record: RegularizerRecord) -> Figure:
-    """Seed by seed against two yardsticks, on four data sets."""
-    rows = {
-        named(m): [*signs_of(record, m, "rlhf none"), *signs_of(record, m, "adamw stopped")]
-        for m in study.METHODS
-    }
-    level = {"−": 0, "·": 1, "=": 1, "+": 2}
-    xs = [0, 1, 2, 3, 4.4, 5.4, 6.4, 7.4]
-    halves = [
-        go.Heatmap(
-            x=xs[part],
-            y=list(range(len(rows))),
-            zmin=0,
-            zmax=2,
-            showscale=False,
-            z=[[level[sign] for sign in row[part]] for row in rows.values()],
-            colorscale=[[0, "#E69F00"], [0.5, "#e4e4e4"], [1, "#56B4E9"]],
-            text=[row[part] for row in rows.values()],
-            texttemplate="%{text}",
-            textfont={"size": 14},
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
+def judged(record: CuresRecord) -> Table:
+    """What each method was given, and what came of it."""
+    rows = []
+    for method in by_loss(record):
+        chosen = record.chosen[method]
+        rows.append(
+            {
+                "": named(method),
+                "chosen": ", ".join(
+                    f"{SHORT[key]} {chosen[key]:g}" for key in SHORT if key in chosen
+                ),
+            }
+            | {name: record.mean(method, key) for key, name in JUDGED.items()}
         )
-        for part in (slice(0, 4), slice(4, 8))
-    ]
-    columns = [name.removeprefix("reviews, ").removesuffix(" wrong") for name in DATA] * 2
-    layout = {
-        "xaxis": {"tickvals": xs, "ticktext": columns, "showgrid": False},
-        "yaxis": {
-            "tickvals": list(range(len(rows))),
-            "ticktext": list(rows),
-            "ticks": "",
-            "showgrid": False,
-        },
-        "margin": {"l": 150, "t": 54},
-        "annotations": [
-            {
-                "text": text,
-                "x": x,
-                "xref": "x",
-                "y": 1,
-                "yref": "paper",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"size": 12},
-            }
-            for text, x in zip(VERSUS.values(), (1.5, 5.9), strict=True)
-        ],
-    }
-    return Figure(
-        charts.still(halves),
-        title="Gain in test loss, beyond chance",
-        height=92 + 20 * len(rows),
-        x_range=[-0.5, 7.9],
-        y_range=[len(rows) - 0.5, -0.5],
-        layout=layout,
-        readout="Against AdamW stopped early "
-        f"{sum(row[4:].count('+') for row in rows.values())} places are better and "
-        f"{sum(row[4:].count('−') for row in rows.values())} worse.",
+    return Table(
+        rows,
+        caption=f"{record.cures.name}, means of {len(record.seeds)} seeds (recorded)",
+        formats=dict.fromkeys(JUDGED.values(), ".3f") | {"distance": ".2f", "cost": ".1f"},
     )
 
 
-MEASURES = {
-    "train_loss": "training loss",
-    "test_loss": "test loss",
-    "test_accuracy": "accuracy",
-    "ece": "ECE",
-    "weight_norm": "norm",
-    "distance": "distance",
-    "zeros": "zeros",
-    "unmoved": "unmoved",
-    "cost": "cost",
-}
+def by_loss(record: CuresRecord) -> list[str]:
+    """The methods by mean test loss, the best first."""
+    return sorted(record.cures.methods, key=lambda m: record.mean(m, "test_loss"))
 
 
-def means(record: RegularizerRecord, data: str) -> Table:
-    """All measures of all methods on a data set."""
-    return Table(
-        [
-            {"": named(method), "value": f"{record.value(data, method)}"}
-            | {name: record.mean(data, method, key) for key, name in MEASURES.items()}
-            for method in ranked(record, data)
-        ],
-        caption="Reviews with 20 % wrong labels, means of five seeds (recorded)",
-        formats=dict.fromkeys(MEASURES.values(), ".3f")
-        | {"norm": ".1f", "distance": ".1f", "cost": ".1f"},
-    )
+def careless(record: CuresRecord) -> dict[str, dict[float, float]]:
+    """Mean selection loss at the end by rate, or by damping, with L2-SP at one lambda and without.
+
+    From the runs that tuned: what comes of a setting that nobody tuned.
+    """
+    found: dict[str, dict[float, float]] = {}
+    for name, fixed, tuned in CARELESS:
+        losses: dict[float, list[float]] = {}
+        for run in record.document["runs"]:
+            settings = run["settings"]
+            if settings["seed"] not in record.seeds and fixed.items() <= settings.items():
+                losses.setdefault(settings[tuned], []).append(run["result"]["end"]["val_loss"])
+        found[name] = {value: sum(losses[value]) / len(losses[value]) for value in sorted(losses)}
+    return found
 
 
-def l2_and_decay(record: RegularizerRecord) -> Table:
-    """The values that L2 and decay were given, and what L2 then gets right."""
+def untuned(record: CuresRecord) -> Table:
+    """The least and the greatest of these losses, over the values that were tried."""
     return Table(
         [
             {
-                "data": name,
-                "λ of RLHF with L2": record.value(data, "rlhf l2"),
-                "what it gets right": record.mean(data, "rlhf l2", "test_accuracy"),
-                "decay of AdamW": record.value(data, "adamw decay"),
-                "what that gets right": record.mean(data, "adamw decay", "test_accuracy"),
+                "": name,
+                "tried": f"{SHORT[tuned]} from {min(losses):g} to {max(losses):g}",
+                "least loss": min(losses.values()),
+                "greatest loss": max(losses.values()),
             }
-            for name, data in DATA.items()
+            for (name, losses), (_, _, tuned) in zip(
+                careless(record).items(), CARELESS, strict=True
+            )
         ],
-        caption="Two kinds of pull to zero, as chosen (recorded)",
-        formats={
-            "λ of RLHF with L2": "g",
-            "decay of AdamW": "g",
-            "what it gets right": ".3f",
-            "what that gets right": ".3f",
-        },
+        caption="Selection loss at the end, by a setting that one may get wrong (recorded)",
+        formats={"least loss": ".3f", "greatest loss": ".3f"},
     )
