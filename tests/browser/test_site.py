@@ -1,11 +1,14 @@
 """The pages of `make site` from their files, as a reader without Python or network meets them."""
 
+import json
+import re
+import urllib.error
 from urllib.parse import unquote, urldefrag
 
 import bs4
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from lab import PATIENCE
+from lab import PATIENCE, ROOT
 
 from tools.site.__main__ import build
 
@@ -23,10 +26,13 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def reader(chromium):
-    """`reader(path, **context)` opens a page; at the end nothing was outside and nothing failed."""
+    """`reader(path, **context)` opens a page; at the end nothing was outside and nothing failed.
+
+    `reader.asked` are the addresses of all requests.
+    """
     contexts, noise = [], []
 
-    def look(path, anchor="", **settings):
+    def look(path, **settings):
         settings = {"viewport": {"width": 1440, "height": 900}} | settings
         contexts.append(chromium.new_context(**settings))
         page = contexts[-1].new_page()
@@ -34,17 +40,16 @@ def reader(chromium):
         page.on("console", lambda m: m.type in ("error", "warning") and noise.append(m.text))
         page.on("pageerror", lambda error: noise.append(str(error)))
         page.on("requestfailed", lambda request: noise.append(request.url))
-        page.on(
-            "request",
-            lambda r: r.url.startswith(("file:", "data:", "blob:")) or noise.append(r.url),
-        )
-        page.goto(path.as_uri() + anchor)
+        page.on("request", lambda request: look.asked.append(request.url))
+        page.goto(path.as_uri())
         return page
 
+    look.asked = []
     yield look
     for context in contexts:
         context.close()
     assert noise == []
+    assert [url for url in look.asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def own(site):
@@ -93,11 +98,8 @@ def test_pages_fit_a_phone_and_are_accessible_in_both_themes(site, reader):
 
 
 def test_the_first_page_is_small(site, reader):
-    page = reader(site / "index.html")
-    asked = page.evaluate(
-        "[location.href, ...performance.getEntriesByType('resource').map(e => e.name)]"
-    )
-    paths = {unquote(urldefrag(name)[0].removeprefix("file://")) for name in asked}
+    reader(site / "index.html")
+    paths = {unquote(urldefrag(url)[0].removeprefix("file://")) for url in reader.asked}
     assert len(paths) > 3 and sum((site / path).stat().st_size for path in paths) < FIRST_PAGE
 
 
@@ -153,8 +155,15 @@ def test_formulas_are_laid_out(site, reader):
     assert high > 1.3 * page.locator("mi").first.bounding_box()["height"]
 
 
+def test_the_container_s_health_check_knows_a_jupyterlab(lab):
+    code = json.loads(re.search(r"CMD (\[\"\.venv.*\])", (ROOT / "Dockerfile").read_text())[1])[2]
+    exec(code.replace("http://127.0.0.1:8888/", lab.url))
+    with pytest.raises(urllib.error.URLError):
+        exec(code.replace(":8888/", ":1/"))
+
+
 def test_without_scripts_everything_can_be_read(site, reader):
     page = reader(site / "03_saddles_and_damping.html", java_script_enabled=False)
-    assert page.get_by_text("at the saddle (0, 0)").is_visible()
+    assert page.get_by_text("at the saddle (0, 0)", exact=True).is_visible()
     page.get_by_text("Show the result").first.click()
     assert page.get_by_text("It is: at the saddle (0, 0).").is_visible()

@@ -100,7 +100,10 @@
   box.addEventListener("keydown", event => {
     const links = [field, ...list.querySelectorAll("a")];
     const at = links.indexOf(document.activeElement);
-    if (event.key === "Enter" && document.activeElement === field) {
+    if (event.key === "Escape") {  // which else only empties the field
+      event.preventDefault();
+      box.close();
+    } else if (event.key === "Enter" && document.activeElement === field) {
       event.preventDefault();
       links[1]?.click();
     } else if (at >= 0 && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
