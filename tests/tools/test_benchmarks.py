@@ -23,6 +23,7 @@ from benchmarks import (
     problems,
     products,
     report,
+    sparse,
     tables,
 )
 from benchmarks.contenders import CONTENDERS, Contender, contender, find
@@ -108,6 +109,11 @@ def test_own_results_are_right_and_wrong_ones_are_called_wrong(measured):
             assert e["wrong"] and e["relative_error"] == pytest.approx(1.0, abs=1e-3)
         elif e["contender"] == "lazy":
             assert e["wrong"] and e["residual"] > 1e-2
+
+
+def test_the_table_of_sparse_models_is_that_of_the_record():
+    measured = json.loads((RESULTS / "sparse.json").read_text())
+    assert sparse.table(measured) in report.README.read_text()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers' own imports
