@@ -25,6 +25,8 @@ pytestmark = pytest.mark.long
 RTOL, ATOL = 2e-2, 2e-3
 SMALL = [name for name in studies.names() if studies.study(name).small is not None]
 
+# Older records: the first's seeds share a few of 67,000 sentences, and in the second a quarter of
+# the test reviews had tuned. To be taken out of here when they are made anew.
 UNDECLARED = {"nb10_sst2", "nb12_regularizers"}
 
 
