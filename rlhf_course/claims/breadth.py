@@ -41,7 +41,8 @@ def learns(task: str, against: str | None = None):
         theirs = _curves(document, task, against)
         gains = tuple(b[-1] - a[-1] for a, b in zip(ours, theirs, strict=True))
         about = f"{task}, RLHF against {against}, both with L2-SP, validation loss at the end"
-        return [Comparison(about, gains, "nats")]
+        # Shown beside: its rate was not tuned, and its gradients are a third of ours.
+        return [Comparison(about, gains, "nats", primary=False)]
 
     return compare
 
@@ -78,7 +79,7 @@ EVERY_MODEL = Claim(
 FOUR_APPLICATIONS = Claim(
     name="classification, entities, questions",
     words="It serves text classification, sentiment, named entities and question answering.",
-    test="On each task the validation loss falls, and ends lower than AdamW's.",
+    test="On each task the validation loss falls; AdamW beside it was not tuned.",
     data="the course's reviews, entities and questions, the top layer of a 6-layer BERT",
     baselines="AdamW with the same penalty; for both the best of six λ on the validation set that "
     "is reported, which flatters both",
