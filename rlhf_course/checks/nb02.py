@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from ..checking.expect import call, expect, randn
+from ..checking.cases import integer, randn
+from ..checking.expect import call, expect, parts
 from ..checking.feedback import Wrong, attempted, correct, require
 from ..checking.goals import WORDS, goal
 from ..checking.registry import exercise
@@ -46,13 +49,13 @@ def steps(answer):
         {
             "That is for κ = 10.": 69.0,
             "That is for κ = 1000.": 6908.0,
-            "That is with ρ = 1 − 1/κ, the rate for η = 1/κ. The best η does better: see (5).": 1375.0,
+            "That is with the factor 1 − 1/κ, that of η = 1/κ. The best η does better: see (5).": 1375.0,
             "That many bring f, which goes with the distance squared, to a millionth.": 345.4,
             "The two logarithms have different bases: take the same one twice.": 300.0,
             "Newton's method would need 1; the question is about gradient descent.": 1.0,
-            "k steps multiply the distance by ρᵏ, not by kρ or 1 − 2k/κ.": 50.0,
+            "k steps multiply the distance by the k-th power of (5), not by 1 − 2k/κ.": 50.0,
         },
-        "Solve ρᵏ = 10⁻⁶ with ρ = 99/101.",
+        "Solve (99/101)ᵏ = 10⁻⁶ for k.",
         what="number of steps",
         rtol=0.05,
     )
@@ -80,16 +83,26 @@ def edge(records, values):
 def newton_step(answer):
     """A function (f, theta) -> theta - H^-1 g."""
     for seed in range(3):
-        B, b, theta = randn(4, 4, seed=seed), randn(4, seed=seed + 10), randn(4, seed=seed + 20)
-        A = B @ B.T
+        p = integer(3, 7, seed)
+        Q, _ = torch.linalg.qr(randn(p, p, seed=seed + 10))
+        # One eigenvalue is small, so that what is added to H shows.
+        A = (
+            Q
+            @ torch.cat([torch.tensor([1e-3]), 1 + randn(p - 1, seed=seed + 20).abs()]).diag()
+            @ Q.T
+        )
+        b, theta, q = randn(p, seed=seed + 30), randn(p, seed=seed + 40), Q[:, -1]
 
-        def f(t, A=A, b=b):
-            return t.cosh().sum() + 0.5 * t @ A @ t + b @ t
+        def f(t, A=A, b=b, q=q, theta=theta):
+            _refuse_points_beside(theta, t)
+            return 0.5 * t @ A @ t + b @ t + (q @ t).cosh()
 
-        g, H = theta.sinh() + A @ theta + b, A + theta.cosh().diag()
+        g, H = A @ theta + b + (q @ theta).sinh() * q, A + (q @ theta).cosh() * torch.outer(q, q)
         d = -torch.linalg.solve(H, g)
+        value = call(answer, f, theta)
+        damped = theta - torch.linalg.solve(H + 1e-8 * torch.eye(p), g)
         expect(
-            call(answer, f, theta),
+            value,
             theta + d,
             {
                 "The sign: that goes away from the model's minimum. It is θ − H⁻¹g.": theta - d,
@@ -103,8 +116,81 @@ def newton_step(answer):
                 "That is half a step: the ½ of the model cancels when it is differentiated.": theta
                 + d / 2,
                 "That is the gradient.": g,
+                "Nearly: a little was added to the diagonal of H. That damps its small "
+                "eigenvalues.": damped,
             },
             "It is θ − H⁻¹g, with both derivatives taken at θ.",
             what="new point",
+            rtol=1e-9,
         )
     return correct("Equal to a direct solve with the Hessian in closed form, for random functions.")
+
+
+def _refuse_points_beside(theta, point):
+    """Ends the check where f is asked for at a point very near to θ, as by differences."""
+    try:
+        apart = float((point - theta).detach().norm())
+    except RuntimeError:  # a transform of torch.func looks at f: no numbers to see
+        return
+    require(
+        not 0 < apart < 1e-2,
+        "Your function takes differences of f: they are not exact. Autograd needs f at θ alone.",
+    )
+
+
+PROGRAMS = {"A": "doubled", "B": "right", "C": "rounded", "D": "kept"}
+
+
+@exercise("02.wrong_run")
+def wrong_run(answer):
+    """ "BDAC": which program is right, keeps its Hessian, doubles it, rounds its gradient."""
+    joined = "".join(map(str, answer)) if isinstance(answer, list | tuple) else str(answer)
+    given = joined.upper().replace(" ", "").replace(",", "")
+    require(
+        sorted(given) == list(PROGRAMS),
+        "Answer with each of the letters A, B, C and D once, in the order (right, kept Hessian, "
+        "doubled Hessian, rounded gradient).",
+    )
+    said = dict(zip(("right", "kept", "doubled", "rounded"), given, strict=True))
+    require(
+        said["right"] == "B",
+        "The right program squares its error in each step, down to rounding: only one does.",
+    )
+    require(
+        said["rounded"] == "C",
+        "A rounded gradient is zero before the minimum is reached: its error stops falling.",
+    )
+    require(
+        said["doubled"] == "A",
+        "With twice the curvature each step goes half of the way: a factor of ½. With the kept one, "
+        "e, it is 1 − 1/e.",
+    )
+    return correct("A wrong Hessian costs speed; a wrong gradient costs the minimum.")
+
+
+@exercise("02.experiment")
+def experiment(answer):
+    """(kappa, eta, beta) with which the heavy ball needs less than a fifth of (5)'s steps."""
+    kappa, eta, beta = (float(x) for x in parts(answer, "(kappa, eta, beta)"))
+    require(50 <= kappa <= 1e6, f"Choose a κ from 50 to a million, not {kappa:g}.")
+    promised = math.log(1e-6) / math.log((kappa - 1) / (kappa + 1))
+    limit = math.ceil(promised / 5)
+    a = before = torch.ones(2)  # along u and along v
+    curvatures = torch.tensor([1.0, kappa])
+    for step in range(1, limit + 1):
+        a, before = a - eta * curvatures * a + beta * (a - before), a
+        size = float(a.norm() / 2**0.5)
+        require(
+            size < 1e6,
+            f"With η = {eta:g} and β = {beta:g} the ball is thrown out: after {step} steps it is "
+            f"{size:.0e} times as far.",
+        )
+        if size <= 1e-6:
+            return correct(
+                f"{step} steps, where (5) promises {promised:.0f}: momentum pays with the root of κ."
+            )
+    without = " (That is gradient descent: β is zero.)" if beta == 0 else ""
+    raise Wrong(
+        f"After {limit} steps, a fifth of {promised:.0f}, it has {size:.1e} of the distance left."
+        f"{without}"
+    )

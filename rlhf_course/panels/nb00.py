@@ -95,7 +95,7 @@ def ridge(descend: Callable[..., Iterable[Record]], steps: int) -> Panel:
         ],
         figures=[
             figures.Curves(
-                {"|θ|": lambda r: float(r.theta.norm())},
+                {"‖θ‖": lambda r: float(r.theta.norm())},
                 title="How far the weights have come",
                 y_title="length of θ",
                 y_range=[0, 8],
@@ -138,7 +138,7 @@ def _read(records: Sequence[Record], values: dict[str, Any]) -> str:
         return "Not a step yet."
     first, last = records[1], records[-1]
     return (
-        f"|θ| is {float(first.theta.norm()):.2f} after step 1 and {float(last.theta.norm()):.2f} "
+        f"‖θ‖ is {float(first.theta.norm()):.2f} after step 1 and {float(last.theta.norm()):.2f} "
         f"after step {last.step}; the test error is {first.val_loss:.3f} after step 1 and "
         f"{last.val_loss:.3f} at the end. The last step has the length "
         f"{float((last.theta - records[-2].theta).norm()):.2g}."

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
-from rlhf_lib.panels import Panel, figures, log_slider, slider
+from rlhf_lib.panels import Panel, log_slider, slider
 from rlhf_lib.panels import choice as menu
 from rlhf_lib.panels.bands import Bands
 from rlhf_lib.panels.ticks import tick_text
@@ -17,7 +16,6 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve
-from ..experiments.nb01_side_by_side import side_by_side
 from .sketch import Sketch
 
 # The validation errors of panel 1's first state over its λ; a claim computes them again.
@@ -109,6 +107,15 @@ choice(
     "and the shortest gets shorter.",
 )
 
+choice(
+    "01.filters",
+    "The same effective degrees of freedom, left by a penalty and by gradient descent that is "
+    "stopped. Which of the two holds the flat directions back more, and the steep ones less?",
+    ["the penalty", "gradient descent", "neither: equal sums, equal shares"],
+    truth=1,
+    why="1 − (1 − ηh)^k rises from 0 to 1 over a narrower range of h than h/(h + λ) does.",
+)
+
 Runs = Callable[..., Iterable[Record]]
 LEAST_LAMBDA, MOST_LAMBDA = 1e-6, 10.0
 LAMBDA_AXIS = {"x_title": "λ", "x_range": [LEAST_LAMBDA, MOST_LAMBDA], "x_log": True}
@@ -193,120 +200,92 @@ def _read_errors(records: Sequence[Record], values: Mapping[str, Any]) -> str:
 
 # -- panel 2 -----------------------------------------------------------------------------------
 
-
-def networks(
-    x: Tensor, y: Tensor, lambdas: Tensor, steps: int = 800, every: int = 800
-) -> Iterator[tuple[int, Tensor, Callable[[Tensor], Tensor]]]:
-    """MLPs with 20 units of tanh, one for each row of x and y (sets, n) and each λ, trained by
-    Adam: yields the step, the training losses (λ, sets), and a function that predicts at places
-    (k,), giving (λ, sets, k)."""
-    x, y = (t[:, :, None].expand(len(lambdas), -1, -1, -1) for t in (x, y))
-    for now in side_by_side(
-        x, y, width=20, lambda_reg=lambdas[:, None], steps=steps, every=every, spread=(3.0, 2.0)
-    ):
-        yield now.step, now.train_loss, lambda z, now=now: now.predict(z[:, None])[..., 0]
+STRENGTHS = [10 ** (k / 12) for k in range(-36, 13)]
+STEPS = range(1, 101)
 
 
-def bias_and_variance(
-    colleagues: Runs, models: Sequence[str], places: Tensor, truth: Tensor
+def filters(
+    held_back: Callable[[str, float, int], Record], kinds: Sequence[str], h: Tensor
 ) -> Panel:
-    """`colleagues(model, n, noise)` yields a record for each λ of a sweep, with `extra` of
-    "lambda", "split" (bias², variance), and "mean" and "scatter" of the predictions at `places`."""
-    kept: dict[tuple, list[Record]] = {}
+    """`held_back(kind, strength, k)` is a record of one filter over the eigenvalues `h`: its error
+    as `loss`, and `extra` of "share" (one for each eigenvalue) and "df", their sum."""
+    known: dict[tuple, Record] = {}
 
-    def generate(model: str, n: int, noise: float, lambda_reg: float) -> Iterator[Record]:
-        key = (model, n, noise)
-        known = kept.get(key)
-        found: list[Record] = []
-        for record in known if known is not None else colleagues(*key):
-            found.append(record)
-            yield record.with_(extra=record.extra | {"yours": nearest(found, lambda_reg).extra})
-        kept[key] = found
+    def of(kind: str, strength: float, k: int) -> Record:
+        key = kind, strength, k
+        if key not in known:
+            known[key] = held_back(*key)
+        return known[key]
+
+    def every(kind: str, strength: float) -> tuple[list[float], list[float]]:
+        if kind == "penalty":
+            found = [of(kind, value, 1) for value in STRENGTHS]
+        else:
+            found = [of(kind, strength, k) for k in STEPS]
+        return [r.extra["df"] for r in found], [r.loss for r in found]
+
+    def shares(records: Sequence[Record], values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"yours": (h, records[-1].extra["share"])}
+
+    def errors(records: Sequence[Record], values: Mapping[str, Any]) -> dict[str, Any]:
+        curves = {kind: every(kind, values["strength"]) for kind in kinds}
+        return curves | {"here": ([records[-1].extra["df"]], [records[-1].loss])}
 
     return Panel(
-        generate,
+        lambda **values: iter([of(**values)]),
         controls=[
-            menu("model", "model", list(models)),
-            slider("n", "measurements n", low=20, high=100, step=10, value=20),
-            slider("noise", "noise σ", low=0.1, high=0.6, step=0.1, value=0.3),
-            log_slider("lambda_reg", "λ", low=LEAST_LAMBDA, high=MOST_LAMBDA, value=0.001),
+            menu("kind", "filter", list(kinds)),
+            log_slider("strength", "λ or μ", low=STRENGTHS[0], high=10, value=0.15),
+            slider("k", "steps k", low=1, high=100, step=1, value=20),
         ],
         figures=[
-            Bands(
-                {"mean": _scatter(places), "truth": lambda r: (places[::8], *[truth[::8]] * 3)},
-                title="Mean ± one standard deviation, your λ",
-                x_title="x",
-                y_title="y",
-                x_range=[-1, 1],
-                y_range=[-3, 3],
+            Sketch(
+                shares,
+                {"yours": "path"},
+                ghosts=["yours"],
+                title="Share of the way, by direction",
+                x_title="eigenvalue h",
+                y_title="share",
+                x_range=[0.001, 2],
+                y_range=[0, 1.05],
+                x_log=True,
             ),
-            figures.Curves(
-                {
-                    "bias²": lambda r: r.extra["split"][0],
-                    "variance": lambda r: r.extra["split"][1],
-                    "sum": lambda r: sum(r.extra["split"]),
-                },
-                x=lambda r: r.extra["lambda"],
-                marker_at_min="sum",
-                reference={"your λ": lambda v: ([v["lambda_reg"]] * 2, [0.001, 10])},
-                title="Their error on the true curve, split",
-                y_title="mean squared error",
-                y_range=[0.001, 10],
+            Sketch(
+                errors,
+                {kind: "line" for kind in kinds} | {"here": "mark"},
+                legend=True,
+                title="Error of every strength",
+                x_title="effective degrees of freedom",
+                y_title="error on the true curve",
+                x_range=[4, 13],
+                y_range=[0.03, 1],
                 y_log=True,
-                **LAMBDA_AXIS,
+                goal={"y": 0.07},
             ),
         ],
-        readout=_read_split,
-        title="Bias and variance of many colleagues",
-        goal="the MLP's λ, at noise 0.3, at which bias² and variance are equal",
-        reached=equal_parts,
-        keep=1,
-        # Of what is known already λ alone picks: that needs no run.
-        preview=lambda values: generate(**values) if tuple(values.values())[:3] in kept else (),
+        readout=_read_filter,
+        total=1,
+        title="Three filters on thirteen directions",
+        goal="an error below 0.07",
+        reached=lambda records, values: records[-1].loss < 0.07,
+        keep=2,
+        follow=True,
     )
 
 
-def nearest(records: Sequence[Record], lambda_reg: float) -> Record:
-    """The record of the λ nearest to this one, by their ratio."""
-    return min(records, key=lambda r: abs(math.log(r.extra["lambda"] / lambda_reg)))
-
-
-def least(records: Sequence[Record]) -> Record:
-    """The record whose bias² and variance have the least sum."""
-    return min(records, key=lambda r: sum(r.extra["split"]))
-
-
-def crossing(records: Sequence[Record]) -> Record:
-    """The record whose bias² and variance are nearest to equal."""
-    return min(records, key=lambda r: abs(math.log(r.extra["split"][0] / r.extra["split"][1])))
-
-
-def equal_parts(records: Sequence[Record], values: Mapping[str, Any]) -> bool:
-    asked = values["model"].startswith("MLP") and values["n"] == 20 and values["noise"] == 0.3
-    yours = nearest(records, values["lambda_reg"])
-    return asked and yours.extra["lambda"] == crossing(records).extra["lambda"]
-
-
-def _scatter(places: Tensor) -> Callable[[Record], tuple]:
-    def band(record: Record) -> tuple:
-        mean, scatter = (record.extra["yours"][name][::8] for name in ("mean", "scatter"))
-        return places[::8], mean, mean - scatter, mean + scatter
-
-    return band
-
-
-def _read_split(records: Sequence[Record], values: Mapping[str, Any]) -> str:
-    best, yours = least(records), nearest(records, values["lambda_reg"])
-    bias, variance = yours.extra["split"]
-    lam, lam_best = (tick_text(float(f"{r.extra['lambda']:.2g}")) for r in (yours, best))
+def _read_filter(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    set_by = {"penalty": "λ", "damped steps": "μ"}.get(values["kind"])
+    dials = [f"{set_by} = {tick_text(values['strength'])}"] if set_by else []
+    dials += [] if values["kind"] == "penalty" else [f"k = {values['k']}"]
+    share, df = records[-1].extra["share"], records[-1].extra["df"]
     return (
-        f"{values['model']}, λ = {lam}: bias² {bias:.4f}, variance {variance:.4f}, sum "
-        f"{bias + variance:.4f}. The sum is least at λ = {lam_best}: "
-        f"{sum(best.extra['split']):.4f}."
+        f"{values['kind'].capitalize()}, {', '.join(dials)}: {df:.1f} degrees of freedom, error "
+        f"{records[-1].loss:.3f}. The flattest direction goes {float(share[0]):.1%} of its way, "
+        f"the steepest {float(share[-1]):.1%}."
     )
 
 
-# -- panels 3 and 4: curves with their spread over five seeds --------------------------------------
+# -- panel 3: curves with their spread over five seeds -----------------------------------------
 
 
 def gathered(runs: Runs, x: Callable[[Record], float]) -> Runs:
@@ -330,59 +309,6 @@ def _training(record: Record) -> tuple:
 def _validation(record: Record) -> tuple:
     x, _, middle, low, high = record.extra["so far"]
     return x, middle, low, high
-
-
-def more_features(widths: Runs, sizes: Sequence[int]) -> Panel:
-    """`widths(lambda_reg, label_noise)` yields a record for each number of features of `sizes`,
-    with `extra` of "p" and the "least" and "most" validation error of the seeds."""
-    kept = gathered(widths, lambda r: r.extra["p"])
-
-    def generate(lambda_reg: float, label_noise: float) -> Iterable[Record]:
-        return kept(lambda_reg=lambda_reg, label_noise=label_noise)
-
-    return Panel(
-        generate,
-        controls=[
-            log_slider("lambda_reg", "λ", low=1e-6, high=0.01, value=0, zero=True),
-            slider("label_noise", "wrong labels", low=0.0, high=0.4, step=0.1, value=0.0),
-        ],
-        figures=[
-            Bands(
-                {"training": _training, "validation": _validation},
-                title="Mean, least and most of five seeds",
-                x_title="number of features p, for 100 digits",
-                y_title="squared error",
-                x_range=[5, 2000],
-                x_log=True,
-                y_range=[0.1, 300],
-                y_log=True,
-                goal={"y": 0.3},
-            )
-        ],
-        readout=_read_sizes,
-        total=len(sizes),
-        title="More features than data",
-        goal="all labels right: no peak at p = 100, and an error below 0.3 at p = 2000",
-        reached=no_peak_and_low,
-        keep=1,
-    )
-
-
-def no_peak(records: Sequence[Record]) -> bool:
-    """Whether the validation error never rises by more than a percent as p grows."""
-    return all(b.val_loss < 1.01 * a.val_loss for a, b in pairwise(records))
-
-
-def no_peak_and_low(records: Sequence[Record], values: Mapping[str, Any]) -> bool:
-    return no_peak(records) and values["label_noise"] == 0 and records[-1].val_loss < 0.3
-
-
-def _read_sizes(records: Sequence[Record], values: Mapping[str, Any]) -> str:
-    best, worst = (pick(records, key=lambda r: r.val_loss) for pick in (min, max))
-    return (
-        f"Mean of five seeds: least validation error {best.val_loss:.3f} with {best.extra['p']} "
-        f"features, most {worst.val_loss:.3g} with {worst.extra['p']}."
-    )
 
 
 def learning(learn: Runs, steps: int) -> Panel:

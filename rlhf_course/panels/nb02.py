@@ -20,6 +20,7 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice
+from ..table import Table
 from .model_contours import through_the_point
 from .sketch import Sketch
 
@@ -38,7 +39,7 @@ choice(
 )
 choice(
     "02.exponents",
-    "Which exponent p has each of the three functions?",
+    "Which order of convergence has each of the three functions?",
     [
         "exp(x) − x − 1: 2, log cosh x: 2, x⁴/4: 2",
         "exp(x) − x − 1: 2, log cosh x: 2, x⁴/4: 1",
@@ -170,7 +171,7 @@ def valley(walk: Walk, steps: int, floor: Tensor, wall: Tensor) -> Panel:
                 x="cost",
                 title="Distance to the minimum",
                 x_title="cost (gradients)",
-                y_title="|θ − θ*| (10⁻⁶ or less)",
+                y_title="‖θ − θ*‖ (10⁻⁶ or less)",
                 x_range=[0, 100],
                 y_range=[FAR, 100],
                 y_log=True,
@@ -286,6 +287,30 @@ def over_contours(
     return figure.show()
 
 
+# -- four programs -----------------------------------------------------------------------------
+
+
+def four_programs(f: Callable[[Tensor], Tensor], start: float = 1.0, steps: int = 7) -> Table:
+    """The errors |x| of four programs that minimize f, of one number, with minimum 0: A has twice
+    the Hessian, B is right, C rounds its gradient to three decimals, D keeps the first Hessian."""
+    slope = torch.func.grad(f)
+    bend = torch.func.grad(slope)
+    first = torch.tensor(start, dtype=torch.float64)
+    programs = {
+        "A": lambda x: slope(x) / (2 * bend(x)),
+        "B": lambda x: slope(x) / bend(x),
+        "C": lambda x: slope(x).round(decimals=3) / bend(x),
+        "D": lambda x: slope(x) / bend(first),
+    }
+    rows: list[dict[str, Any]] = [{"step": k} for k in range(steps + 1)]
+    for name, step in programs.items():
+        x = first
+        for row in rows:
+            row[name] = f"{abs(float(x)):.1e}"
+            x = x - step(x)
+    return Table(rows, caption="Distance to the minimum, |x|")
+
+
 # -- panel 2: three bowls -----------------------------------------------------------------------
 
 
@@ -365,7 +390,7 @@ def _read_roll(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     end, found = records[-1], exponents(records)
     arrived = error(end) < 1e-3
     where = "it arrives" if arrived else "it has not arrived"
-    measured = f" The last exponent measured is {found[-1]:.2f}." if found and arrived else ""
+    measured = f" The last order measured is {found[-1]:.2f}." if found and arrived else ""
     first = float(records[min(1, end.step)].theta)
     return (
         f"From {values['x']:.2f}, x = {first:.2f} after step 1 and "

@@ -154,6 +154,41 @@ def a_and_b_rest_at_one_point(ridge):
     assert b[1].theta.norm() < a[1].theta.norm()
 
 
+@claim(
+    "My run *ends* at a test error of 0.084, the one with λ = 0.01 at 0.092",
+    "After 100 steps the run still moves by 0.02 a step",
+    "its 0.084 is a place on the way, lower than some before and than all after it",
+)
+def the_damped_run_of_exercise_4_has_not_ended(ridge, X, y, test_error, least_squares):
+    *_, before, last = run = list(ridge(0, 0.1))
+    near(last.val_loss, 0.084, absolute=5e-4)
+    near(list(ridge(0.01, 0))[-1].val_loss, 0.092, absolute=7e-4)
+    near((last.theta - before.theta).norm(), 0.02, absolute=2e-3)
+    values, directions = torch.linalg.eigh(X.T @ X / len(y))
+    whole = directions.T @ least_squares
+    after = [
+        test_error(directions @ (whole * (1 - (0.1 / (values + 0.1)) ** k)))
+        for k in (150, 300, 1000, 10_000)
+    ]
+    assert last.val_loss < after[0] and after == sorted(after)
+    assert run[1].val_loss > last.val_loss
+    near(after[-1], test_error(least_squares), relative=0.05)
+
+
+@claim("On this data set it was a tie", "neither is better in general")
+def either_can_win(draw):
+    from rlhf_course.checks.nb00 import least_errors
+
+    ratios = {}
+    for seed in range(1, 41):
+        stopped, penalized = least_errors(seed)
+        ratios[seed] = stopped / penalized
+    near(ratios[1], 1, relative=0.02)
+    assert sum(r < 0.9 for r in ratios.values()) == sum(r > 1.1 for r in ratios.values()) == 3
+    X, *_ = draw(7)
+    assert X.shape == (30, 20)
+
+
 @claim("commit to an answer")
 def the_predictions_have_the_right_answers(ridge):
     from rlhf_course.checking.predictions import find

@@ -28,7 +28,7 @@ def the_valley_has_the_curvatures_1_and_kappa(FLOOR, WALL, valley, exact_hessian
 
 
 @claim(
-    "so we count $1 + 2n$ for a step; here 5",
+    "We take $1 + 2p$ for a step; here 5",
     "Newton's method needs one step, from every start and for every κ",
     "At κ = 1 Newton's step is the dearer one, 5 gradients against 1",
 )
@@ -135,7 +135,7 @@ def ten_times_the_condition_number_ten_times_the_steps(gradient_descent, valley,
     "scikit-learn's breast-cancer data, 569 of them",
     "They come in very different units: the radius is about 14, the texture about 19, the "
     "smoothness about 0.1",
-    "with $s = 1$ for benign and $-1$ for malignant",
+    "with $y = 1$ for benign and $-1$ for malignant",
 )
 def the_tumours_and_their_units(data, sign):
     assert len(sign) == len(data.data) == 569
@@ -194,14 +194,25 @@ def newtons_losses_agree_in_either_unit(races):
         assert max(abs(r.loss - s.loss) for r, s in zip(raw, standardized, strict=True)) < 1e-9
 
 
-@claim("the step in $z$ is the step in $\\theta$", "which is another direction altogether")
-def newtons_path_is_the_same_in_z_and_that_of_gradient_descent_is_not(paths):
+@claim(
+    "the step in $\\varphi$ is the step in $\\theta$",
+    "which is another direction altogether",
+    "$T^\\top H T + \\mu I$ is not $T^\\top (H + \\mu I)\\, T$, unless $T$ only turns",
+    "Damping takes that away",
+)
+def only_undamped_newton_takes_one_path_in_both_units(paths, newton, bumpy):
     def apart(name):
-        pairs = zip(paths[f"{name}, θ"], paths[f"{name}, z"], strict=True)
+        pairs = zip(paths[f"{name}, θ"], paths[f"{name}, φ"], strict=True)
         return max(float((one - other).norm()) for one, other in pairs)
 
     assert apart("Newton") < 1e-9
-    assert apart("GD") > 0.1
+    assert apart("GD") > 0.1 and apart("μ = 0.1") > 0.1
+    Q, _ = torch.linalg.qr(torch.randn(2, 2))
+    start = torch.tensor([1.0, -0.5])
+    settings = {"damping": 0.1, "max_steps": 5, "tol": 0.0}
+    one = [r.theta for r in newton(bumpy, start, **settings)]
+    other = [Q @ r.theta for r in newton(lambda z: bumpy(Q @ z), Q.T @ start, **settings)]
+    assert max(float((a - b).norm()) for a, b in zip(one, other, strict=True)) < 1e-9
 
 
 @claim(
@@ -268,7 +279,7 @@ def beyond_the_edge_it_runs_away_and_a_line_search_mends_it(tries, newton, BOWLS
 
 
 @claim(
-    "$e^x - x - 1$ has exponents that approach 2",
+    "$e^x - x - 1$ has orders that approach 2",
     "$\\log\\cosh$ has 3",
     "$x^4/4$ has 1",
     "$x_{k+1} \\approx -\\tfrac23 x_k^3$",
@@ -317,11 +328,68 @@ def the_library_takes_the_step_of_equation_3(newton, bumpy, exact_hessian, gradi
     assert float(bumpy(after)) < float(bumpy(theta))
 
 
-@claim("$1 + 2n$ gradients, $n^2$ numbers to keep and about $n^3/3$ multiplications to solve")
+@claim("$1 + 2p$ gradients, $p^2$ numbers to keep and about $p^3/3$ multiplications to solve")
 def elimination_takes_a_third_of_n_cubed_multiplications():
     n = 300
     count = sum(rows * rows + rows for rows in range(n))  # each pivot: the ratios, the updates
     near(count / n**3, 1 / 3, relative=0.01)
+
+
+@claim(
+    "B doubles its digits",
+    "A has the factor $1 - \\tfrac12$, D the factor $1 - 1/e \\approx 0.63$",
+    "C is as fast as B at first, and then stops where the gradient rounds to zero",
+)
+def the_four_programs_are_what_is_said_of_them(nb02, bowl):
+    found = nb02.four_programs(bowl).frame.drop(columns="step").astype(float)
+    near(found["A"].iloc[-1] / found["A"].iloc[-2], 0.5, relative=0.03)
+    near(found["D"].iloc[-1] / found["D"].iloc[-2], 1 - 1 / math.e, relative=0.06)
+    assert found["B"].iloc[5] < 1e-6 and 0 < found["C"].iloc[-1] == found["C"].iloc[-2]
+    near(found["C"].iloc[2], found["B"].iloc[2], relative=0.1)
+
+
+def momentum(kappa, limit=10_000):
+    """Steps of the heavy ball, with Polyak's two numbers, to a millionth of the distance."""
+    root = kappa**0.5
+    eta, beta = 4 / (root + 1) ** 2, ((root - 1) / (root + 1)) ** 2
+    now = before = torch.ones(2)
+    for step in range(1, limit):
+        slope = torch.tensor([1.0, kappa]) * now
+        now, before = now - eta * slope + beta * (now - before), now
+        if float(now.norm()) <= 1e-6 * 2**0.5:
+            return step
+
+
+def adam(kappa, rate, start, valley, limit=1200):
+    theta = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([theta], lr=rate)
+    f = valley(kappa)
+    for step in range(1, limit):
+        (theta.grad,) = torch.autograd.grad(f(theta), theta)
+        optimizer.step()
+        if float(theta.detach().norm()) <= 1e-6 * 2**0.5:
+            return step
+    return limit
+
+
+@claim(
+    "With these it needs 27, 93 and 315 steps for κ = 10, 100 and 1000, where (5) says 69, 691 and "
+    "6908",
+    "Adam, with the best of eight learning rates for each κ, needs 243, 251 and 750: less than "
+    "gradient descent where κ is large, more where it is small",
+    "momentum does better than (5), and Adam where κ is large",
+)
+def momentum_pays_with_the_root_of_kappa(valley, FLOOR, WALL):
+    for kappa, heavy, descent, best in (
+        (10, 27, 69, 243),
+        (100, 93, 691, 251),
+        (1000, 315, 6908, 750),
+    ):
+        between(momentum(kappa), heavy - 1, heavy + 1)
+        near(math.log(1e-6) / math.log((kappa - 1) / (kappa + 1)), descent, absolute=0.6)
+        rates = (0.1, 0.3, 1.0, 3.0)  # those of the eight that come near
+        found = min(adam(kappa, rate, FLOOR + WALL, valley) for rate in rates)
+        between(found, 0.95 * best, 1.05 * best)
 
 
 @claim(
