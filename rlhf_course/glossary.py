@@ -191,6 +191,13 @@ GLOSSARY: tuple[Term, ...] = (
         "curvature along that direction.",
         "02",
     ),
+    Term(
+        "momentum",
+        "β",
+        "Keeping a share β of the last move: the heavy ball. It pays with the root of κ.",
+        "02",
+        also=("heavy ball",),
+    ),
     Term("condition number", "κ", "The largest eigenvalue over the smallest.", "02"),
     Term(
         "positive definite",
@@ -232,7 +239,7 @@ GLOSSARY: tuple[Term, ...] = (
     ),
     Term(
         "cubic regularization",
-        "",
+        "γ",
         "A step that minimizes the local model plus a cube of its length; it chooses its own "
         "damping.",
         "03",

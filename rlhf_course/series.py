@@ -43,7 +43,7 @@ class Notebook:
 
 SERIES = (
     Notebook("00", "start_here", "Start here", "tell λ from damping, drive a panel", 15, 4),
-    Notebook("01", "overfitting", "Overfitting", "read train and validation curves", 40, 24),
+    Notebook("01", "overfitting", "Overfitting", "read train and validation curves", 40, 12),
     Notebook(
         "02", "newton_exact_hessian", "Newton's method", "derive and run a Newton step", 25, 9
     ),
@@ -52,7 +52,7 @@ SERIES = (
         "saddles_and_damping",
         "Saddles and damping",
         "say when Newton's method goes to a saddle, and mend it",
-        15,
+        18,
         9,
     ),
     Notebook(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rlhf_lib.panels import Panel, figures, slider
+from rlhf_lib.panels import choice as menu
 from rlhf_lib.panels.display import REPLAYED
 from rlhf_lib.record import Record
 
@@ -103,4 +104,69 @@ def _read(records: Sequence[Record], values: dict[str, Any]) -> str:
     return (
         f"Step {records[-1].step}: ({x:.2f}, {y:.2f}), {at}, f = {loss:.3f}. The "
         f"smallest eigenvalue of H + μI met on the way was {smallest(records):.2f}."
+    )
+
+
+# -- panel 2: a curve of minima ----------------------------------------------------------------
+
+
+def flatness(roll: Path) -> Panel:
+    """`roll(method, rate, a, b)` yields records of a run on (ab - 1)^2 / 2 with `extra` of
+    "sharpness", the largest eigenvalue of the Hessian."""
+    return Panel(
+        roll,
+        controls=[
+            menu("method", "method", ["gradient descent", "damped Newton"]),
+            slider("rate", "step size η", low=0.02, high=0.6, step=0.01, value=0.2),
+            slider("a", "start a", low=0.2, high=3.4, step=0.02, value=3.0),
+            slider("b", "start b", low=0.1, high=2.4, step=0.02, value=0.34),
+        ],
+        figures=[
+            figures.ContourPath(
+                lambda a, b: 0.5 * (a * b - 1) ** 2,
+                x_range=[-2, 4],
+                y_range=[-2, 3],
+                equal=True,
+                levels=[0.005, 0.05, 0.2, 0.5, 1, 2, 4, 8, 16],
+                marks={"flattest": (1, 1)},
+                start_by=("a", "b"),
+                title="The path over the contours",
+                x_title="a",
+                y_title="b",
+            ),
+            figures.Curves(
+                {"sharpness": lambda r: min(r.extra["sharpness"], 30.0)},
+                reference={"2/η": lambda v: ([0, 100], [min(2 / v["rate"], 30.0)] * 2)},
+                title="Sharpness at each step",
+                x_title="step",
+                y_title="largest eigenvalue",
+                x_range=[0, 100],
+                y_range=[0, 20],
+            ),
+        ],
+        readout=_read_sharpness,
+        total=101,
+        title="Many minima, sharp and flat",
+        goal="from (3, 0.34), end in a minimum of sharpness below 4 by gradient descent",
+        reached=rests_low,
+        keep=1,
+        follow=True,
+        play=True,
+    )
+
+
+def rests_low(records: Sequence[Record], values: Mapping[str, Any]) -> bool:
+    """Whether gradient descent from (3, 0.34) ends in a minimum of sharpness below 4."""
+    asked = values["method"] == "gradient descent" and (values["a"], values["b"]) == (3.0, 0.34)
+    return asked and records[-1].loss < 1e-6 and records[-1].extra["sharpness"] < 4
+
+
+def _read_sharpness(records: Sequence[Record], values: Mapping[str, Any]) -> str:
+    end = records[-1]
+    where = "in a minimum" if end.loss < 1e-6 else "not in a minimum"
+    (a, b), first = end.theta.tolist(), records[0].extra["sharpness"]
+    limit = f", 2/η is {2 / values['rate']:.2f}" if values["method"] == "gradient descent" else ""
+    return (
+        f"Step {end.step}: ({a:.2f}, {b:.2f}), {where}. The sharpness was {first:.2f} at the start "
+        f"and is {end.extra['sharpness']:.2f}{limit}."
     )

@@ -19,14 +19,15 @@ PANELS = {
     "00_start_here": [("nb00.ridge(", "Ridge regression by Newton steps", "λ")],
     "01_overfitting": [
         ("nb01.one_set(", "A polynomial, and a penalty on its coefficients", "λ"),
-        ("nb01.bias_and_variance(", "Bias and variance of many colleagues", "λ"),
+        ("nb01.filters(", "Three filters on thirteen directions", "λ or μ"),
     ],
     "02_newton_exact_hessian": [
         ("nb02.valley(", "Gradient descent and Newton's method in a valley", "step size η"),
         ("nb02.bowls(", "Newton's method on three bowls", "start x"),
     ],
     "03_saddles_and_damping": [
-        ("nb03.saddle(", "Newton's method on a landscape with a saddle", "damping μ")
+        ("nb03.saddle(", "Newton's method on a landscape with a saddle", "damping μ"),
+        ("nb03.flatness(", "Many minima, sharp and flat", "step size η"),
     ],
     "06_l1_corners": [
         ("nb06.corners(", "L1 logistic regression on 569 tumours", "λ"),

@@ -156,6 +156,9 @@ def a_and_b_rest_at_one_point(ridge):
 
 @claim(
     "My run *ends* at a test error of 0.084, the one with λ = 0.01 at 0.092",
+    "A colleague runs λ = 0 with μ = 0.1 for 100 steps",
+    "- **c** μ = 0.1 is part of what was minimized",
+    "- **d** 1000 test inputs are too few to tell 0.084 from 0.092",
     "After 100 steps the run still moves by 0.02 a step",
     "its 0.084 is a place on the way, lower than some before and than all after it",
 )
@@ -175,7 +178,12 @@ def the_damped_run_of_exercise_4_has_not_ended(ridge, X, y, test_error, least_sq
     near(after[-1], test_error(least_squares), relative=0.05)
 
 
-@claim("On this data set it was a tie", "neither is better in general")
+@claim(
+    "On this data set it was a tie",
+    "neither is better in general",
+    "over the steps 1 to 100 of a run with λ = 0, μ = 0.01",
+    "take the least test error over λ = 10⁻⁴ ... 1 (at least 50 values)",
+)
 def either_can_win(draw):
     from rlhf_course.checks.nb00 import least_errors
 

@@ -158,7 +158,7 @@ def the_penalized_loss_is_minus_the_logarithm_of_a_posterior(X, y):
     assert torch.allclose(-log.diff(), n / sigma**2 * loss.diff(), rtol=1e-9)
 
 
-@claim("Our true coefficients are not like that: a few are large and the rest almost zero")
+@claim("Our true coefficients are not like (2) has them: a few are large and the rest almost zero")
 def few_coefficients_of_the_curve_are_large(features, fit, truth, GRID):
     w = fit(features(GRID, 12), truth(GRID), 0).abs()
     assert (w > 0.3).sum() == 2 and (w < 0.01).sum() == 10
@@ -224,7 +224,8 @@ def the_three_shares_are_what_the_three_methods_do(FILTERS, fit, X, y, h, direct
 
 
 @claim(
-    "the best λ has an error of 0.090. Find a filter with one below 0.07",
+    "**Goal:** the best λ has an error of 0.090. Find a filter with one below 0.07.",
+    "On the left the share of each of the 13 directions",
     "On this data set both early stops beat the best penalty, with about the same degrees of "
     "freedom: they hold the two flattest directions back more sharply",
     "On other data sets it is the other way round",
@@ -342,7 +343,7 @@ def ten_equal_guesses_cost_230():
 @claim(
     "with 20 % wrong labels and 150 digits, find a λ whose validation loss does not turn up: "
     "it ends below 0.9, and less than 5 % above its least value",
-    "The MLP has 32 hidden units and learns from few digits",
+    "with 32 hidden units and ten outputs",
 )
 def the_goal_of_panel_4_can_be_reached(runs, nb01):
     values = {"n": 150, "label_noise": 0.2}
@@ -390,7 +391,21 @@ def one_newton_step_is_the_ridge_fit(record, fit, X, y):
     assert float((record.theta - fit(X, y, 0.1)).abs().max()) < 1e-10
 
 
-@claim("It grows: about 0.02 at degree 4 and 0.1 at degree 12")
+@claim(
+    "Four models were fitted to noisy measurements with σ = 0.3",
+    "C is as good as the noise lets it be: σ² = 0.09",
+    "**2** less penalty, or a richer model; **3** nothing; **4** look where the validation data "
+    "came from.",
+)
+def no_validation_error_is_below_the_noise():
+    near(0.3**2, 0.09)
+
+
+@claim(
+    "It grows: about 0.02 at degree 4 and 0.1 at degree 12",
+    "measure it with n = 20 and noise 0.3 for at least three degrees from 3 to 15, two of them 4 "
+    "and 12",
+)
 def the_best_lambda_grows_with_the_degree(predictions_of, split, LAMBDAS):
     best = {
         degree: min(

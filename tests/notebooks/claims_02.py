@@ -342,7 +342,7 @@ def elimination_takes_a_third_of_n_cubed_multiplications():
 )
 def the_four_programs_are_what_is_said_of_them(nb02, bowl):
     found = nb02.four_programs(bowl).frame.drop(columns="step").astype(float)
-    near(found["A"].iloc[-1] / found["A"].iloc[-2], 0.5, relative=0.03)
+    near(found["A"].iloc[-1] / found["A"].iloc[-2], 0.5, relative=0.08)
     near(found["D"].iloc[-1] / found["D"].iloc[-2], 1 - 1 / math.e, relative=0.06)
     assert found["B"].iloc[5] < 1e-6 and 0 < found["C"].iloc[-1] == found["C"].iloc[-2]
     near(found["C"].iloc[2], found["B"].iloc[2], relative=0.1)
