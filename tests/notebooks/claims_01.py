@@ -263,7 +263,7 @@ def both_stops_beat_the_best_penalty_here(held_back, measure, features, truth, G
 def gradient_descent_from_zero_ends_in_the_shortest_fit(outside, w, FILTERS, F, shortest, target):
     assert float(outside.norm() / w.norm()) < 1e-9
     # The shares (4) go to one along all directions with h > 0, so the distance goes to zero.
-    U, sizes, V = torch.linalg.svd(F, full_matrices=False)
+    _, sizes, V = torch.linalg.svd(F, full_matrices=False)
     h = sizes**2 / 100
     apart = [
         float(((1 - h / h[0]) ** k)[:, None].mul(V @ shortest).norm() / shortest.norm())
