@@ -33,7 +33,7 @@ STOPS = {
         3: {"noise": 11, "measurements": 16},
     },
     "06": {1: {"method": 4, "lambda_reg": 17}, 2: {"method": 2, "least": 16}},
-    "07": {1: {"loss": 2, "width": [4, 8, 16, 32], "steps": [0, 20, 40, 80, 140, 200, 300]}},
+    "07": {1: {"loss": 2, "width": [4, 16, 32], "steps": [0, 20, 60, 140, 300]}},
     "08": {
         1: {"a": 7, "b": 7, "damping": 9},
         2: {"a": 5, "b": 5, "guard": 7, "damping": 2, "goal": False},

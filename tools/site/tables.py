@@ -73,13 +73,14 @@ def table(panel, stops, *, goal=True):
 
     goal: False where one run alone does not tell whether the goal is reached.
     """
+    around = outside(panel, stops)
     kept, texts, reached = _Kept(), _Numbered(), []
     shown = []  # of each state: its text, and of each figure the axes and the traces
     for figures, text, done in states(panel, stops):
         shown.append([texts(text), [kept.figure(i, *figure) for i, figure in enumerate(figures)]])
         reached.append(int(goal and done))
     slots, data = kept.rows()
-    return outside(panel, stops) | {
+    return around | {
         "source": "table",
         "manner": FOLLOWS,
         "said": f"Made beforehand by the notebook's own Python: {len(shown):,} settings.",
@@ -98,7 +99,7 @@ def outside(panel, stops):
         "tree": tree(panel.widget),
         "plots": [figure.widget.model_id for figure in panel.figures],
         "pairs": [list(getattr(figure, "start_by", ())) for figure in panel.figures],
-        "keep": 3,
+        "keep": max(figure.keep for figure in panel.figures),
         "controls": [
             {
                 "name": name,
