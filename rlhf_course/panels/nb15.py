@@ -366,13 +366,13 @@ def spectra(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> Panel:
                 title="Where the eigenvalues are (recorded)",
                 x_title="eigenvalue",
                 y_title="share of all eigenvalues",
-                x_range=[-20, 75],
+                x_range=[-12, 16],
                 y_range=[1e-11, 3],
             ),
             _ranked(),
         ],
         readout=read,
-        title="The spectrum of 22.7 million weights",
+        title="The spectrum of 22.6 million weights",
         keep=0,
     )
 
@@ -387,7 +387,7 @@ def _ranked() -> Any:
         x_title="rank by size",
         y_title="|Ritz value|",
         x_range=[0, 21],
-        y_range=[1e-10, 300],
+        y_range=[1e-13, 300],
     )
 
 

@@ -24,7 +24,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Ritz values of Lanczos steps from random signs, their weights in the density, and bounds."""
     seed = settings["seed"]
     reviews = text.load_dataset("course-reviews", split="train").subset(96, seed=seed)
-    model, tokenizer = text.load_model("classification", pooling="model", seed=seed)
+    model, tokenizer = text.load_model("classification", seed=seed)
     task = text.ClassificationTask(model, tokenizer, reviews, reviews, max_length=TOKENS)
     if settings["epochs"]:
         list(text.finetune(task, "adamw", steps=settings["epochs"], seed=seed))

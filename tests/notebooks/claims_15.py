@@ -165,7 +165,7 @@ def twice_the_tokens_cost_about_twice(step, held, shape):
     ratio = {T: step[2 * T] / step[T] for T in (8, 64, 256)}
     between(ratio[64], 1.85, 2.05)
     assert ratio[8] < 1.6 and 2.1 < ratio[256] < 2.4
-    assert held[17] / held[8] < 1.1 and held[128] / held[64] < 1.7
+    assert held[16] / held[8] < 1.1 and held[128] / held[64] < 1.7
     assert shape.memory("cg Gv", 16, 8)["vectors"] == shape.memory("cg Gv", 16, 512)["vectors"]
 
 
@@ -177,10 +177,10 @@ def twice_the_tokens_cost_about_twice(step, held, shape):
 def sixteen_workers_are_four_times_as_fast(step_seconds, base, faster):
     assert math.ceil(32 / 9) == 4
     slow, quick = (speeds(step_seconds, base, f"{n} Gbit/s") for n in (1, 100))
-    near(slow[17], 4.1, absolute=0.05)
-    near(quick[17], 11.2, absolute=0.05)
+    near(slow[16], 4.1, absolute=0.05)
+    near(quick[16], 11.2, absolute=0.05)
     near(slow[4], 2.5, absolute=0.05)
-    near(faster["1 Gbit/s"][15], slow[17])
+    near(faster["1 Gbit/s"][15], slow[16])
     assert sum(step_seconds(base, 32, 128, 10, "Gv", 1, "1 Gbit/s")) > 100
 
 
@@ -233,15 +233,18 @@ def twenty_vectors_have_their_price(SHAPES, vector_bytes):
 
 
 @claim(
-    "of all 22.7 million weights, on 16 reviews, before fine-tuning and after four epochs of AdamW",
-    "show the ends of a spectrum of 22.7 million eigenvalues",
+    "of all 22.6 million weights, on 16 reviews, before fine-tuning, where the head is zero, and "
+    "after four epochs of AdamW, which have learnt the labels by heart",
+    "show the ends of a spectrum of 22.6 million eigenvalues",
 )
 def the_whole_spectrum_was_recorded(spectrum, spectra, SHAPES):
     assert set(spectra) == {("H", 0), ("G", 0), ("H", 4), ("G", 4)}
     assert "16 reviews" in spectrum["about"] and "20 products" in spectrum["about"]
     for r in spectra.values():
-        assert r["parameters"] == SHAPES["MiniLM"].parameters
-        near(r["parameters"] / 1e6, 22.7, absolute=0.05)
+        pooler = 384 * 384 + 384  # which the mean of the tokens does without
+        assert r["parameters"] == SHAPES["MiniLM"].parameters - pooler
+        near(r["parameters"] / 1e6, 22.6, absolute=0.05)
+        assert r["loss"] < 0.01 or r in (spectra["H", 0], spectra["G", 0])
         near(sum(r["weights"]), 1.0, relative=1e-3)
 
 
@@ -261,24 +264,24 @@ def g_has_rank_16(spectra):
 
 
 @claim(
-    "Before, from −2.7 to 5; after four epochs, from −16 to 68",
-    "A damping of 1 and a λ of 0.5",
-    "together they would have to be more than 16",
+    "Before, from −8.7 to 11; after four epochs, from −0.8 to 14",
+    "A damping of 1 and a λ of 1",
+    "together they would have to be more than 8",
 )
-def h_is_indefinite_and_its_ends_grow(spectra):
+def h_is_indefinite_most_of_all_at_the_start(spectra):
     before, after = (spectra["H", epochs]["ritz_values"] for epochs in (0, 4))
-    near(before[0], -2.7, absolute=0.05)
-    near(before[-1], 5, absolute=0.05)
-    near(after[0], -16, absolute=0.5)
-    near(after[-1], 68, absolute=0.5)
-    assert 1 + 0.5 < 16 < -after[0]
+    near(before[0], -8.7, absolute=0.05)
+    near(before[-1], 11, absolute=0.5)
+    near(after[0], -0.8, absolute=0.05)
+    near(after[-1], 14, absolute=0.5)
+    assert 1 + 1 < 8 < -before[0]
 
 
-@claim("What is away from zero stands for a thousandth of them or less")
+@claim("What is away from zero stands for a hundredth of them or less")
 def nearly_all_eigenvalues_are_next_to_nothing(spectra):
     for r in spectra.values():
         values, shares = torch.tensor(r["ritz_values"]), torch.tensor(r["weights"])
-        assert float(shares[values.abs() > 0.001 * values.abs().max()].sum()) < 1.05e-3
+        assert float(shares[values.abs() > 0.001 * values.abs().max()].sum()) < 0.01
 
 
 @claim(
