@@ -111,7 +111,14 @@ SERIES = (
         45,
     ),
     Notebook("15", "cost_and_scale", "Cost and scale", "predict the cost before paying it", 40, 45),
-    Notebook("16", "when_to_use_it", "When to use it", "say where second order pays"),
+    Notebook(
+        "16",
+        "when_to_use_it",
+        "When to use it",
+        "say where second order pays, and check it",
+        30,
+        30,
+    ),
     Notebook(
         "17", "reading_the_article", "Reading the article", "judge a claim by evidence", 40, 25
     ),

@@ -43,9 +43,9 @@ def jet(layers: Sequence[nn.Linear], x: Tensor, second: Sequence[int]) -> Tensor
 class Pinn(Problem):
     """Half the mean square residual at fixed points; judged by the relative error of u.
 
-    A subclass has ``points`` and ``check``, the points to train and to judge at, and says what
-    :meth:`residual` and :meth:`solution` are in terms of the network's jet, and what is
-    :meth:`exact`.
+    A subclass has ``points`` and ``check``, the points to train and to judge at, ``cut``, those of
+    a line along which it can be drawn, and says what :meth:`residual` and :meth:`solution` are in
+    terms of the network's jet, and what is :meth:`exact`.
     """
 
     unit = "decades"
@@ -54,6 +54,7 @@ class Pinn(Problem):
     second: tuple[int, ...] = (0,)  # inputs by which the equation has second derivatives
     points: Tensor
     check: Tensor
+    cut: Tensor
 
     def __init__(self, seed: int, width: int = 20):
         self.layers = linears([self.inputs, width, width, 1], seed)
@@ -106,6 +107,7 @@ class Poisson1(Pinn):
     title = "Poisson 1-D"
     points = middles(128)[:, None]
     check = torch.linspace(0, 1, 501, dtype=torch.float64)[:, None]
+    cut = check[::5]
 
     @classmethod
     def exact(cls, x):
@@ -131,6 +133,7 @@ class Poisson2(Pinn):
     inputs, second = 2, (0, 1)
     points = grid(middles(20), middles(20))
     check = grid(*[torch.linspace(0, 1, 41, dtype=torch.float64)] * 2)
+    cut = grid(check[::41, 0], torch.tensor([0.25], dtype=torch.float64))
 
     @staticmethod
     def _waves(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,6 +171,7 @@ class Burgers(Pinn):
         torch.linspace(-1, 1, 81, dtype=torch.float64),
         torch.linspace(0.05, 1, 20, dtype=torch.float64),
     )
+    cut = check[19::20]
 
     @classmethod
     def exact(cls, x):
