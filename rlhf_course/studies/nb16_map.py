@@ -164,4 +164,6 @@ STUDY = Study(
     search=SEARCH,
     judge=judge,
     run=run,
+    # Without seconds in it, which no second run would give again.
+    small={"problem": "noisy", "method": DECAY, "budget": GRADIENTS, "rate": 0.01, "seed": 100},
 )

@@ -48,5 +48,5 @@ STUDY = Study(
     about="Sizes and condition of the seven problems, by Lanczos' method.",
     runs=runs,
     run=run,
-    small={"problem": "regression", "seed": 0},
+    small={"problem": "noisy", "seed": 0},
 )
