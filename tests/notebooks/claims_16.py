@@ -22,8 +22,8 @@ def the_solution_is_known(Poisson1):
 
 
 @claim(
-    "Adam has the rate that was best for it in the study below (recorded) and lets it fall "
-    "linearly to zero."
+    "Adam begins with the rate that was the best constant one in the study below (recorded) and "
+    "lets it fall linearly to zero."
 )
 def the_rate_is_recorded(record, rate, METHODS):
     assert record.settings("poisson1", "Adam", "seconds")["rate"] == rate
@@ -57,7 +57,7 @@ def adam_creeps(runs):
     assert ends["Adam"].error > 5 * max(look.error for look in others)
 
 
-@claim("The digits, a classifier of notebook 09's kind, have nothing like it.")
+@claim("have nothing like it.")
 def the_spectra_differ(spectra):
     assert float(spectra["Poisson 1-D"][5]) < 1e-4
     assert float(spectra["noisy digits"][5]) > 0.1
