@@ -280,7 +280,11 @@ def the_predictions_have_the_right_answers(errors, nb04, blocks, groups):
     }
 
 
-@claim("about two decades better, for twice the price", "so $2a + 4b = 1$ and $2a + 16b = 0$")
+@claim(
+    "Set `a`, `b`, `k` and `decades` (to 0.1)",
+    "about two decades better, for twice the price",
+    "so $2a + 4b = 1$ and $2a + 16b = 0$",
+)
 def five_points_are_two_decades_better(a, b, decades):
     near(2 * a + 4 * b, 1)
     near(2 * a + 16 * b, 0, absolute=1e-12)
