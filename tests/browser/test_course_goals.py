@@ -90,7 +90,6 @@ GOALS = {
         "17.untuned",
     ),
 }
-ALWAYS = {"05_conjugate_gradients"}
 
 
 def run_check(notebook, key):
@@ -121,10 +120,8 @@ def said(panel, wanted):
     )
 
 
-@pytest.mark.parametrize(
-    "slug",
-    [slug if slug in ALWAYS else pytest.param(slug, marks=pytest.mark.slow) for slug in GOALS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", GOALS)
 def test_goal(slug, open_notebook, artefacts):
     title, wanted, key = GOALS[slug]
     notebook = open_notebook(f"{slug}.ipynb")

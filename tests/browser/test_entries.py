@@ -125,6 +125,7 @@ def test_predictions_are_made_kept_and_shown_beside_the_result(page, lab, artefa
     assert figure.locator("a, img, [style*=url]").count() == 0
 
 
+@pytest.mark.slow
 def test_an_entry_is_there_again_after_the_kernel_has_gone(page, lab, chromium):
     page.locator(".rlhf-entry").first.get_by_label("here", exact=True).check()
     page.locator(".rlhf-entry").nth(3).get_by_text("You predicted: here").wait_for()

@@ -24,6 +24,7 @@ def saved(lab, name):
     return panel, outputs
 
 
+@pytest.mark.slow
 def test_pictures_are_saved_and_a_notebook_without_kernel_shows_them(
     lab, chromium, open_notebook, artefacts
 ):

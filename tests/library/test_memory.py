@@ -43,7 +43,7 @@ def no_collector():
 
 
 @pytest.mark.parametrize(
-    "way", [w if w in ("cg", "dual") else pytest.param(w, marks=pytest.mark.slow) for w in WAYS]
+    "way", [w if w == "dual" else pytest.param(w, marks=pytest.mark.slow) for w in WAYS]
 )
 def test_memory_after_200_steps_is_that_after_5(way, no_collector):
     net = mlp(4, 5, 3)

@@ -43,6 +43,7 @@ def test_there_are_examples():
     assert sum(len(examples(name)) for name in MODULES) >= 12
 
 
+@pytest.mark.slow
 def test_the_api_site_is_built_offline_without_a_warning(tmp_path):
     docs.main(tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}

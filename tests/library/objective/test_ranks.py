@@ -41,7 +41,7 @@ def start(how, size, timeout, folder):
     return processes
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def together(request, tmp_path_factory):
     """(number of ranks, folder of what they saved); two by torchrun as a user starts it."""
     folder = tmp_path_factory.mktemp("ranks")

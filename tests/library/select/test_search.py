@@ -229,6 +229,7 @@ def test_seeds_may_be_added_and_the_rule_changed_but_nothing_else(tmp_path):
         select_lambda(ridge, 60, LAMBDAS[1:], resume=path, settings=settings)
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same(tmp_path):
     path = tmp_path / "paths.jsonl"
     found = select_lambda(ridge, 60, LAMBDAS, seeds=(0, 1), workers=2, resume=path)

@@ -29,9 +29,10 @@ def trec(shared_data):
     ("method", "options"),
     [
         ("adamw", {"steps": 3, "lr": 1e-3}),
-        (
+        pytest.param(
             "rlhf",
             {"steps": 4, "damping": 0.1, "lambda_reg": 0.01, "curvature_size": 32, "max_iter": 8},
+            marks=pytest.mark.slow,
         ),
     ],
     ids=METHODS[::-1],
