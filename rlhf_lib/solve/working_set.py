@@ -84,6 +84,7 @@ def sparse_minimum(
     Raises:
         ValueError: a penalty that couples weights, shapes that do not fit.
 
+    >>> from rlhf_lib.regularizers import L1
     >>> X, y = torch.eye(3, dtype=torch.float64), torch.tensor([3.0, 0.1, -1.0]).double()
     >>> sparse_minimum(lambda z: (z - y) ** 2 / 2, X, L1(), 0.1).theta
     tensor([ 2.7000,  0.0000, -0.7000], dtype=torch.float64)

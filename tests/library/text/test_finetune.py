@@ -355,7 +355,7 @@ def test_a_linear_schedule_is_the_hand_written_loop(coupled):
 @pytest.mark.parametrize(
     ("method", "options", "error", "word"),
     [
-        ("adamw", {"schedule": "cosine"}, ValueError, "expected one of .*'linear'"),
+        ("adamw", {"schedule": "cosine"}, ValueError, "expected schedule .*'linear'"),
         ("adamw", {"schedule": "linear", "warmup": 1.5}, ValueError, "share of the updates"),
         ("adamw", {"schedule": "linear", "warmup": -0.1}, ValueError, "warmup"),
         ("rlhf", {"schedule": "linear"}, TypeError, "a length of their own"),
