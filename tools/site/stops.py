@@ -39,7 +39,7 @@ STOPS = {
         2: {"a": 5, "b": 5, "guard": 7, "damping": 2, "goal": False},
     },
     "10": {1: "linear", 2: {"lambda_reg": 3, "damping": 2, "noise": 2}},
-    "11": {1: {"n": 4, "sample": 3, "folds": [2, 5, 10], "seeds": [1, 5], "rule": 2}},
+    "11": {1: {"n": 4, "sample": 2, "folds": [2, 5, 10], "seeds": [1, 5], "rule": 2}},
     "12": {2: {"data": 4}},
     "15": {
         1: {
