@@ -81,7 +81,7 @@ SERIES = (
         "rlhf_optimizer",
         "The RLHF optimizer",
         "assemble the optimizer and use it on an MLP",
-        30,
+        35,
         20,
     ),
     Notebook("10", "bert", "BERT", "drag λ on a real BERT, watch it overfit, and hold it", 60, 50),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
+from torch.utils.flop_counter import FlopCounterMode
 
-from ..checking.expect import call, expect, randn
+from ..checking.cases import integer, randn
+from ..checking.expect import call, expect, parts
 from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
@@ -37,32 +40,81 @@ def agree(records, values):
 
 
 def _model(seed):
-    """(outputs of θ, θ, direction): a small network of 3 inputs, 4 tanh units, 3 outputs."""
-    X, theta, v = randn(7, 3, seed=seed), randn(24, seed=seed + 20), randn(24, seed=seed + 40)
+    """(outputs of θ, θ, direction, labels): a small network with tanh units, sizes drawn."""
+    n, d, h, C = (integer(low, low + 3, seed=seed + k) for k, low in enumerate((6, 3, 4, 3)))
+    p = d * h + h * C
+    X, theta, v = randn(n, d, seed=seed), randn(p, seed=seed + 20), 2 * randn(p, seed=seed + 40)
 
     def outputs(t):
-        return torch.tanh(X @ t[:12].view(3, 4)) @ t[12:].view(4, 3)
+        return torch.tanh(X @ t[: d * h].view(d, h)) @ t[d * h :].view(h, C)
 
-    return outputs, theta, v
+    return outputs, theta, v, torch.arange(n) % C
+
+
+class Watched:
+    """A function that notes whether it was evaluated at another point than this."""
+
+    def __init__(self, f, point: Tensor):
+        self.f, self.point, self.elsewhere = f, point.detach().clone(), False
+
+    def __call__(self, t: Tensor) -> Tensor:
+        try:
+            if t.shape == self.point.shape:
+                self.elsewhere |= float((t.detach() - self.point).abs().max()) > 1e-12
+        except RuntimeError:  # inside vmap a tensor has no values to compare; counting finds that
+            pass
+        return self.f(t)
+
+
+def _is_cheap(answer):
+    """As many operations as a few gradients, however many outputs there are."""
+    outputs, theta, v, labels = _model(60)
+    entries = outputs(theta).numel()
+    mix = randn(entries // len(labels), 40, seed=70)
+
+    def flops(run):
+        with FlopCounterMode(display=False) as counter:
+            run()
+        return counter.get_total_flops()
+
+    def cost(loss):
+        gradient = flops(lambda: torch.func.grad(lambda t: loss(outputs(t)))(theta))
+        return flops(lambda: call(answer, outputs, loss, theta, v)) / gradient
+
+    # Products of matrices are counted: those of the network, or mostly those of the loss.
+    most = max(
+        cost(lambda z: cross_entropy(z, labels)), cost(lambda z: (z @ mix).cosh().log().sum())
+    )
+    require(
+        most < 6,
+        f"With {len(theta)} weights and {entries} outputs your product costs as much as {most:.0f} "
+        "gradients: somewhere it builds a matrix, J or the Hessian of the loss. Three passes are "
+        "enough.",
+    )
 
 
 @exercise("07.ggn_product")
 def ggn_product(answer):
     """A function (outputs, loss, theta, v) -> G v = J' (Hessian of loss at the outputs) J v."""
-    labels = torch.tensor([0, 2, 1, 1, 0, 2, 2])
-    losses = {
-        "cross-entropy": lambda z: cross_entropy(z, labels),
-        "squared error": lambda z: (z - one_hot(labels, 3)).square().mean(),
-    }
     for seed in range(2):
-        outputs, theta, v = _model(seed)
+        outputs, theta, v, labels = _model(seed)
+        z = outputs(theta)
+        losses = {
+            "cross-entropy": lambda z, y=labels: cross_entropy(z, y),
+            "squared error": lambda z, y=labels: (z - one_hot(y, z.shape[1])).square().mean(),
+        }
         for name, loss in losses.items():
-            z = outputs(theta)
             J = torch.autograd.functional.jacobian(outputs, theta).flatten(0, 1)  # (n C, p)
             inner = torch.autograd.functional.hessian(loss, z).reshape(len(J), len(J))
             H = torch.autograd.functional.hessian(lambda t, f=loss, z=outputs: f(z(t)), theta)
             slope = torch.autograd.functional.jacobian(loss, z).flatten()
-            product = call(answer, outputs, loss, theta, v)
+            watched = Watched(outputs, theta), Watched(loss, z)
+            product = call(answer, *watched, theta, v)
+            require(
+                not any(f.elsewhere for f in watched),
+                "You evaluate the network or the loss at other points than θ and z: a quotient with "
+                "an ε has an error. jvp, vjp and a Hessian-vector product have none.",
+            )
             expect(
                 product,
                 J.T @ inner @ J @ v,
@@ -87,18 +139,21 @@ def ggn_product(answer):
                 f"The loss was {name}. Go from right to left: Jv, the Hessian of the loss at z "
                 "times that, J' times that.",
                 what="product",
+                rtol=1e-9,
             )
-            require(float(v @ product) >= 0, "v'Gv came out negative: G of a convex loss has none.")
-    return correct("It agrees with the dense J'ΛJ, and v'Gv is never negative.")
+    _is_cheap(answer)
+    return correct("It agrees with the dense J'ΛJ, for the price of a few gradients.")
 
 
 @exercise("07.fishers")
 def fishers(answer):
     """A function (J, pi, y) -> (Fisher, empirical Fisher) of a softmax classifier."""
     for seed in range(2):
-        n, classes, p = 6, 3, 4
+        n, classes, p = (
+            integer(low, low + 3, seed=seed + k) for k, low in ((20, 6), (30, 3), (40, 4))
+        )
         J, pi = randn(n, classes, p, seed=seed), randn(n, classes, seed=seed + 10).softmax(1)
-        y = torch.tensor([0, 2, 1, 0, 2, 2])
+        y = randn(n, classes, seed=seed + 50).argmax(1)
         e = torch.eye(classes)
 
         def outer(labels, J=J, pi=pi, e=e):
@@ -108,11 +163,7 @@ def fishers(answer):
 
         every = torch.stack([outer([c] * n) for c in range(classes)], 1)  # (n, C, p, p)
         F, E = (pi[:, :, None, None] * every).sum((0, 1)) / n, outer(y.tolist()).mean(0)
-        pair = call(answer, J, pi, y)
-        require(
-            isinstance(pair, tuple | list) and len(pair) == 2,
-            "Return the two matrices as a pair: return F, E.",
-        )
+        pair = parts(call(answer, J, pi, y), "(F, E)")
         g = torch.einsum("ncp,nc->p", J, pi - e[y]) / n
         expect(
             pair[0],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..checking.expect import call, expect, randn
-from ..checking.feedback import attempted, correct, require
+from ..checking.cases import integer, randn, uniform
+from ..checking.expect import call, expect, parts
+from ..checking.feedback import correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 
@@ -43,9 +44,10 @@ def ratio(answer):
         return t.pow(4).sum() / 4 + t.sin().sum()
 
     for case in range(3):
-        theta, d = randn(4, seed=case), 0.3 * randn(4, seed=case + 10)
+        n = integer(3, 8, seed=case)
+        theta, d = randn(n, seed=case), 0.3 * randn(n, seed=case + 10)
         g = theta**3 + theta.cos()
-        B = torch.diag(3 * theta**2) + 0.5 * torch.eye(4)
+        B = torch.diag(3 * theta**2) + 0.5 * torch.eye(n)
         actual = theta.pow(4).sum() / 4 + theta.sin().sum() - f(theta + d)
         slope, bend = torch.dot(g, d), (d * torch.mv(B, d)).sum()
         promised = -slope - bend / 2
@@ -72,18 +74,31 @@ def ratio(answer):
     return correct("1 where the model was right, below 0 where the step made things worse.")
 
 
-HISTORIES = (
-    (1.0, 0.9, 0.5, 0.3, 0.05),
-    (-1.0, -4.0, -0.2, 0.6, -0.1),
-    (0.0, 0.0, 1.7, -3.0, -3.0, -3.0),
-)
+def _histories():
+    """Scripts of ρ: kept promises, failures in a row, and between them a success that is small."""
+    u = iter(range(100))
+
+    def draw(low, high):
+        return round(uniform(low, high, seed=next(u)), 2)
+
+    yield [1.0, draw(0.7, 0.95), draw(0.3, 0.45), draw(0.3, 0.45), draw(0.02, 0.2)]
+    yield [
+        -1.0,
+        draw(-5, -1),
+        draw(-1, -0.1),
+        draw(0.02, 0.2),
+        draw(-1, -0.1),
+        draw(0.55, 0.9),
+        -1.0,
+    ]
+    yield [0.0] * integer(1, 3) + [draw(1.2, 2), -3.0, -3.0, draw(0.02, 0.2), draw(-5, -1), -3.0]
 
 
 @exercise("08.nielsen")
 def nielsen(answer):
     """A function (mu, nu, rho) -> (mu, nu) by Nielsen's rule, over scripted histories of rho."""
     require(callable(answer), "Expected a function of μ, ν and ρ.")
-    for history in HISTORIES:
+    for history in _histories():
         expect(
             _run(_checked(answer), history),
             _run(_rule(), history),
@@ -95,7 +110,10 @@ def nielsen(answer):
                     _rule(sign=-1), history
                 ),
                 "The third power is missing: (2ρ − 1)³.": _run(_rule(power=1), history),
-                "ν has to go back to 2 after a success.": _run(_rule(reset=False), history),
+                "ν has to go back to 2 after a success.": _run(_rule(reset=2.0), history),
+                "ν goes back to 2 after every success, also after one with a small ρ.": _run(
+                    _rule(reset=0.25), history
+                ),
                 "ν has to double at each failure in a row.": _run(_rule(growth=1), history),
                 "μ is multiplied by the old ν; ν doubles afterwards.": _run(
                     _rule(early=True), history
@@ -127,25 +145,20 @@ def _run(rule, history):
 
 def _checked(answer):
     def rule(mu, nu, rho):
-        pair = attempted(call(answer, mu, nu, rho))
-        require(
-            isinstance(pair, tuple | list) and len(pair) == 2,
-            "Return both numbers, the new μ and the new ν.",
-        )
-        return attempted(pair)
+        return [float(value) for value in parts(call(answer, mu, nu, rho), "(μ, ν)")]
 
     return rule
 
 
 def _rule(
-    *, floor=1 / 3, sign=1, power=3, reset=True, growth=2, early=False, shrink=False, zero=False
+    *, floor=1 / 3, sign=1, power=3, reset=0.0, growth=2, early=False, shrink=False, zero=False
 ):
     """Nielsen's rule; each argument breaks it in one of the ways that learners do."""
 
     def rule(mu, nu, rho):
         if rho > 0 or (zero and rho == 0):
             factor = 1 - sign * (2 * rho - 1) ** power
-            return mu * max(floor, factor), 2.0 if reset else nu
+            return mu * max(floor, factor), 2.0 if rho > reset else nu
         used = nu * growth if early else nu
         return (mu / used if shrink else mu * used), nu * growth
 
@@ -160,11 +173,12 @@ def _martens(mu, nu, rho):
 def radius(answer):
     """A function (B, g, radius) -> the mu of the trust region's solution."""
     for case in range(6):
-        A, g = randn(5, 5, seed=case), randn(5, seed=case + 10)
-        B = A @ A.T / 5 + 0.1 * torch.eye(5)
-        wanted = (0.0, 0.02, 0.3, 2.0, 20.0, 0.0)[case]
+        n = integer(3, 8, seed=case)
+        A, g = randn(n, n, seed=case), randn(n, seed=case + 10)
+        B = A @ A.T / n + 0.1 * torch.eye(n)
+        wanted = (0.0, 0.02, 0.3, 2.0, 20.0, 0.0)[case] * uniform(0.8, 1.2, seed=case)
         full = torch.linalg.solve(B, g).norm()
-        shifted = torch.linalg.solve(B + wanted * torch.eye(5), g)
+        shifted = torch.linalg.solve(B + wanted * torch.eye(n), g)
         length = float(shifted.norm()) if wanted else 1.5 * float(full)
         expect(
             call(answer, B, g, length),
@@ -175,7 +189,7 @@ def radius(answer):
                 )
                 if wanted == 0
                 else None,
-                "The step with that μ has the wrong length: |g| / radius is only an upper end.": g.norm()
+                "The step with that μ has the wrong length: ‖g‖ / radius is only an upper end.": g.norm()
                 / length,
                 "That is μ for large μ, where B no longer counts: subtract nothing, search.": g.norm()
                 / length
@@ -195,7 +209,7 @@ def radius(answer):
 
 
 def _beyond(B, g, length):
-    """The negative mu with |d(mu)| = length, which a search without the case mu = 0 finds."""
+    """The negative mu with ‖d(mu)‖ = length, which a search without the case mu = 0 finds."""
     low, high = -float(torch.linalg.eigvalsh(B)[0]) * (1 - 1e-12), 0.0
     for _ in range(100):
         middle = (low + high) / 2

@@ -25,10 +25,16 @@ def product_in_gradients(
     """
     params = list(params)
     v = torch.ones(sum(p.numel() for p in params), dtype=params[0].dtype)
+    return _flops(lambda: operator @ v) / _flops(lambda: torch.autograd.grad(loss(), params))
 
-    def flops(run: Callable[[], object]) -> int:
-        with FlopCounterMode(display=False) as counter:
-            run()
-        return counter.get_total_flops()
 
-    return flops(lambda: operator @ v) / flops(lambda: torch.autograd.grad(loss(), params))
+def forward_in_gradients(loss: Callable[[], Tensor], params: Iterable[Tensor]) -> float:
+    """The same of one evaluation of `loss`: for deep networks 1/3, for shallow ones more."""
+    params = list(params)
+    return _flops(loss) / _flops(lambda: torch.autograd.grad(loss(), params))
+
+
+def _flops(run: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()

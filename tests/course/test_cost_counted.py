@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from rlhf_course.cost.counted import product_in_gradients
+from rlhf_course.cost.counted import forward_in_gradients, product_in_gradients
 from rlhf_lib import GaussNewtonOperator, HessianOperator
 
 
@@ -31,3 +31,5 @@ def test_products_of_a_chain_of_linear_layers(sizes):
     )
     H = HessianOperator(both, net.parameters())
     assert 1 < product_in_gradients(H, lambda: both()[0], net.parameters()) < 2
+    forward = forward_in_gradients(lambda: both()[0], net.parameters())
+    assert forward == pytest.approx(sum(w) / gradient)

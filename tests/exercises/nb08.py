@@ -1,7 +1,9 @@
 """Answers to the exercises of notebook 08."""
 
+import numpy as np
 import torch
 from answers import Shown, record
+from scipy.optimize import brentq
 
 
 def stepped(rho, length, damping=0.0, radius=100.0):
@@ -53,6 +55,68 @@ def unbound(B, g, radius):
     return search(B, g, radius, low=-float(torch.linalg.eigvalsh(B)[0]) + 1e-12)
 
 
+def late_reset(mu, nu, rho):
+    new, reset = nielsen(mu, nu, rho)
+    return new, (reset if rho > 0.25 or rho <= 0 else nu)
+
+
+def forgetful(mu, nu, rho):
+    """Multiplies by ν after doubling it, and then by 2."""
+    return nielsen(mu, nu, rho) if rho > 0 else (mu * 2 * nu, 2 * nu)
+
+
+def newton_on_the_length(B, g, radius):
+    """Newton's method on 1/‖d(μ)‖ - 1/radius."""
+    mu = 0.0
+    for _ in range(60):
+        A = B + mu * torch.eye(len(g))
+        d = torch.linalg.solve(A, -g)
+        if d.norm() <= radius and mu == 0.0:
+            return 0.0
+        slope = -float(d @ torch.linalg.solve(A, d)) / float(d.norm())
+        mu += float(d.norm()) * (radius - float(d.norm())) / (radius * slope)
+    return mu
+
+
+def by_eigenvalues(B, g, radius):
+    h, V = torch.linalg.eigh(B)
+    c = (V.T @ g).numpy()
+    h = h.numpy()
+    excess = lambda mu: float((c**2 / (h + mu) ** 2).sum()) - radius**2  # noqa: E731
+    if excess(0.0) <= 0:
+        return 0
+    return brentq(excess, 0.0, float(np.linalg.norm(c)) / radius, xtol=1e-14, rtol=1e-14)
+
+
+def by_terms(f, t, d, g, B):
+    bend = sum(d[i] * B[i, j] * d[j] for i in range(len(d)) for j in range(len(d)))
+    return fall(f, t, d) / (-torch.dot(g, d) - bend / 2)
+
+
+RIGHT = {
+    "08.longest": [
+        stepped(0.8, 1.98, 0.1),
+        stepped(0.76, 2.2, radius=2.2),
+        stepped(0.83, 1.92, 0.11),
+    ],
+    "08.ratio": [
+        by_terms,
+        lambda f, t, d, g, B: float(fall(f, t, d)) / float(promise(d, g, B)),
+        lambda f, t, d, g, B: (f(t + d) - f(t)) / (d @ (g + B @ d / 2)),
+    ],
+    "08.nielsen": [
+        lambda m, n, r: torch.tensor(nielsen(m, n, r)),
+        lambda m, n, r: list(nielsen(m, n, r)) if r > 0 else [n * m, n + n],
+        lambda m, n, r: np.array(nielsen(m, n, r)),
+        lambda m, n, r: {"mu": torch.tensor(nielsen(m, n, r)[0]), "nu": nielsen(m, n, r)[1]},
+    ],
+    "08.radius": [
+        newton_on_the_length,
+        by_eigenvalues,
+        lambda *a: torch.tensor(by_eigenvalues(*a)),
+    ],
+}
+
 SOLUTIONS = {"08.longest": stepped(0.81, 2.0, radius=2.0)}
 
 MISTAKES = {
@@ -79,13 +143,15 @@ MISTAKES = {
         (lambda m, n, r: nielsen(m, n, r, floor=-1e9), "floor"),
         (lambda m, n, r: nielsen(m, n, r, power=1), "third power"),
         (lambda m, n, r: nielsen(m, n, r, reset=None), "back to 2"),
+        (late_reset, "small ρ"),
+        (forgetful, "old ν"),
         (lambda m, n, r: nielsen(m, n, r, sign=-1), "minus"),
         (lambda m, n, r: raising(m, n, r, lambda m, n: (m * n, n)), "double"),
         (lambda m, n, r: raising(m, n, r, lambda m, n: (m * 2 * n, 2 * n)), "old ν"),
         (lambda m, n, r: raising(m, n, r, lambda m, n: (m / n, 2 * n)), "not shrink"),
         (lambda m, n, r: nielsen(m, n, r or 1e-300), "ρ = 0"),
         (martens, "Martens"),
-        (lambda m, n, r: nielsen(m, n, r)[0], "both numbers"),
+        (lambda m, n, r: nielsen(m, n, r)[0], "pair"),
     ],
     "08.radius": [
         (unbound, "nothing binds"),
@@ -96,6 +162,8 @@ MISTAKES = {
         ),
         (lambda B, g, r: 0.0 if length(B, g, 0.0) <= r else r, "how long"),
         (in_place, "in place"),
+        (lambda B, g, r: by_eigenvalues(B, g, r) * (1 + 1e-3), "The radius is"),
+        (lambda B, g, r: search(B, g, r, low=1e-3), "The radius is"),
         (lambda B, g, r: g / r, "a number"),
     ],
 }

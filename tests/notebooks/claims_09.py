@@ -219,6 +219,71 @@ def b_has_the_bug(suspects):
     assert all(records[-1].loss < 0.6 for records in suspects.values())
 
 
+@claim("C's closure never asks for a batch", "on batches of 50 images")
+def c_keeps_to_its_images(closure_c, digits, loss_of):
+    model = digits.network(0)
+    loss, logits = closure_c(model, iter(()))()
+    assert len(logits) == 50
+    near(loss, loss_of(model)(tuple(part[:50] for part in digits.train))[0])
+
+
+@claim("On a quadratic $y = Hs$, exactly", "the **secant condition**", "or $N$ would point uphill")
+def l_bfgs_obeys_the_secant_condition(two_loops, pairs, state, solver):
+    assert len(pairs) > 5 and all(float(s @ y) > 0 for s, y in pairs)
+    near((two_loops(state["prev_flat_grad"], pairs) - state["d"]).norm(), 0, absolute=1e-10)
+    for k in range(1, len(pairs) + 1):
+        s, y = pairs[k - 1]
+        near((two_loops(-y, pairs[:k]) - s).norm(), 0, absolute=1e-10)
+    N = torch.stack([two_loops(-e, pairs[:3]) for e in torch.eye(len(s))[:40]])[:, :40]
+    near((N - N.T).norm(), 0, absolute=1e-10)
+
+
+@claim(
+    "With one pair it ends above Adam, with all of them below",
+    "an iteration costs little more than one gradient",
+)
+def memory_is_curvature(kept, runs):
+    mean = {name: statistics.fmean(values) for name, values in kept.items()}
+    assert mean["one pair"] > mean["3 pairs"] > mean["10 pairs"] > mean["all pairs"]
+    assert mean["one pair"] > 1.05 * mean["Adam"] > mean["Adam"] > 1.02 * mean["all pairs"]
+    for records in runs["L-BFGS"]:
+        between(records[-1].cost / 1000 / records[-1].step / 5, 1, 1.4)
+
+
+@claim(
+    "Of the dear step the rule asks 41.3 gradients, and its work is 33.4. Of the lean one both ask "
+    "the same",
+    "a trial point costs more than a third and a product less than four",
+    "charged about a quarter too much",
+)
+def the_rule_and_the_count(forward, product, lean, dear):
+    near(1 + 1 / 3 + 30 * 4 / 3, 41.3, absolute=0.05)
+    near(1 + forward + 30 * product, 33.4, absolute=0.05)
+    assert forward > 1 / 3 and product < 4 / 3
+    for records, share, low, high in ((lean, 0.1, 0.97, 1.03), (dear, 1.0, 1.15, 1.3)):
+        steps, charged = records[-1].step, records[-1].cost / 1000
+        products = sum(r.products for r in records)
+        graph = share if share < 1 else 0.0
+        trials = 3 * (charged - steps * (1 + graph) - share * 4 / 3 * products)
+        counted = steps * (1 + graph) + forward * trials + share * product * products
+        between(charged / counted, low, high)
+
+
+@claim(
+    "Four times the steps, and it ends far above its 0.123 with all images, and above Adam",
+    "give it batches of 250 images in place of all 1,000, with the same 60 gradients, which is "
+    "four times as many steps",
+    "mean over the seeds 0, 1 and 2",
+)
+def l_bfgs_suffers_from_batches(lbfgs, nb09, runs):
+    short = [lbfgs(size=250)(seed) for seed in range(3)]
+    mean = statistics.fmean(nb09.end(records) for records in short)
+    between(mean, 0.135, 0.1445)  # what the check takes
+    near(ends(runs)["L-BFGS"], 0.123, absolute=0.001)
+    assert mean > 1.05 * ends(runs)["Adam"]
+    between(short[0][-1].step / runs["L-BFGS"][0][-1].step, 3, 5)
+
+
 @claim("B alone gives two values. The generator is replayed like torch's own")
 def the_same_point_twice(twice):
     same = {name: one == other for name, (one, other) in twice.items()}
