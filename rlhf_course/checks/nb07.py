@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..checking.cases import integer, randn
+from ..checking.cases import integer, randn, uniform
 from ..checking.expect import call, expect, parts
 from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
@@ -203,3 +203,36 @@ def fishers(answer):
             what="empirical Fisher",
         )
     return correct("The model's own labels make F, those of the data make E.")
+
+
+@exercise("07.colleague")
+def colleague(answer):
+    """The letter of the matrix, and a function sigma -> distance at which its step is right."""
+    letter, distance = parts(answer, "(suspect, distance)")
+    letter = str(letter).strip().upper()
+    require(letter in ("H", "G", "F", "E"), 'Answer with one of the letters "H", "G", "F" and "E".')
+    require(
+        letter == "E",
+        f"{letter} is the mean of x² here, at every distance: its step is always right.",
+    )
+    for seed in range(3):
+        sigma = uniform(0.1 + 0.25 * seed, 0.3 + 0.25 * seed, seed=seed)
+        expect(
+            call(distance, sigma),
+            ((1 - sigma**2) / 3) ** 0.5,
+            {
+                "That is the square of the distance.": (1 - sigma**2) / 3,
+                "You took 1 for the mean of x⁴; it is 3.": (1 - sigma**2) ** 0.5,
+                "The noise is missing: its squares, times x², have the mean σ².": 3**-0.5,
+                "The noise enters by its variance, σ².": ((1 - sigma) / 3) ** 0.5,
+                "The noise makes E larger, so that the distance gets smaller.": ((1 + sigma**2) / 3)
+                ** 0.5,
+                "The noise is not multiplied by 3: x² and ε² are independent.": (1 / 3 - sigma**2)
+                ** 0.5
+                if sigma**2 < 1 / 3
+                else None,
+            },
+            "Set the mean of (Dx − σε)² x² equal to 1.",
+            what="distance",
+        )
+    return correct("Right at one distance alone: the length of a step with E is an accident.")

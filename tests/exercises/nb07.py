@@ -1,5 +1,7 @@
 """Answers to the exercises of notebook 07."""
 
+import math
+
 import numpy as np
 import torch
 from answers import Shown, record
@@ -167,6 +169,11 @@ RIGHT = {
         for width, steps, gap in ((32, 300, 0.004), (12, 300, 0.019), (20, 150, 0.01))
     ],
     "07.ggn_product": [by_double_backward, by_linearized, by_library],
+    "07.colleague": [
+        ("e", lambda s: math.sqrt((1 - s * s) / 3)),
+        ["E", lambda s: torch.tensor(1 - s**2).div(3).sqrt()],
+        (" E", lambda s: np.sqrt(1 / 3 - s**2 / 3)),
+    ],
     "07.fishers": [lambda *a: torch.stack(fishers()(*a)), by_loops, in_numpy],
 }
 
@@ -213,5 +220,17 @@ MISTAKES = {
         (lambda J, pi, y: fishers()(J, pi, pi.argmax(1)), "The empirical Fisher is"),
         (drawn_labels, "The Fisher is"),
         (lambda J, pi, y: fishers()(J, pi, y)[0], "pair"),
+    ],
+    "07.colleague": [
+        (("G", lambda s: ((1 - s**2) / 3) ** 0.5), "always right"),
+        (("F", lambda s: ((1 - s**2) / 3) ** 0.5), "always right"),
+        (("E and G", lambda s: ((1 - s**2) / 3) ** 0.5), "one of the letters"),
+        (("E", lambda s: (1 - s**2) / 3), "square of the distance"),
+        (("E", lambda s: (1 - s**2) ** 0.5), "mean of x⁴"),
+        (("E", lambda s: 3**-0.5), "noise is missing"),
+        (("E", lambda s: ((1 - s) / 3) ** 0.5), "its variance"),
+        (("E", lambda s: ((1 + s**2) / 3) ** 0.5), "gets smaller"),
+        (("E", 0.574), "a function"),
+        ("E", "pair"),
     ],
 }

@@ -1,5 +1,7 @@
 """What notebook 07 says, held in its kernel."""
 
+from itertools import pairwise
+
 import torch
 
 from tools.claims import between, claim, near
@@ -153,6 +155,58 @@ def f_is_g_and_e_is_not(four, apart, LOSSES):
 def a_product_with_g_costs_four_thirds_of_a_gradient(H, G):
     near(G.product_cost, 2 * 2 / 3)
     near(H.product_cost, 2)
+
+
+@claim("Both are limits of deep networks, and what the library charges; a shallow one saves")
+def a_shallow_network_pays_less(matrices, counting, weights, product_in_gradients, x, y):
+    cross_entropy = torch.nn.functional.cross_entropy
+    H, G = matrices(counting, cross_entropy)
+    for A, low, high in ((G, 1.0, 1.1), (H, 1.0, 1.3)):
+        own = product_in_gradients(A, lambda: cross_entropy(counting(x), y), weights)
+        between(own, low, high)
+        assert own < A.product_cost
+
+
+@claim(
+    "where $G = 1$ and $H = 1 - ar$, so the rate is $ar$",
+    "its full step leaves",
+    "quadratic in the limit of none; for **large** ones it is linear",
+)
+def gauss_newton_is_quadratic_without_residuals(gauss_newton_errors, rates):
+    # The minimum, G and H, by automatic differentiation.
+    for a, r in ((0.5, 0.2), (0.5, 1.0), (0.3, 0.5)):
+
+        def f(t, a=a, r=r):
+            return ((t + r) ** 2 + (a * t**2 + t - r) ** 2) / 4
+
+        zero = torch.zeros(())
+        near(torch.func.grad(f)(zero), 0)
+        near(torch.func.hessian(f)(zero), 1 - a * r)
+        errors = list(gauss_newton_errors(r, a, theta=1e-3, steps=4))
+        for before, after in pairwise(errors):
+            near(after / before, a * r, relative=0.02)
+    exact = rates["r = 0.0"]
+    for before, after in pairwise(exact[:4]):
+        between(after / before**2, 0.1, 1)
+
+
+@claim(
+    "for small $d$ it is $\\tfrac12 d^\\top F d$",
+    "Where $F = G$ it is the Gauss-Newton step",
+    "in other coordinates it is the same change of the predictions, to first order",
+)
+def the_fisher_measures_predictions(divergence, G, way):
+    for size, close in ((0.001, 0.01), (0.01, 0.02)):
+        d = size * way / way.norm()
+        near(divergence(d), float(d @ (G @ d)) / 2, relative=close)
+
+
+@claim("which is $3D^2 + \\sigma^2$, and it equals the curvature 1 at one distance alone")
+def the_distance_at_which_e_is_right():
+    generator = torch.Generator().manual_seed(0)
+    x, noise = torch.randn(2, 400_000, generator=generator)
+    for D, sigma in ((0.3, 0.8), (1.0, 0.1)):
+        near(((D * x - sigma * noise) * x).square().mean(), 3 * D**2 + sigma**2, relative=0.03)
 
 
 @claim("Conjugate gradients then stop after a few products")
