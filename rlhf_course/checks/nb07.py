@@ -16,7 +16,7 @@ from ..checking.registry import exercise
 
 @goal("07.agree")
 def agree(records, values):
-    """A network with a hidden layer for which |(H - G) v| is below 2 % of |H v|."""
+    """A network with a hidden layer for which ‖(H - G) v‖ is below 2 % of ‖H v‖."""
     apart, step = records[-1].extra["gap"], records[-1].step
     require(
         values["width"] > 0,
@@ -25,7 +25,7 @@ def agree(records, values):
     )
     if apart < 0.02:
         return correct("Where the slopes at the outputs are gone, nothing is left to be dropped.")
-    found = f"|(H − G)v| is {apart:.1%} of |Hv| after {step} steps. "
+    found = f"‖(H − G)v‖ is {apart:.1%} of ‖Hv‖ after {step} steps. "
     require(
         values["loss"] == "squared error",
         found + "With cross-entropy slope and curvature of the loss fade together, and their "

@@ -29,7 +29,7 @@ curve(
         "x_range": [0, 200],
         "y_range": [0, 1.2],
         "x_title": "training step",
-        "y_title": "|(H − G)v| / |Hv|",
+        "y_title": "‖(H − G)v‖ / ‖Hv‖",
     },
     why="At the start G misses most of H. Later H, G and their difference fade together, and the "
     "share that G misses stays.",
@@ -105,7 +105,7 @@ class EmpiricalFisher:
 
 
 def gap(H: Any, G: Any) -> float:
-    """|(H − G) v| over |H v|, root mean squares over four random v."""
+    """‖(H − G) v‖ over ‖H v‖, root mean squares over four random v."""
     generator, apart, whole = seeded(1), 0.0, 0.0
     for _ in range(4):
         v = torch.randn(H.shape[0], generator=generator, dtype=torch.float64)
@@ -148,7 +148,7 @@ def spectra(watch: Callable[..., Iterable[Record]], every: int) -> Panel:
         readout=_read,
         total=lambda values: math.ceil(values["steps"] / every) + 1,
         title="Two spectra, side by side",
-        goal="with a hidden layer, |(H − G)v| below 2 % of |Hv|",
+        goal="with a hidden layer, ‖(H − G)v‖ below 2 % of ‖Hv‖",
         reached=reached("07.agree"),
         keep=1,  # the run before, as a pale line
         preview=remembered.preview,
@@ -181,7 +181,7 @@ def _read(records: Sequence[Record], values: dict[str, Any]) -> str:
     return (
         f"Step {last.step}, loss {last.loss:.3f}. H: eigenvalues from {low:.2g} to {high:.2g}; "
         f"G: from 0 to {ends(last, 'G')[1]:.2g}; E: from 0 to {ends(last, 'E')[1]:.2g}. "
-        f"|(H − G)v| is {last.extra['gap']:.1%} of |Hv|."
+        f"‖(H − G)v‖ is {last.extra['gap']:.1%} of ‖Hv‖."
     )
 
 

@@ -43,7 +43,7 @@ choice(
 )
 curve(
     "08.rho",
-    "From the plateau, how does ρ of the damped step depend on its length |d(μ)|?",
+    "From the plateau, how does ρ of the damped step depend on its length ‖d(μ)‖?",
     truth=[
         1.0,
         1.075,
@@ -61,7 +61,7 @@ curve(
         -3.161,
         -4.244,
     ],
-    axes={"x_range": [0, 2.8], "y_range": [-5, 2], "x_title": "length |d(μ)|", "y_title": "ρ"},
+    axes={"x_range": [0, 2.8], "y_range": [-5, 2], "x_title": "length ‖d(μ)‖", "y_title": "ρ"},
     why="Short steps are predicted exactly. Up to a length of about 1.5 the loss falls even more "
     "than promised; then the step leaves the region where the model holds, and ρ drops.",
 )
@@ -238,7 +238,7 @@ def microscope(
                 | {"your start": lambda values: lengths((values["a"], values["b"]))},
                 title="Length of the damped step, for every μ",
                 x_title="damping μ",
-                y_title="length |d(μ)|",
+                y_title="length ‖d(μ)‖",
                 x_log=True,
                 x_range=[1e-5, 10],
                 y_log=True,
