@@ -125,10 +125,9 @@ def by_double_backward(outputs, loss, theta, v):
     return torch.autograd.grad(z, x, curved_)[0]
 
 
-def by_linearized(outputs, loss, theta, v):
-    z, push = torch.func.linearize(outputs, theta)
-    _, pull = torch.func.vjp(outputs, theta)
-    return pull(torch.func.jvp(torch.func.grad(loss), (z,), (push(v),))[1])[0]
+def by_forward_mode(outputs, loss, theta, v):
+    z, Jv = torch.func.jvp(outputs, (theta,), (v,))
+    return pulled(outputs, theta, torch.func.jvp(torch.func.grad(loss), (z,), (Jv,))[1])
 
 
 def by_library(outputs, loss, theta, v):
@@ -168,7 +167,7 @@ RIGHT = {
         after("squared error", width, steps, gap)
         for width, steps, gap in ((32, 300, 0.004), (12, 300, 0.019), (20, 150, 0.01))
     ],
-    "07.ggn_product": [by_double_backward, by_linearized, by_library],
+    "07.ggn_product": [by_double_backward, by_forward_mode, by_library],
     "07.colleague": [
         ("e", lambda s: math.sqrt((1 - s * s) / 3)),
         ["E", lambda s: torch.tensor(1 - s**2).div(3).sqrt()],
