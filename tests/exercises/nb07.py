@@ -84,12 +84,6 @@ def dense(outputs, loss, theta, v):
     return J.T @ inner @ J @ v
 
 
-def by_columns(outputs, loss, theta, v):
-    return sum(
-        x * product(outputs, loss, theta, e) for x, e in zip(v, torch.eye(len(v)), strict=True)
-    )
-
-
 def quotient_forward(outputs, loss, theta, v, eps=1e-6):
     z = outputs(theta)
     Jv = (outputs(theta + eps * v) - outputs(theta - eps * v)) / (2 * eps)
@@ -199,7 +193,6 @@ MISTAKES = {
         (dense, "builds a matrix"),
         (dense_jacobian, "builds a matrix"),
         (dense_inner, "builds a matrix"),
-        (by_columns, "builds a matrix"),
         (quotient_forward, "other points"),
         (quotient_of_slopes, "other points"),
         (tangent_quotient, "other points"),
