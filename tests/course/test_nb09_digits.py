@@ -6,8 +6,6 @@ from cases import close
 from sklearn.datasets import load_digits
 
 from rlhf_course.experiments.nb09_digits import SAMPLES, WEIGHT, Digits, loss_of, penalty, within
-from rlhf_course.recorded import recorded
-from rlhf_course.studies import nb17_digits
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +88,3 @@ def test_draws_are_random_batches_of_training_images(digits):
     where = (digits.train[0][None] == images[:, None]).all(2)
     assert where.any(1).all()
     close(digits.train[1][where.int().argmax(1)], labels)
-
-
-def test_the_study_on_speed_takes_the_best_of_the_recorded_search():
-    found = recorded("nb09_grid.json")["runs"]
-    best = min(found, key=lambda run: sum(run["result"]["objective"]))
-    assert nb17_digits.RLHF.items() <= best["settings"].items()
-    assert set(best["settings"]) - set(nb17_digits.RLHF) == {"damping"}  # tuned by the study

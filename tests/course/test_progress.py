@@ -55,14 +55,14 @@ def test_a_solved_exercise_is_kept_with_its_first_time(folder):
 def test_the_table_as_text_and_as_accessible_html(folder):
     note("00.same_rest")
     table = progress("00")
-    assert repr(table).startswith("1 of 3 exercises solved.\n")
-    assert "00 Start here  ■□□  1 of 3  open: 00." in repr(table)
+    assert repr(table).startswith("1 of 5 exercises solved.\n")
+    assert "00 Start here  ■□□□□  1 of 5  open: 00." in repr(table)
     assert "00.same_rest" not in repr(table)
     page = table._repr_html_()
-    assert "<caption>1 of 3 exercises solved.</caption>" in page
-    assert page.count('scope="row"') == 1 and 'value="1" max="3"' in page
+    assert "<caption>1 of 5 exercises solved.</caption>" in page
+    assert page.count('scope="row"') == 1 and 'value="1" max="5"' in page
     whole = progress()
-    assert re.search(r"00 Start here +■□□  1 of 3  last on \d{4}-\d\d-\d\d\n", repr(whole))
+    assert re.search(r"00 Start here +■□□□□  1 of 5  last on \d{4}-\d\d-\d\d\n", repr(whole))
     assert (
         whole._repr_html_().count("<tr>")
         == len({row[0] for row in whole.rows})

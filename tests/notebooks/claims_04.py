@@ -121,7 +121,7 @@ def the_exact_ways_are_exact(nb04, ways, Hv):
 
 
 @claim(
-    "**About two gradients, whatever the number of weights.**",
+    "**About two gradients, whatever the number of weights**, in a network of several layers",
     "a central quotient is two gradients by definition",
     "Forward over reverse computes the gradient along with its derivative, and came out at three",
 )
@@ -298,5 +298,5 @@ def five_points_are_two_decades_better(a, b, decades):
 )
 def a_product_need_not_cost_two_gradients(cost_of, cheap, dear, sizes):
     assert cost_of(cheap) < 1.1 and 1.9 < cost_of(dear) < 2
-    between(cost_of(sizes), 1.9, 2)
+    between(cost_of(sizes), 1.85, 2)
     assert cost_of([64, 32, 10]) < 1.3

@@ -381,7 +381,9 @@ def test_mistakes_get_errors_that_help(capsys):
     for wrong in (["product"], ["--rounds", "0"]):
         with pytest.raises(SystemExit):
             __main__.main(wrong)
-    expected = "expected parts out of products, operations, training, linearized, plots, table"
+    expected = (
+        "expected parts out of products, operations, training, linearized, sparse, plots, table"
+    )
     assert expected in capsys.readouterr().err
 
 

@@ -206,7 +206,7 @@ SPOILT = [
     (rename, "not in the table"),
     (spoil_source(fail_a_check), "03.escape should say '✓ Correct'"),
     (spoil_source(replace("Hint 3</summary>", "Hint</summary>")), "has the hints [1, 2]"),
-    (spoil_source(replace("Exercise 2", "Problem 2")), "it has 1 exercises"),
+    (spoil_source(replace("Exercise 2", "Problem 2")), "is in no exercise"),
     (spoil_source(replace("(★★, 10 minutes)", "(hard)")), "begin a cell with"),
     (
         spoil_source(replace('check("03.safe_damping"', 'print("03.safe_damping"')),
