@@ -82,7 +82,7 @@ SERIES = (
         "The RLHF optimizer",
         "assemble the optimizer and use it on an MLP",
         35,
-        20,
+        38,
     ),
     Notebook("10", "bert", "BERT", "drag λ on a real BERT, watch it overfit, and hold it", 60, 50),
     Notebook("11", "choosing_lambda", "Choosing λ", "choose λ without fooling yourself", 30, 22),
