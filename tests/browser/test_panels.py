@@ -170,12 +170,12 @@ def test_start_here(open_notebook, artefacts):
     panel.root.screenshot(path=artefacts / "00_start_here-1-run-all.png")
 
     def run(lam, mu):
-        """Type both numbers; |θ| after the first and after the last step, as the read-out says."""
+        """Type both numbers; ‖θ‖ after the first and after the last step, as the read-out says."""
         for label, number in (("λ", lam), ("damping μ", mu)):
             if panel.shown(label) != number:
                 panel.after(partial(panel.type, label, number))
             assert panel.shown(label) == number
-        found = re.match(r"\|θ\| is (\S+) after step 1 and (\S+) after step 100;", panel.readout)
+        found = re.match(r"‖θ‖ is (\S+) after step 1 and (\S+) after step 100;", panel.readout)
         return found.groups()
 
     # The goal: equal first steps, one with λ alone and one with μ alone.

@@ -1,6 +1,6 @@
 """What starts the course elsewhere agrees with the Makefile and the pins; none of it is built here.
 
-The command of the health check runs against a JupyterLab in tests/browser/test_site.py.
+The command of the health check runs against a JupyterLab in tests/browser/test_site_pages.py.
 """
 
 import json
