@@ -1,4 +1,4 @@
-"""The converter of `make site`, on made-up notebooks. The real site: tests/browser/test_site_pages.py."""
+"""The converter of `make site`, on made-up notebooks; the real site is tested in a browser."""
 
 import base64
 import io
