@@ -55,7 +55,7 @@ FAULTS = [
     ),
     _fault(
         "rows are not checked",
-        "per_sample/factor",
+        "per_sample/rows",
         "return error <= eps * size",
         "return True",
         "diagonals",

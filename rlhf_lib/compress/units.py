@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..arguments import one_of
 from ..objective.task_loss import Outputs, TaskLoss
-from ..per_sample.loss_factor import output_factor
+from ..per_sample.loss_factor import combination, output_factor
 
 KINDS = ("heads", "neurons")
 # Names inside a layer: matrices that make a unit's values, and the one that reads them.
@@ -168,8 +168,9 @@ def gate_saliencies(units: list[Units], task: TaskLoss) -> list[Tensor]:
             n = len(outputs[0])
             if any(len(gate) != n for gate in gates):
                 raise ValueError(_MIXED)
-            signs = torch.randint(2, (len(factor), n), generator=torch.Generator().manual_seed(0))
-            signs = (2 * signs - 1).to(outputs[0])
+            if not factor:
+                continue
+            signs, along = combination(factor)
             combined = [torch.zeros_like(total) for total in totals]
             for alpha, direction in zip(signs, factor, strict=True):
                 slopes = torch.autograd.grad(outputs, gates, direction, retain_graph=True)
@@ -177,8 +178,7 @@ def gate_saliencies(units: list[Units], task: TaskLoss) -> list[Tensor]:
                     rows = slope.flatten(1)  # (n, count)
                     total += rows.square().sum(0).to(total) / 2
                     sums += alpha.to(rows) @ rows
-            if factor:
-                _refuse_mixed(outputs, gates, signs, factor, combined)
+            _refuse_mixed(outputs, gates, along, combined)
     return totals
 
 
@@ -190,15 +190,9 @@ _MIXED = (
 
 
 def _refuse_mixed(
-    outputs: Outputs,
-    gates: list[Tensor],
-    signs: Tensor,
-    factor: list[list[Tensor]],
-    combined: list[Tensor],
+    outputs: Outputs, gates: list[Tensor], along: list[Tensor], combined: list[Tensor]
 ) -> None:
     """Raise ValueError where a combination of the rows is not the slope along it."""
-    parts = map(torch.stack, zip(*factor, strict=True))
-    along = [torch.einsum("kn,kn...->n...", signs.to(part), part) for part in parts]
     truth = torch.autograd.grad(outputs, gates, along, retain_graph=True)
     for found, slope in zip(combined, truth, strict=True):
         whole = slope.flatten(1).sum(0)

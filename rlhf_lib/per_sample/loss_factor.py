@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..objective.task_loss import Outputs, gradients
 
+Directions = Sequence[Sequence[Tensor]]  # at the outputs, each a list of tensors like them
+
 
 def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> list[list[Tensor]]:
     """Directions S_k at the outputs with sum_k S_k S_k' = Hessian of the loss, sample by sample.
@@ -79,11 +81,28 @@ def output_factor(loss: Tensor, outputs: Outputs, *, max_bytes: int = 2**31) -> 
     ]
 
 
+def combination(factor: Directions) -> tuple[Tensor, list[Tensor]]:
+    """A random combination of rows, and of their directions: what is wrong in one shows in it.
+
+    factor: k directions of n samples each. Returns signs, shape (k, n), the same ones in each call,
+    and tensors like the outputs.
+    """
+    signs = _signs(len(factor), len(factor[0][0]))
+    along = [torch.zeros_like(d) for d in factor[0]]
+    for some, direction in zip(signs, factor, strict=True):
+        for total, d in zip(along, direction, strict=True):
+            total += some.to(d).view(-1, *[1] * (d.ndim - 1)) * d
+    return signs, along
+
+
+def _signs(*shape: int) -> Tensor:
+    return 2 * torch.randint(2, shape, generator=torch.Generator().manual_seed(0)) - 1
+
+
 def _check_blocks(blocks: Tensor, slope: Sequence[Tensor], outputs: Outputs) -> None:
     """Raise ValueError where the loss's Hessian is more than its blocks of single samples."""
     n, m, _ = blocks.shape
-    signs = torch.randint(2, (n, m), generator=torch.Generator().manual_seed(0))
-    u = (2 * signs - 1).to(blocks)
+    u = _signs(n, m).to(blocks)
     parts = [
         p.reshape(o.shape)
         for p, o in zip(u.split([o.numel() // n for o in outputs], 1), outputs, strict=True)

@@ -26,8 +26,7 @@ from torch.nn import functional as F
 from rlhf_lib import GaussNewtonOperator, conjugate_gradient
 from rlhf_lib.curvature import Shifted
 from rlhf_lib.objective import TaskLoss
-from rlhf_lib.per_sample import SampleSpace
-from rlhf_lib.per_sample import factor as sample_rows
+from rlhf_lib.per_sample import SampleSpace, factor, rows
 from rlhf_lib.solve import sample_space_solve
 
 N = 4
@@ -490,7 +489,7 @@ def test_rows_with_copies_are_those_of_a_backward_pass_each(name, monkeypatch):
     def refuses(*arguments):
         raise RuntimeError("no rule")
 
-    monkeypatch.setattr(sample_rows, "Apart", refuses)
+    monkeypatch.setattr(rows, "Apart", refuses)
     alone = problem.space()
     close(rows_of(alone), rows_of(space), rtol=1e-10)
     assert alone.alone and not alone.copied
@@ -576,7 +575,7 @@ def test_rows_may_be_formed_in_parts_of_any_size(monkeypatch, buffer):
         inverse = 0.1 + randn(n).abs()
         K, diagonal = problem.space().gram(inverse), problem.space().diagonal()
         with monkeypatch.context() as patch:
-            patch.setattr(sample_rows, "_BUFFER", 8 * buffer)
+            patch.setattr(factor, "_BUFFER", 8 * buffer)
             close(problem.space().gram(inverse), K, rtol=1e-12)
             close(problem.space().diagonal(), diagonal, rtol=1e-12)
 

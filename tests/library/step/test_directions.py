@@ -189,7 +189,7 @@ def test_cg_is_chosen_where_rows_would_take_a_backward_pass_each(monkeypatch):
     def refuses(*arguments):
         raise RuntimeError("no rule")
 
-    monkeypatch.setattr("rlhf_lib.per_sample.factor.Apart", refuses)
+    monkeypatch.setattr("rlhf_lib.per_sample.rows.Apart", refuses)
     space, note = choose(model_of(net), 50)
     assert space is None and "used in ['conv1d'] have no rows with copies" in note
     assert note.endswith("RuntimeError: no rule")
