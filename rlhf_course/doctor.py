@@ -52,6 +52,11 @@ def find_chromium():
     return next(filter(None, candidates), None)
 
 
+def chromium_flags():
+    """What a Chromium needs to start as this user: in a container that is often root."""
+    return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+
+
 def read_pins(path):
     """`{name: version}` of a requirements file: of what its markers ask for on this machine."""
     from packaging.requirements import Requirement

@@ -9,7 +9,6 @@ from functools import cache
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, jacrev, jvp
-from torch.utils.flop_counter import FlopCounterMode
 
 from rlhf_lib.curvature import exact_hessian
 from rlhf_lib.objective import flatten, unflatten
@@ -19,6 +18,8 @@ from ..checking.expect import call, expect, parts
 from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
+from ..checking.watched import Watched
+from ..cost.counted import flops
 
 
 @goal("04.epsilon", method="central", numbers="float32")
@@ -98,20 +99,6 @@ def _product(answer, f, theta: Tensor, v: Tensor):
         ) from None
 
 
-class Watched:
-    """A function that notes whether it was evaluated at another point than theta."""
-
-    def __init__(self, f, theta: Tensor):
-        self.f, self.theta, self.elsewhere = f, theta.clone(), False
-
-    def __call__(self, t: Tensor) -> Tensor:
-        try:
-            self.elsewhere |= t.shape == self.theta.shape and not torch.equal(t, self.theta)
-        except RuntimeError:  # inside vmap a tensor has no values to compare; counting finds that
-            pass
-        return self.f(t)
-
-
 def _is_cheap(answer):
     """As many operations as a few gradients, whatever p."""
     p = integer(60, 90, seed=5)
@@ -119,11 +106,6 @@ def _is_cheap(answer):
 
     def f(t: Tensor) -> Tensor:
         return (A @ t[:, None]).cosh().log().sum()  # products of matrices alone are counted
-
-    def flops(run):
-        with FlopCounterMode(display=False) as counter:
-            run()
-        return counter.get_total_flops()
 
     cost = flops(lambda: _product(answer, f, theta, v)) / flops(lambda: grad(f)(theta))
     require(

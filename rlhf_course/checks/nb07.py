@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..checking.cases import integer, randn, uniform
 from ..checking.expect import call, expect, parts
 from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
+from ..checking.watched import Watched
+from ..cost.counted import flops
 
 
 @goal("07.agree")
@@ -51,31 +51,11 @@ def _model(seed):
     return outputs, theta, v, torch.arange(n) % C
 
 
-class Watched:
-    """A function that notes whether it was evaluated at another point than this."""
-
-    def __init__(self, f, point: Tensor):
-        self.f, self.point, self.elsewhere = f, point.detach().clone(), False
-
-    def __call__(self, t: Tensor) -> Tensor:
-        try:
-            if t.shape == self.point.shape:
-                self.elsewhere |= float((t.detach() - self.point).abs().max()) > 1e-12
-        except RuntimeError:  # inside vmap a tensor has no values to compare; counting finds that
-            pass
-        return self.f(t)
-
-
 def _is_cheap(answer):
     """As many operations as a few gradients, however many outputs there are."""
     outputs, theta, v, labels = _model(60)
     entries = outputs(theta).numel()
     mix = randn(entries // len(labels), 40, seed=70)
-
-    def flops(run):
-        with FlopCounterMode(display=False) as counter:
-            run()
-        return counter.get_total_flops()
 
     def cost(loss):
         gradient = flops(lambda: torch.func.grad(lambda t: loss(outputs(t)))(theta))
@@ -108,7 +88,7 @@ def ggn_product(answer):
             inner = torch.autograd.functional.hessian(loss, z).reshape(len(J), len(J))
             H = torch.autograd.functional.hessian(lambda t, f=loss, z=outputs: f(z(t)), theta)
             slope = torch.autograd.functional.jacobian(loss, z).flatten()
-            watched = Watched(outputs, theta), Watched(loss, z)
+            watched = Watched(outputs, theta, 1e-12), Watched(loss, z, 1e-12)
             product = call(answer, *watched, theta, v)
             require(
                 not any(f.elsewhere for f in watched),

@@ -25,16 +25,17 @@ def product_in_gradients(
     """
     params = list(params)
     v = torch.ones(sum(p.numel() for p in params), dtype=params[0].dtype)
-    return _flops(lambda: operator @ v) / _flops(lambda: torch.autograd.grad(loss(), params))
+    return flops(lambda: operator @ v) / flops(lambda: torch.autograd.grad(loss(), params))
 
 
 def forward_in_gradients(loss: Callable[[], Tensor], params: Iterable[Tensor]) -> float:
     """The same of one evaluation of `loss`: for deep networks 1/3, for shallow ones more."""
     params = list(params)
-    return _flops(loss) / _flops(lambda: torch.autograd.grad(loss(), params))
+    return flops(loss) / flops(lambda: torch.autograd.grad(loss(), params))
 
 
-def _flops(run: Callable[[], object]) -> int:
+def flops(run: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products that `run()` makes."""
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()

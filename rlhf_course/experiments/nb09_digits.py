@@ -31,21 +31,14 @@ class Digits:
     """
 
     def __init__(self, images, labels, hidden: int = 32):
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-        inputs, labels = (torch.as_tensor(images) / 16)[order], torch.as_tensor(labels)[order]
+        inputs, labels = shuffled(images, labels)
         self.train = inputs[:SAMPLES], labels[:SAMPLES]
         self.validation = inputs[SAMPLES:], labels[SAMPLES:]
         self.hidden = hidden
 
     def network(self, seed: int, dropout: float = 0.0) -> nn.Sequential:
-        """64 inputs, one hidden tanh layer, 10 logits; initialized from the seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            # By name, because the default dtype would decide which numbers are drawn.
-            first = nn.Linear(64, self.hidden, dtype=torch.float64)
-            second = nn.Linear(self.hidden, 10, dtype=torch.float64)
-        middle = [nn.Tanh(), nn.Dropout(dropout)] if dropout else [nn.Tanh()]
-        return nn.Sequential(first, *middle, second)
+        """As :func:`network`, of this many hidden units."""
+        return network(seed, self.hidden, dropout)
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A random batch of the training images."""
@@ -124,6 +117,23 @@ class Digits:
             evaluate=self.evaluate(model, lambda_reg),
         )
         yield from within(records, budget)
+
+
+def shuffled(images, labels) -> tuple[Tensor, Tensor]:
+    """Images (n, 64) of 0 to 16 in [0, 1], and their labels, in one random order."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    return (torch.as_tensor(images) / 16)[order], torch.as_tensor(labels)[order]
+
+
+def network(seed: int, hidden: int = 32, dropout: float = 0.0) -> nn.Sequential:
+    """64 inputs, one hidden tanh layer, 10 logits, float64; initialized from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        # By name, because the default dtype would decide which numbers are drawn.
+        first = nn.Linear(64, hidden, dtype=torch.float64)
+        second = nn.Linear(hidden, 10, dtype=torch.float64)
+    middle = [nn.Tanh(), nn.Dropout(dropout)] if dropout else [nn.Tanh()]
+    return nn.Sequential(first, *middle, second)
 
 
 def loss_of(model: nn.Module) -> Callable:

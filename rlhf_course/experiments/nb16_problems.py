@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .nb09_digits import shuffled
+
 
 class Problem:
     """What a race needs.
@@ -64,9 +66,8 @@ def digits() -> tuple[Tensor, Tensor]:
     """1,000 images of 8 x 8 pixels in [0, 1], shape (1000, 64), and their labels."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
-    chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:1000]
-    return torch.tensor(images)[chosen] / 16, torch.tensor(labels)[chosen]
+    images, labels = shuffled(*load_digits(return_X_y=True))
+    return images[:1000], labels[:1000]
 
 
 class Surface(Problem):

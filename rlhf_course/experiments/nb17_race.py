@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rlhf_lib.objective import assign, flatten
 from rlhf_lib.optimizer import RLHFOptimizer
 
-from .nb09_digits import loss_of, penalty
+from .nb09_digits import loss_of, network, penalty, shuffled
 
 SAMPLES = 400  # training images of a run
 TUNING, TRAINING = 600, 797  # images to tune with, and to draw the judged runs from; others test
@@ -67,9 +67,7 @@ def images() -> tuple[Tensor, Tensor]:
     """All digits, (1797, 64) in [0, 1] and their labels, in one random order."""
     from sklearn.datasets import load_digits
 
-    inputs, labels = map(torch.as_tensor, load_digits(return_X_y=True))
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    return inputs[order].double() / 16, labels[order]
+    return shuffled(*load_digits(return_X_y=True))
 
 
 def rows(seed: int, tunes: bool) -> dict[str, list[int]]:
@@ -189,12 +187,3 @@ class Race:
 
 class _SpentError(Exception):
     """The budget is spent."""
-
-
-def network(seed: int) -> nn.Sequential:
-    """64 inputs, one hidden tanh layer of 32, 10 logits, float64; initialized from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        first = nn.Linear(64, 32, dtype=torch.float64)
-        second = nn.Linear(32, 10, dtype=torch.float64)
-    return nn.Sequential(first, nn.Tanh(), second)

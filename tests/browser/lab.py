@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from rlhf_course.doctor import chromium_flags
+
 ROOT = Path(__file__).resolve().parents[2]
 # Waits are for states. Their limit only ends a test that hangs, on a machine however busy.
 PATIENCE = float(os.environ.get("RLHF_PATIENCE", 600))  # seconds
@@ -29,9 +31,8 @@ CHROMIUM_FLAGS = [
     "--disable-dev-shm-usage",
     # A name that is looked up all the same leads nowhere.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    *chromium_flags(),
 ]
-if hasattr(os, "geteuid") and os.geteuid() == 0:
-    CHROMIUM_FLAGS.append("--no-sandbox")
 
 
 class Lab:

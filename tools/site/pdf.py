@@ -1,12 +1,11 @@
 """The course on paper: python -m tools.site.pdf [SITE] [PDF], book.html printed by a Chromium."""
 
-import os
 import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from rlhf_course.doctor import CHROMIUM_CURE, find_chromium
+from rlhf_course.doctor import CHROMIUM_CURE, chromium_flags, find_chromium
 from tools.site.links import ROOT
 
 FOOT = (
@@ -19,9 +18,8 @@ def print_book(site, pdf):
     """Print the book of a site, with its headings as bookmarks. Raises RuntimeError without one."""
     if find_chromium() is None:
         raise RuntimeError(f"The PDF is printed by a Chromium, and none was found. {CHROMIUM_CURE}")
-    flags = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=chromium_flags())
         page = browser.new_page()
         page.goto((Path(site) / "book.html").resolve().as_uri())
         # Pictures that wait to be scrolled to, and what is folded, are wanted on paper, too.
