@@ -96,6 +96,7 @@ class SampleSpace:
             self.params, check, max_bytes, flag("each_alone", each_alone), flag("copied", copied)
         )
         slopes: list[Tensor | None] = []
+        task.compare()  # its passes over parts of a batch are none that the tape should see
         batches = task.evaluate()
         for k in itertools.count():
             tape = Tape(self.params)

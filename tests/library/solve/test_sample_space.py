@@ -768,6 +768,19 @@ def test_rows_of_unknown_functions_that_do_not_fit_are_refused():
     assert problem.space(max_bytes=2 * size).rows == 2 * N
 
 
+def test_passes_that_compare_parts_of_a_batch_make_no_function_unknown():
+    net = mlp(5, 4, 3)
+
+    def loss(batch):
+        x, y = batch
+        z = net(x)
+        return F.cross_entropy(z, y), z
+
+    batches = [(VECTORS, LABELS), (VECTORS[:3], LABELS[:3])]
+    space = SampleSpace(TaskLoss(loss, batches), net.parameters(), max_bytes=1)
+    assert space.rows == 2 * 7 and not space.copied
+
+
 def test_samples_with_too_many_outputs_are_refused_before_any_work():
     net = nn.Linear(2, 6000).double()
 
