@@ -1,7 +1,7 @@
 """Answers to exercises, for tests: the notebooks' own solutions and stubs, and made-up panels."""
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -24,6 +24,11 @@ class Shown:
 
     def wait(self, timeout=None):
         return self.ended
+
+
+def stopped(shown):
+    """The same panel after a run that was stopped, which no goal counts."""
+    return replace(shown, status="Stopped after 1 record.")
 
 
 def record(**fields):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import torch
-from answers import Shown, record
+from answers import Shown, record, stopped
 from torch.func import grad, hessian, jvp
 
 
@@ -151,6 +151,9 @@ MISTAKES = {
         (after(1e-2, 5e-4), "the bend"),
         (after(1e-5, 9e-3), "rounding"),
         (2e-3, "the panel itself"),
+        (after(2e-3, 1.001e-4), "the bend"),
+        (after(1e-4, 5e-4, least=2e-5), "was 2.0e-05 on the way"),
+        (stopped(after(1.5e-3, 5e-5)), "a whole one"),
     ],
     "04.hvp": [
         (without_graph, "create_graph"),

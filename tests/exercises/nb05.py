@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from answers import Shown, record
+from answers import Shown, record, stopped
 
 
 def solver(
@@ -206,6 +206,9 @@ MISTAKES = {
         (one_step(7), "takes 7 steps"),
         (one_step(0), "takes 0 steps"),
         (30, "the panel itself"),
+        (one_step(2), "takes 2 steps"),
+        (one_step(1).records, "the panel itself"),
+        (stopped(one_step(1)), "a whole one"),
     ],
     "05.cg": [
         (solver(beta=lambda new, old: 0.0), "steepest descent"),
@@ -246,6 +249,8 @@ MISTAKES = {
         (solved("three clusters", "diagonal", 90), "not axes"),
         (solved(UNITS, "none", 200), "takes it out"),
         (solved(UNITS, "diagonal", 8, residual=1e-2), "tolerance"),
+        (solved(UNITS, "diagonal", 26), "Look for a spectrum"),
+        (solved(UNITS, "diagonal", 12, residual=2e-8), "tolerance"),
     ],
     "05.filters": [
         (faulty(lambda h, mu, k: h / (h + mu)), "ridge, one step"),

@@ -1,5 +1,7 @@
 """Answers to the exercises of notebook 06."""
 
+import math
+
 import numpy as np
 import torch
 from answers import Shown, record
@@ -102,6 +104,9 @@ MISTAKES = {
         (after(0.1, 4), "smaller λ"),
         (after(0.03, 8, kkt=1e-3), "not a minimum"),
         (0.03, "the panel itself"),
+        (after(0.03, 8, kkt=math.nan), "not a minimum"),
+        (after(0.031, 7), "smaller λ"),
+        (after(0.03, 9), "larger λ"),
     ],
     "06.least_lambda": [
         (lambda g: g.max(), "absolute values"),

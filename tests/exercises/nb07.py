@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from answers import Shown, record
+from answers import Shown, record, stopped
 
 
 def after(loss, width, steps, gap):
@@ -179,6 +179,10 @@ MISTAKES = {
         (after("squared error", 4, 300, 0.07), "So few hidden units"),
         (after("squared error", 0, 0, 0.0), "too easy"),
         (0.01, "the panel itself"),
+        (after("squared error", 16, 200, 0.02), "train on"),
+        (after("cross-entropy", 32, 300, math.nan), "take the other loss"),
+        (after("squared error", 11, 300, 0.021), "So few hidden units"),
+        (stopped(after("squared error", 16, 10, 0.01)), "a whole one"),
     ],
     "07.ggn_product": [
         (hessian, "That is Hv"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from answers import Shown, record
+from answers import Shown, record, stopped
 
 from rlhf_course.checks.nb15 import krylov
 
@@ -91,6 +91,8 @@ MISTAKES = {
         (3, "the panel itself"),
         (chosen(1), "one more would"),
         (chosen(3), "one more would"),
+        (stopped(chosen(4)), "a whole one"),
+        (4, "the panel itself"),
     ],
     "15.shards": [
         (lambda p, c: sum(p) / len(p), "same say"),

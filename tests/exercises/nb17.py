@@ -3,8 +3,9 @@
 import math
 import statistics
 
+import numpy as np
 import torch
-from answers import Shown, record
+from answers import Shown, record, stopped
 
 from rlhf_course.experiments.nb17_retest import ADAM, DEFAULT, TUNED
 
@@ -117,6 +118,10 @@ MISTAKES = {
         (tested([0.2, 0.25]), "three at least"),
         (tested([-0.01, 0.0, -0.02], TUNED), "careless author"),
         (tested([0.2, -0.25, 0.22]), "more seeds"),
+        (tested([0.1, 0.12, 0.11], TUNED), "that nobody tuned"),
+        (tested([-0.3, -0.31, -0.29]), "more seeds"),
+        (stopped(tested([0.2, 0.25, 0.22])), "a whole one"),
+        ((0.1, 0.3), "the panel itself"),
     ],
     "17.interval": [
         (unpaired, "unpaired groups"),
@@ -125,7 +130,10 @@ MISTAKES = {
         (lambda a, b, t: paired(a, b, t, freedom=0), "n - 1"),
         (lambda a, b, t: paired(a, b, t, factor=False), "t is missing"),
         (lambda a, b, t: paired(a, b, t)[::-1], "low, then high"),
-        (lambda a, b, t: 0.3, "two numbers"),
+        (lambda a, b, t: 0.3, "pair"),
+        (lambda a, b, t: paired(a, b, 1.96), "1.96"),
+        (lambda a, b, t: paired(a[:4], b[:4], t), "√n of the n"),
+        (lambda a, b, t: tuple(sorted(y - x for x, y in zip(a, b, strict=True)))[::8], "pair"),
     ],
     "17.pairing": [
         (lambda s, t, r: 1 / ratio(s, t, r), "Turned round"),
@@ -134,6 +142,9 @@ MISTAKES = {
         (lambda s, t, r: ratio(s, t, r / 2), "comes in twice"),
         (lambda s, t, r: ratio(s, t, -r), "minus twice"),
         (lambda s, t, r: 1.0, "paired and not"),
+        (lambda s, t, r: ratio(s, t, abs(r)), "A negative r"),
+        (lambda s, t, r: max(1.0, ratio(s, t, r)), "paired and not"),
+        (lambda s, t, r: 1 / (1 - r * r), "paired and not"),
     ],
     "17.faults": [
         (lambda p: found(p, edge=edge_of_the_list), "the smallest or the largest value"),
@@ -151,13 +162,34 @@ MISTAKES = {
         (lambda p: found(p, peek=lambda p: len(p["looks taken"]) > 1), "that the plan does not"),
         (lambda p: found(p, peek=lambda p: p["looks taken"] != p["planned looks"]), '"peek"'),
         (lambda p: bool(found(p)), "Return a set"),
+        (lambda p: ", ".join(found(p)), "Return a set"),
+        (
+            lambda p: found(
+                p, edge=lambda p: min(p["tried"], key=p["tried"].get) == min(p["tried"])
+            ),
+            "one may lie beyond",
+        ),
+        (lambda p: found(p, peek=lambda p: p["looks taken"][-1] not in p["planned looks"]), "look"),
+        (
+            lambda p: found(
+                p, other=lambda p: ("loss" in p["tuned for"]) != ("loss" in p["judged by"])
+            ),
+            '"other"',
+        ),
     ],
     "17.peeking": [
         (0.05, "one look alone"),
         (1 - 0.95**4, "not independent"),
-        (0.25, "finds something else"),
+        (0.25, "1.96"),
         (13.0, "between 0 and 1"),
-        (0.02, "finds something else"),
+        (0.02, "one look alone"),
+        (0.1127, "after three looks"),
+        (0.158, "n − 1"),
+        (0.217, "1.96"),
+        (0.0753, "one t for all"),
+        (0.067, "one t for all"),  # only alarms above 0
+        (0.192, "not independent"),  # a look after each seed from the fifth
+        ([0.05, 0.08, 0.11, 0.13], "raised TypeError"),
     ],
     "17.verdict": [
         (with_depends, "Intervals: "),
@@ -174,11 +206,31 @@ MISTAKES = {
 }
 
 RIGHT = {
-    "17.interval": [lambda a, b, t: list(paired(a, b, t))],
-    "17.pairing": [
-        lambda s, t, r: torch.tensor(1 + 2 * r * s * t / (s * s + t * t - 2 * r * s * t))
+    "17.untuned": [
+        tested([0.2, 0.21, 0.22, 0.19]),
+        tested([0.01, 0.012, 0.011]),
+        tested([0.5, 0.1, 0.3, 0.2, 0.4, 0.3]),
     ],
-    "17.faults": [lambda p: sorted(found(p))],
-    "17.peeking": [torch.tensor(0.127)],
-    "17.verdict": [lambda v, m, q: verdict([tuple(x) for x in v], m, q).upper()],
+    "17.interval": [
+        lambda a, b, t: list(paired(a, b, t)),
+        lambda a, b, t: np.array(paired(a, b, t)),
+        lambda a, b, t: dict(zip(("low", "high"), map(torch.tensor, paired(a, b, t)), strict=True)),
+    ],
+    "17.pairing": [
+        lambda s, t, r: torch.tensor(1 + 2 * r * s * t / (s * s + t * t - 2 * r * s * t)),
+        lambda s, t, r: np.float64(1 / (1 - 2 * r / (s / t + t / s))),
+        lambda s, t, r: -(s**2 + t**2) / -((s - t) ** 2 + 2 * (1 - r) * s * t),
+    ],
+    "17.faults": [
+        lambda p: sorted(found(p)),
+        lambda p: frozenset(found(p)),
+        lambda p: dict.fromkeys(found(p), True),
+        lambda p: (word for word in ("peek", "other", "leak", "edge") if word in found(p)),
+    ],
+    "17.peeking": [torch.tensor(0.127), np.float64(0.1385), "0.131"],
+    "17.verdict": [
+        lambda v, m, q: verdict([tuple(x) for x in v], m, q).upper(),
+        lambda v, m, q: f" {verdict(v, m, q)}\n",
+        lambda v, m, q: np.str_(verdict(v[::-1], m, q)),
+    ],
 }
