@@ -6,9 +6,10 @@ import torch
 
 from ..checking.cases import integer, randn, uniform
 from ..checking.expect import call, expect, parts
-from ..checking.feedback import correct, require
+from ..checking.feedback import Wrong, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
+from ..experiments.nb08_logs import FAULTS, logged
 
 LONG = 1.9  # of the panel's goal
 
@@ -216,3 +217,44 @@ def _beyond(B, g, length):
         step = torch.linalg.solve(B + middle * torch.eye(len(g), dtype=g.dtype), g)
         low, high = (middle, high) if float(step.norm()) > length else (low, middle)
     return (low + high) / 2
+
+
+@exercise("08.diagnose")
+def diagnose(answer):
+    """A function log -> what went wrong in this run: "kept", "turned", "mixed" or "nothing"."""
+    for case, fault in enumerate(2 * ("", *FAULTS)):
+        log = _log(fault, case)
+        said, truth = call(answer, [dict(row) for row in log]), fault or "nothing"
+        require(
+            isinstance(said, str) and said.strip().lower() in (*FAULTS, "nothing"),
+            'Return one of the words "kept", "turned", "mixed" and "nothing".',
+        )
+        said = said.strip().lower()
+        if said != truth:
+            k = next(k for k, row in enumerate(log) if row["rho"] <= 0)
+            rows = "; then ".join(
+                ", ".join(f"{key} {value:.3g}" for key, value in row.items())
+                for row in log[k : k + 2]
+            )
+            raise Wrong(f'"{said}" came for a run with "{truth}". {_BOOKS[truth]} It has: {rows}.')
+    return correct("A log that keeps its books tells what is wrong without another run.")
+
+
+_BOOKS = {
+    "kept": "After a rejected step the loss has to be what it was before it.",
+    "turned": "After a failure μ has to rise.",
+    "mixed": "The loss after a step has to be the loss before the next one.",
+    "nothing": "Rejected steps, a rising μ and a poor ρ are part of a healthy run.",
+}
+
+
+def _log(fault, case):
+    """The log of a run on fresh data that was rejected once at least, not in its last row."""
+    for draw in range(100 * case, 100 * case + 100):
+        x = randn(integer(40, 80, seed=draw), seed=draw)
+        y = (x + 0.7 * randn(len(x), seed=draw + 5000) > 0).double()
+        start = -uniform(1.5, 3, seed=draw), uniform(0.7, 1.5, seed=draw + 5000)
+        log = logged(x, y, start, fault, steps=integer(7, 12, seed=draw))
+        if any(row["rho"] <= 0 for row in log[:-1]):
+            return log
+    raise AssertionError("no run with a rejected step")

@@ -19,6 +19,7 @@ from rlhf_lib.step import reduction_ratio
 
 from ..checking.goals import reached
 from ..checking.predictions import choice, curve
+from ..experiments.nb08_logs import logged
 
 choice(
     "08.end",
@@ -67,7 +68,7 @@ curve(
 )
 
 UNBOUNDED = 100.0  # a radius that binds nobody
-T = [k / 40 for k in range(41)]
+ALPHAS = [k / 40 for k in range(41)]
 LEAST = 0.57150997  # the least loss
 HOME = 1e-4  # a loss that is nearer to it is home
 PATIENTS = 569
@@ -114,22 +115,22 @@ def along(
     length: float,
     c: float,
 ) -> Iterator[Record]:
-    """The records of a step d from t = 0 to 1; `length` is the t that Armijo's test accepts."""
+    """The records of a step d from α = 0 to 1; `length` is the α that Armijo's test accepts."""
     slope, promised, dense = float(G.gradient @ d), promise(G, d), G.dense()
-    for k, t in enumerate(T):
+    for k, alpha in enumerate(ALPHAS):
         yield Record(
             step=k,
-            loss=loss(origin + t * d),
-            theta=origin + t * d,
+            loss=loss(origin + alpha * d),
+            theta=origin + alpha * d,
             rho=rho,
             step_length=length,
             extra={
-                "t": t,
+                "alpha": alpha,
                 "length": float(d.norm()),
                 "promised": promised,
                 "true": rho * promised,
-                "model": G.loss + t * slope + t**2 * (-promised - slope),
-                "line": G.loss + c * t * slope,
+                "model": G.loss + alpha * slope + alpha**2 * (-promised - slope),
+                "line": G.loss + c * alpha * slope,
                 "turned": angle(d, -G.gradient),
                 "G": dense,
                 "g": G.gradient,
@@ -198,9 +199,9 @@ def microscope(
 
     losses = figures.Curves(
         {"true loss": "loss", "model": _of("model"), "Armijo": _of("line")},
-        x=_of("t"),
+        x=_of("alpha"),
         title="The loss along the step",
-        x_title="t, fraction of the full step",
+        x_title="α, share of the full step",
         y_title="loss (nats)",
         x_range=[0, 1],
         y_range=[0.3, 1.5],
@@ -233,7 +234,7 @@ def microscope(
             losses,
             figures.Curves(
                 {"your step": _of("length")},
-                x=lambda r: 10 ** (6 * r.extra["t"] - 5),
+                x=lambda r: 10 ** (6 * r.extra["alpha"] - 5),
                 reference={name: lengths(place) for name, place in starts.items()}
                 | {"your start": lambda values: lengths((values["a"], values["b"]))},
                 title="Length of the damped step, for every μ",
@@ -246,7 +247,7 @@ def microscope(
             ),
         ],
         readout=_read,
-        total=len(T),
+        total=len(ALPHAS),
         title="One step: what the model promises, and what comes true",
         goal="from the wall, a step longer than 1.9 with ρ of at least ¾",
         reached=reached("08.longest"),
@@ -284,7 +285,7 @@ def _read(records: Sequence[Record], values: Mapping[str, Any]) -> str:
     return (
         f"The full step is {e['length']:.3g} long, {e['turned']:.0f}° away from −g. Promised "
         f"decrease {e['promised']:.4f}, true {e['true']:.4f}: ρ = {r.rho:.2f}, {verdict}. "
-        f"Armijo's test accepts t = {r.step_length:.3g}."
+        f"Armijo's test accepts α = {r.step_length:.3g}."
     )
 
 
@@ -310,6 +311,11 @@ def unguarded(
             rho=reduction_ratio(G.loss - loss(theta), promised),
             cost=step * PATIENTS * (1 + 2 * G.product_cost + 1 / 3),
         )
+
+
+def gone_wrong(x: Tensor, y: Tensor) -> list[list[dict[str, float]]]:
+    """Logs of twelve steps from the wall, each of a loop with another mistake."""
+    return [logged(x, y, (-2.0, 1.0), fault) for fault in ("mixed", "kept", "turned")]
 
 
 def gradients(record: Record) -> float:

@@ -1,5 +1,7 @@
 """Answers to the exercises of notebook 08."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from answers import Shown, record
@@ -93,7 +95,48 @@ def by_terms(f, t, d, g, B):
     return fall(f, t, d) / (-torch.dot(g, d) - bend / 2)
 
 
+def read(log, **wrong):
+    """The diagnosis; `wrong` replaces a test by another one of two rows that follow each other."""
+    tests = {
+        "kept": lambda a, b: a["rho"] <= 0 and a["after"] > a["loss"],
+        "turned": lambda a, b: a["rho"] <= 0 and b["mu"] < a["mu"],
+        "mixed": lambda a, b: abs(b["loss"] - a["after"]) > 1e-9,
+    } | wrong
+    for a, b in pairwise(log):
+        for word, test in tests.items():
+            if test(a, b):
+                return word
+    return "nothing"
+
+
+def by_columns(log):
+    loss, after, mu, rho = (np.array([r[k] for r in log]) for k in ("loss", "after", "mu", "rho"))
+    if (after > loss + 1e-12).any():
+        return "kept"
+    if not np.allclose(loss[1:], after[:-1]):
+        return "mixed"
+    return "turned" if (mu[1:] < mu[:-1])[rho[:-1] < 0].any() else "nothing"
+
+
+def by_half(log):
+    """By Nielsen's rule itself: above a half μ falls, below it rises."""
+    if any(b["loss"] != a["after"] for a, b in pairwise(log)):
+        return "MIXED"
+    if any(r["after"] == r["trial"] and r["rho"] <= 0 for r in log):
+        return "kept"
+    turned = any((a["rho"] > 0.5) == (b["mu"] > a["mu"]) for a, b in pairwise(log))
+    return "turned" if turned else "nothing"
+
+
+def by_the_end(log):
+    """By the curve alone."""
+    if log[-1]["after"] > log[0]["loss"]:
+        return "kept"
+    return "turned" if log[-1]["after"] == log[1]["after"] else "nothing"
+
+
 RIGHT = {
+    "08.diagnose": [by_columns, by_half, lambda log: np.str_(read(log))],
     "08.longest": [
         stepped(0.8, 1.98, 0.1),
         stepped(0.76, 2.2, radius=2.2),
@@ -120,6 +163,18 @@ RIGHT = {
 SOLUTIONS = {"08.longest": stepped(0.81, 2.0, radius=2.0)}
 
 MISTAKES = {
+    "08.diagnose": [
+        (lambda log: read(log, kept=lambda a, b: a["trial"] > a["loss"]), "healthy run"),
+        (lambda log: read(log, turned=lambda a, b: b["mu"] > a["mu"]), "healthy run"),
+        (lambda log: read(log, mixed=lambda a, b: b["loss"] != a["trial"]), "healthy run"),
+        (lambda log: read(log, mixed=lambda a, b: a["rho"] > 1e3), "before the next one"),
+        (lambda log: read(log, kept=lambda a, b: False), "what it was before"),
+        (lambda log: read(log, turned=lambda a, b: b["mu"] < a["mu"] / 10), "μ has to rise"),
+        (by_the_end, "before the next one"),
+        (lambda log: "nothing", "what it was before"),
+        (lambda log: read(log, kept=lambda a, b: a["after"] == a["trial"]), "healthy run"),
+        (lambda log: {read(log)}, "one of the words"),
+    ],
     "08.longest": [
         (stepped(0.52, 5.84), "Nothing limits"),
         (stepped(0.71, 2.28, damping=0.07), "More damping"),

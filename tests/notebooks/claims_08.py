@@ -128,9 +128,9 @@ def damping_and_radius_turn_the_step(steps, models, decrease, promise, nb08):
     "The loss falls, as Armijo's test demands, but by 0.00006",
     "No length would have helped much",
 )
-def a_line_search_only_shortens(t, undamped, decrease):
-    near(t, 1 / 256, relative=1e-9)
-    near(decrease(t * undamped), 0.00006, absolute=0.000005)
+def a_line_search_only_shortens(alpha, undamped, decrease):
+    near(alpha, 1 / 256, relative=1e-9)
+    near(decrease(alpha * undamped), 0.00006, absolute=0.000005)
     assert (
         max(decrease(r * undamped / undamped.norm()) for r in torch.logspace(-4, 1.4, 400)) < 0.0002
     )
@@ -396,3 +396,21 @@ def damping_is_ridge_on_the_step(models, propose, promise):
             angle = torch.tensor(k * math.pi / 4)
             other = d + 0.01 * torch.stack([angle.cos(), angle.sin()])
             assert -promise(G, other) + 0.05 * float(other @ other) > least
+
+
+@claim(
+    "A is *mixed*, B *kept*, C *turned*. B is easy to see, its loss explodes.",
+    "it comes near the minimum, but there the halves differ by more than a step can win, and ρ "
+    "jumps between −14 and 110 for no reason of the model's",
+    "each failure lowers μ, and the next step fails as well",
+)
+def three_runs_went_wrong(logs, nb08):
+    assert max(row["after"] for row in logs["B"]) > 100
+    rejected = logs["C"][1:]
+    assert all(row["rho"] <= 0 for row in rejected)
+    assert all(b["mu"] < a["mu"] for a, b in pairwise(rejected))
+    assert logs["A"][-1]["after"] < nb08.LEAST + 0.01
+    late = logs["A"][6:]
+    near(min(row["rho"] for row in late), -14, relative=0.05)
+    near(max(row["rho"] for row in late), 110, relative=0.05)
+    assert all(abs(row["loss"] - row["trial"]) > 5 * row["promised"] for row in late[1::2])
