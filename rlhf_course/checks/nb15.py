@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..checking.cases import integer, uniform
@@ -35,6 +37,47 @@ def workers(records, values):
         f"{best} workers are {by_workers[1] / by_workers[best]:.1f} times as fast as one. Every "
         "product sends a vector of 438 MB, and the network's share does not shrink."
     )
+
+
+@exercise("15.most")
+def most(answer):
+    """A function (own, send, efficiency) -> the largest number of workers with that efficiency."""
+    for case in range(8):
+        efficiency = uniform(0.3, 0.9, seed=case)
+        workers = integer(1, 40, seed=case + 10)
+        send = uniform(0.1, 20, seed=case + 20)
+        # Such that the last worker is still worth it, and one more is not.
+        edge = workers - 1 + uniform(0.05, 0.95, seed=case + 30)
+        own = 2 * send * edge / (1 / efficiency - 1)
+
+        def down(count):
+            return torch.tensor(max(1, math.floor(count)))
+
+        ratio = own * (1 / efficiency - 1)
+        expect(
+            call(answer, own, send, efficiency),
+            workers,
+            {
+                "One worker sends nothing: with K − 1 in the place of K it is one more.": down(
+                    ratio / (2 * send)
+                ),
+                "Rounded up: with that many the efficiency is below what was asked for.": workers
+                + 1,
+                "A sum sends the vector nearly twice, 2 (K − 1)/K of it.": down(1 + ratio / send),
+                "That is right for an efficiency of one half.": down(1 + own / (2 * send)),
+                "The efficiency is the share of the work in the whole: own / (own + ...).": down(
+                    1 + own / (2 * send * efficiency)
+                ),
+                "That is the work over the journey; how does the efficiency come in?": down(
+                    own / send
+                ),
+                "A whole number of workers, please.": 1 + ratio / (2 * send),
+            },
+            f"With {own:.3g} s of work, {send:.3g} s to send and an efficiency of {efficiency:.2f}: "
+            "own / (own + 2 (K − 1) send).",
+            what="number of workers",
+        )
+    return correct("The ratio of work to communication decides; seconds do not.")
 
 
 @exercise("15.shards")
@@ -128,10 +171,10 @@ def lanczos(answer):
                 @ matrix
                 @ x,
                 "That is the smallest Ritz value; the largest is asked for.": ritz[0],
-                "The new vector keeps a part of the one before: subtract β times it, too.": torch.linalg.eigvalsh(
+                "The new vector keeps a part of the one before: subtract ω times it, too.": torch.linalg.eigvalsh(
                     krylov(matrix, v, m, subtract=False)
                 )[-1],
-                "T has α on the diagonal and β on *both* sides of it.": torch.linalg.eigvals(
+                "The small matrix has δ on the diagonal and ω on *both* sides of it.": torch.linalg.eigvals(
                     one_off
                 ).real.max(),
                 "Every vector has to be brought to length 1 before the next product.": torch.linalg.eigvalsh(
@@ -139,7 +182,7 @@ def lanczos(answer):
                 )[-1],
                 "All Ritz values came; only the largest is asked for.": ritz,
             },
-            "The largest eigenvalue of the tridiagonal T of m steps.",
+            "The largest eigenvalue of the tridiagonal matrix of m steps.",
             what="eigenvalue",
             rtol=1e-6,
         )

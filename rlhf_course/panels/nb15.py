@@ -231,7 +231,7 @@ def step(
         named=["efficiency"],
         room=LONGEST,
         title="Efficiency, and the chosen workers",
-        x_title="workers W",
+        x_title="workers K",
         y_title="efficiency",
         x_range=[0.5, 16.5],
         y_range=[0, 1.05],
@@ -241,7 +241,7 @@ def step(
         plan,
         controls=[
             drop_down("shape", "model", list(shapes), "MiniLM"),
-            slider("batch", "sentences B", low=1, high=64, step=1, value=16),
+            slider("batch", "sentences", low=1, high=64, step=1, value=16),
             slider("tokens", "tokens T", low=8, high=512, step=8, value=32),
             slider("products", "products", low=1, high=40, step=1, value=5),
             drop_down("what", "products with", list(PRODUCTS), "G"),

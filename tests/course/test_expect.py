@@ -71,6 +71,13 @@ def test_numbers_count_in_whatever_holds_them(value):
     expect(value, TRUTH)
     for whole in (691, np.int64(691), torch.tensor(691), np.float64(691)):
         expect(whole, torch.tensor(691.0, dtype=torch.float64))
+        expect(whole, 691)
+
+
+@pytest.mark.parametrize("value", [5.7, [5.7], torch.tensor(5.7), np.float64(5.7), [5.2, 5.0]])
+def test_a_fraction_is_not_cut_to_a_whole_number(value):
+    truth = torch.full(np.shape(value), 5)
+    assert "off by" in hint_for(value, truth)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Answers to the exercises of notebook 15."""
 
+import math
+
 import numpy as np
 import torch
 from answers import Shown, record, stopped
@@ -72,7 +74,25 @@ def by_arnoldi(A, v, m):
     ]
 
 
+def most(own, send, e):
+    return math.floor(1 + own * (1 / e - 1) / (2 * send))
+
+
+def by_search(own, send, e):
+    workers = 1
+    while own / (own + 2 * workers * send) >= e:
+        workers += 1
+    return workers
+
+
+def by_times(own, send, e):
+    K = torch.arange(1, 200, dtype=torch.float64)
+    times = own / K + 2 * (K - 1) / K * send
+    return int(K[own / (K * times) >= e].max())
+
+
 RIGHT = {
+    "15.most": [by_search, by_times, lambda o, s, e: np.int64(1 + o * (1 - e) / (2 * s * e))],
     "15.workers": [chosen(4), chosen(np.int64(4)), chosen(4.0)],
     "15.shards": [
         lambda p, c: torch.tensor(c, dtype=p[0].dtype) @ torch.stack(p) / sum(c),
@@ -85,6 +105,17 @@ RIGHT = {
 SOLUTIONS = {"15.workers": chosen(4)}
 
 MISTAKES = {
+    "15.most": [
+        (lambda o, s, e: most(o, s, e) - 1, "One worker sends nothing"),
+        (lambda o, s, e: most(o, s, e) + 1, "Rounded up"),
+        (lambda o, s, e: most(o, s / 2, e), "nearly twice"),
+        (lambda o, s, e: most(o, s, 0.5), "one half"),
+        (lambda o, s, e: 1 + o * (1 / e - 1) / (2 * s), "whole number"),
+        (lambda o, s, e: math.floor(o / s) or 1, "come in"),
+        (lambda o, s, e: math.floor(1 + o / (2 * s * e)), "share of the work"),
+        (lambda o, s, e: round(1 + o * (1 / e - 1) / (2 * s)), "Rounded up"),
+        (lambda o, s, e: min(most(o, s, e), 16), "number of workers"),
+    ],
     "15.workers": [
         (chosen(2), "one more would"),
         (chosen(5), "fewer of them"),
@@ -106,7 +137,7 @@ MISTAKES = {
     "15.lanczos": [
         (power, "power iteration"),
         (lambda A, v, m: torch.linalg.eigvalsh(krylov(A, v, m))[0], "smallest Ritz value"),
-        (lambda A, v, m: top(A, v, m, subtract=False), "subtract β times it"),
+        (lambda A, v, m: top(A, v, m, subtract=False), "subtract ω times it"),
         (lambda A, v, m: top(A, v, m, normalize=False), "length 1"),
         (lambda A, v, m: torch.linalg.eigvals(krylov(A, v, m).triu()).real.max(), "both"),
         (lambda A, v, m: torch.linalg.eigvalsh(krylov(A, v, m)), "only the largest"),

@@ -47,8 +47,8 @@ def products_in_gradients(prices, shape):
 
 
 @claim(
-    "each of the $L$ layers with hidden size $H$ and feed-forward size $F$ multiplies by "
-    "$4H^2 + 2HF$ weights for each token, and for attention $2HT$ numbers for each token more"
+    "each layer with hidden size $u$ and feed-forward size $u'$ multiplies by $4u^2 + 2uu'$ "
+    "weights for each token, and for attention $2uT$ numbers for each token more"
 )
 def formula_1_counts_the_flops(SHAPES):
     for s in SHAPES.values():
@@ -115,7 +115,7 @@ def minilm_with_16_sentences_was_recorded(fitted, unseen, SHAPES, document):
 
 
 @claim(
-    "In a ring each of $W$ workers sends $2(W-1)/W$ of the vector for one sum",
+    "In a ring each of $K$ workers sends $2(K-1)/K$ of the vector for one sum",
     "*One machine* assumes 4 GB a second between its processes",
 )
 def a_ring_sends_almost_twice_the_vector(all_reduce_seconds, NETWORKS):
@@ -182,6 +182,31 @@ def sixteen_workers_are_four_times_as_fast(step_seconds, base, faster):
     near(slow[4], 2.5, absolute=0.05)
     near(faster["1 Gbit/s"][15], slow[16])
     assert sum(step_seconds(base, 32, 128, 10, "Gv", 1, "1 Gbit/s")) > 100
+
+
+@claim("More products make both parts longer, so they hardly change the number.")
+def ten_times_the_products_allow_hardly_more(step_seconds, base):
+    def best(products):
+        times = [
+            sum(step_seconds(base, 32, 128, products, "Gv", w, "1 Gbit/s")) for w in range(1, 17)
+        ]
+        return max(w for w, t in enumerate(times, 1) if times[0] / (w * t) >= 0.5)
+
+    assert abs(best(100) - best(10)) <= 1
+
+
+@claim(
+    "A colleague trains on 250 sentences in batches of 32, each shared by four ranks",
+    "in the eighth the product is wrong",
+    "The eighth batch has the 26 sentences that are left, 8, 8, 8 and 2 for the ranks: by her mean "
+    "each of the last two counts four times as much as the others.",
+)
+def the_eighth_batch_is_ragged():
+    sizes = [len(range(250)[k : k + 32]) for k in range(0, 250, 32)]
+    assert sizes == 7 * [32] + [26]
+    counts = [len(range(26)[k : k + 8]) for k in range(0, 26, 8)]
+    assert counts == [8, 8, 8, 2]
+    near((1 / 4 / counts[-1]) / (1 / 4 / counts[0]), 4)
 
 
 @claim(
