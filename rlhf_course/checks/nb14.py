@@ -77,6 +77,56 @@ def neurons(answer):
     return correct("Smaller matrices, the same answers as with silent neurons: this saves time.")
 
 
+@exercise("14.twin")
+def twin(answer):
+    """A function (W1, b1, W2) -> three with the same outputs, all of W1 smaller than all of W2."""
+    for seed in range(3):
+        n, d, o = integer(4, 8, seed), integer(3, 6, 10 + seed), integer(2, 5, 20 + seed)
+        W1, b1, W2 = (
+            randn(*shape, seed=seed + 30 * k) for k, shape in enumerate(((n, d), (n,), (o, n)))
+        )
+        W1, W2 = ((W.sign() + W) * uniform(0.2, 5, seed=seed) for W in (W1, W2))  # no zeros
+        x = 3 * randn(d, 40, seed=seed + 90)
+        got = parts(call(answer, W1, b1, W2), "(W1, b1, W2)")
+        got = [torch.as_tensor(value, dtype=W1.dtype) for value in got]
+        for mine, old, name in zip(got, (W1, b1, W2), ("W1", "b1", "W2"), strict=True):
+            require(
+                mine.shape == old.shape,
+                f"{name} has the shape {tuple(mine.shape)}, not {tuple(old.shape)}: scale, take "
+                "nothing out.",
+            )
+
+        def outputs(W1, b1, W2, x=x):
+            return W2 @ (W1 @ x + b1[:, None]).relu()
+
+        mine = outputs(*got)
+        expect(
+            mine,
+            outputs(W1, b1, W2),
+            {
+                "The shift b1 goes into the neuron, too: it needs the same factor.": mine
+                if torch.equal(got[1], b1)
+                else None,
+                "What reads a neuron has to make up for its factor.": mine
+                if torch.equal(got[2], W2)
+                else None,
+                "relu(s x) is s relu(x) for a positive s only.": mine
+                if bool((got[0] / W1 < 0).all())
+                else None,
+            },
+            "relu(s x) = s relu(x) for s > 0: who makes up for the s?",
+            what="output",
+            rtol=1e-7,
+        )
+        large, small = float(got[0].abs().max()), float(got[2].abs().min())
+        require(
+            large < small,
+            f"The outputs are the same, but the largest entry of W1 is {large:.2g} and the smallest of "
+            f"W2 is {small:.2g}: by size they still mix.",
+        )
+    return correct("The same function, and by size all zeros fall into one layer: size has units.")
+
+
 CASES = ((1.8, 2.5), 0.4), ((3.5, 5.0), 0.3), ((1.3, 1.7), 0.8)  # of T, and alpha
 
 
@@ -107,17 +157,17 @@ def distillation(answer):
             call(answer, student, teacher, labels, T, alpha),
             loss(soft),
             {
-                "T² is missing: without it the soft part's gradient shrinks as T grows.": alpha
+                "τ² is missing: without it the soft part's gradient shrinks as τ grows.": alpha
                 * soft
                 + (1 - alpha) * hard,
-                "T stands where T² belongs: one T for the logits, one for their gradient.": alpha
+                "τ stands where τ² belongs: one τ for the logits, one for their gradient.": alpha
                 * T
                 * soft
                 + (1 - alpha) * hard,
                 "The divergence goes the other way round: KL(teacher ‖ student).": loss(
                     _soft(student, teacher, T, reverse=True)
                 ),
-                "The teacher's logits are to be divided by T, too.": loss(
+                "The teacher's logits are to be divided by τ, too.": loss(
                     _soft(student, teacher, T, teacher_T=1.0)
                 ),
                 "alpha and 1 - alpha are exchanged.": (1 - alpha) * T**2 * soft + alpha * hard,
@@ -125,12 +175,12 @@ def distillation(answer):
                     soft / C
                 ),
                 "The sum over samples was taken; take their mean.": loss(soft * n),
-                "Labels are answered at T = 1: their cross-entropy takes the logits as they are.": loss(
+                "Labels are answered at τ = 1: their cross-entropy takes the logits as they are.": loss(
                     soft, nn.functional.cross_entropy(student / T, labels)
                 ),
                 "The labels' part is missing.": alpha * T**2 * soft,
             },
-            "α T² KL(softmax(teacher / T) ‖ softmax(student / T)) + (1 − α) cross-entropy.",
+            "α τ² KL(softmax(teacher / τ) ‖ softmax(student / τ)) + (1 − α) cross-entropy.",
             what="loss",
         )
     return correct("Two teachers at once: the labels, and a model that also says how sure it is.")
@@ -138,7 +188,7 @@ def distillation(answer):
 
 @exercise("14.limit")
 def limit(answer):
-    """A function (student, teacher) -> the limit of T² KL as T grows."""
+    """A function (student, teacher) -> the limit of τ² KL as τ grows."""
     for seed in range(3):
         z, v = randn(5, 4, seed=seed) + 1, randn(5, 4, seed=seed + 7) - 2
         C = z.shape[1]
@@ -151,14 +201,14 @@ def limit(answer):
                 "Softmax does not see a constant added to all logits, so neither may the limit: take "
                 "each row's mean away first.": (z - v).square().sum(1).mean() / (2 * C),
                 "The factor ½ is missing.": d.square().sum(1).mean() / C,
-                "Divide by the number of classes: a softmax at high T is nearly 1/C everywhere.": d.square()
+                "Divide by the number of classes: a softmax at high τ is nearly 1/C everywhere.": d.square()
                 .sum(1)
                 .mean()
                 / 2,
                 "The mean goes over the samples.": d.square().sum() / (2 * C),
                 "That is the distance; the limit has its square.": d.norm(dim=1).mean() / (2 * C),
             },
-            "Expand both softmaxes to first order in 1/T.",
+            "Expand both softmaxes to first order in 1/τ.",
             what="limit",
         )
     return correct("At high temperature a student fits logits by least squares.")

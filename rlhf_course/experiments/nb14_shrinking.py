@@ -40,9 +40,7 @@ class Shrinking:
         data = text.load_dataset("course-reviews")
         self.data = data.train.subset(sentences, seed), data.validation.subset(held_out, seed)
         self.seed = seed
-        self.model, self.tokenizer = text.load_model(
-            "classification", name, pooling="model", seed=seed
-        )
+        self.model, self.tokenizer = text.load_model("classification", name, seed=seed)
         task = text.ClassificationTask(
             self.model, self.tokenizer, *self.data, top_layers=2, max_length=LENGTH
         )

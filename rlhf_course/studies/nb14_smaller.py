@@ -71,7 +71,7 @@ def task_of(model, tokenizer, data) -> Silent:
 def dense(seed: int):
     """(task, weights after all epochs but one, after all of them), trained once for many runs."""
     torch.manual_seed(seed)
-    model = text.load_model(pooling="model", seed=seed)
+    model = text.load_model(seed=seed)
     task = task_of(*model, text.load_dataset("course-reviews"))
     states = [
         copy.deepcopy(task.model.state_dict())
@@ -114,7 +114,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     elif kind == "bits":
         model = quantized(model, value)
     elif kind == "l1":
-        start, _ = text.load_model(pooling="model", seed=seed)
+        start, _ = text.load_model(seed=seed)
         model.load_state_dict(start.state_dict())
         for _ in text.finetune(
             of(model),
@@ -188,7 +188,7 @@ def bytes_of(model) -> float:
 
 def kinds() -> dict[str, torch.nn.Module]:
     """One of each kind, pre-trained only: their shapes decide bytes and time."""
-    model, _ = text.load_model(pooling="model")
+    model, _ = text.load_model()
     made = {"dense": model}
     for name, options in (
         ("zeros 0.7", {"fraction": 0.7}),
@@ -215,7 +215,7 @@ def fused(model: torch.nn.Module) -> torch.nn.Module:
 
 def latencies() -> dict[str, Any]:
     """CPU seconds of 16 sentences of 32 tokens, and of one, all kinds in turn."""
-    _, tokenizer = text.load_model(pooling="model")
+    _, tokenizer = text.load_model()
     texts = text.load_dataset("course-reviews", split="validation").texts
     longest = sorted(texts, key=len)[-16:]
     encoded = text.encode(tokenizer, longest, max_length=32)

@@ -72,7 +72,22 @@ def at_large_temperature(z, v, T=1e5):
     return T**2 * kl_div(p, q, reduction="batchmean", log_target=True)
 
 
+def scaled(W1, b1, W2, s):
+    return s * W1, s * b1, W2 / s
+
+
+def by_neuron(W1, b1, W2):
+    s = [0.5 * float((W2.abs().min() / row.abs().max()) ** 0.5) for row in W1]
+    s = torch.tensor([min(s)] * len(s))
+    return s[:, None] * W1, s * b1, W2 / s
+
+
 RIGHT = {
+    "14.twin": [
+        lambda W1, b1, W2: scaled(W1, b1, W2, 1e-4),
+        by_neuron,
+        lambda *a: [x.numpy() for x in scaled(*a, 0.001)],
+    ],
     "14.small": [after(15.0, 0.83), after(8.0, 0.9), after(14.9, 0.86)],
     "14.neurons": [
         by_mask,
@@ -90,6 +105,18 @@ RIGHT = {
 SOLUTIONS = {"14.small": after(11.7, 0.85)}
 
 MISTAKES = {
+    "14.twin": [
+        (lambda W1, b1, W2: (1e-3 * W1, b1, 1e3 * W2), "The shift b1"),
+        (lambda W1, b1, W2: (1e-3 * W1, 1e-3 * b1, W2), "make up for it"),
+        (lambda W1, b1, W2: scaled(W1, b1, W2, -1e-3), "positive s only"),
+        (lambda W1, b1, W2: scaled(W1, b1, W2, 0.9), "still mix"),
+        (lambda W1, b1, W2: scaled(W1, b1, W2, 1e3), "still mix"),
+        (lambda W1, b1, W2: (W1, b1, W2), "still mix"),
+        (lambda W1, b1, W2: (0 * W1, 0 * b1, 2 * W2), "off by"),
+        (lambda W1, b1, W2: (W1[::2], b1[::2], W2[:, ::2]), "take nothing out"),
+        (lambda W1, b1, W2: (1e-3 * W1, 1e-3 * b1, 1e-3 * W2), "times what it should be"),
+        (lambda W1, b1, W2: scaled(W1, b1, W2, 1e-3)[::2], "triple"),
+    ],
     "14.small": [
         (after(62.1, 0.85, way="by curvature"), "no fraction"),
         (after(58.7, 0.86, tables=False), "still in floats"),
@@ -108,10 +135,10 @@ MISTAKES = {
         (lambda W1, b1, W2, k: cut(W1, b1, W2, k.flip(0)), "W1"),
     ],
     "14.distillation": [
-        (wrong(power=0), "T² is missing"),
-        (wrong(power=1), "T stands where"),
+        (wrong(power=0), "τ² is missing"),
+        (wrong(power=1), "τ stands where"),
         (wrong(reverse=True), "other way round"),
-        (wrong(hot=False), "divided by T, too"),
+        (wrong(hot=False), "divided by τ, too"),
         (wrong(swap=True), "exchanged"),
         (wrong(times=1 / 3), "divides by the classes"),
         (wrong(times=5), "sum over samples"),

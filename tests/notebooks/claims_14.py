@@ -11,7 +11,7 @@ from tools.claims import between, claim, near
     "each place in a text.",
     "For this small BERT the tables are half of the model, so no pruning of layers can bring "
     "it to 15 MB.",
-    "For 22.7 million weights $H^{-1}$ is out of reach.",
+    "For 22.6 million weights $H^{-1}$ is out of reach.",
 )
 def half_of_the_numbers_stand_in_the_tables(lab, sizes, total, nb14):
     assert {how[0] for how in nb14.plan.BITS} == {"8", "4", "3"}
@@ -19,12 +19,12 @@ def half_of_the_numbers_stand_in_the_tables(lab, sizes, total, nb14):
     assert tuple(tables.shape) == (30522, 384) and lab.model.config.hidden_size == 384
     near(sizes["embeddings"] / total, 0.52, absolute=0.01)
     assert 4 * sizes["embeddings"] / 1e6 > 47 > nb14.MEGABYTES == 15
-    near(total, 22.7e6, relative=0.001)
+    near(total, 22.6e6, relative=0.002)
 
 
 @claim(
     "**Goal:** a file of at most 15 MB, with at most 0.03 of accuracy lost.",
-    "Reach the panel's goal: a file of at most 15 MB whose accuracy is at most 0.03 below the "
+    "Then reach the panel's goal: a file of at most 15 MB whose accuracy is at most 0.03 below the "
     "whole model's.",
     "we measure CPU time of 16 reviews, in turn with the whole model, and give the ratio.",
 )
@@ -71,19 +71,25 @@ def a_weight_is_off_by_at_most_half_a_scale(compress):
 
 
 @claim(
-    "By size over all layers, half of the weights cost the model much of what it knows",
-    "as many zeros cost a few reviews of the 160",
-    "**Curvature knows which half.**",
+    "they cost this model a few reviews of the 160",
+    "Which order is better, 160 reviews cannot tell",
+    "Take seven tenths in the panel, and this model is a coin by curvature, while by size it still "
+    "knows most",
 )
-def by_curvature_half_of_the_weights_go_and_by_size_the_model_breaks(ends, whole, lab):
+def half_of_the_weights_cost_a_few_reviews(ends, whole, lab):
     assert whole["accuracy"] > 0.75 and len(lab.validation["labels"]) == 160
     lost = {name: whole["accuracy"] - m["accuracy"] for name, m in ends.items()}
-    assert lost["by size"] > lost["by curvature"] + 0.05
-    between(lost["by size"], 0.2, 0.5)
-    between(160 * lost["by curvature"], -3, 13)
-    assert lost["neurons"] < 0.06 and lost["2 bits"] > 0.06 and lost["8 bits"] < 0.02
+    for way in ("by size", "by curvature"):
+        between(160 * lost[way], -3, 8)
+    assert abs(lost["by size"] - lost["by curvature"]) < 0.04
+    assert lost["neurons"] < 0.06 < lost["2 bits"] and lost["8 bits"] < 0.02
     near(ends["by size"]["zeros"], 0.5, absolute=0.01)
     near(ends["by curvature"]["zeros"], 0.5, absolute=0.01)
+    deep = {
+        way: lab.measure(next(lab.smaller(way, fraction=0.7)))["accuracy"]
+        for way in ("by size", "by curvature")
+    }
+    assert deep["by curvature"] < 0.65 and deep["by size"] > 0.7
 
 
 @claim(
@@ -97,7 +103,8 @@ def by_curvature_half_of_the_weights_go_and_by_size_the_model_breaks(ends, whole
 def zeros_save_a_fifth_and_8_bits_three_quarters(ends, whole, sizes, total):
     size = {name: m["bytes"] / whole["bytes"] for name, m in ends.items()}
     between(1 - size["by curvature"], 0.2, 0.24)
-    assert size["by curvature"] == size["by size"] > 3 * size["8 bits"]
+    near(size["by curvature"], size["by size"], relative=1e-4)
+    assert size["by size"] > 3 * size["8 bits"]
     near(size["8 bits"], 0.25, absolute=0.01)
     assert sizes["six layers"] / total < 0.5
     # Half of the layers' weights go and leave a bit each; what no cut touches stays.
@@ -175,7 +182,7 @@ def a_teacher_says_how_sure_it_is(lab):
 
 
 @claim(
-    "The gradient of the soft part by $z$ is $\\frac{1}{T}(p - q)$",
+    "The gradient of the soft part by $z$ is $\\frac{1}{\\tau}(p - q)$",
     "Both limits, on the library's loss:",
 )
 def the_soft_part_has_both_limits(compress, z, v, least_squares, answers):
@@ -199,106 +206,103 @@ def a_loaded_model_gives_the_same_answers(compress, text, small, inputs):
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         for way in ("by curvature", "neurons", "8 bits"):
             compress.save(small[way], Path(folder) / "small.safetensors")
-            fresh, _ = text.load_model("classification", pooling="model")
+            fresh, _ = text.load_model("classification")
             back = compress.load(Path(folder) / "small.safetensors", fresh)
             assert torch.equal(small[way](**inputs).logits, back(**inputs).logits)
 
 
 @claim(
     "With 70 or 90 % zeros a pass takes as long as before, up to the noise of the clock.",
-    "Half of the neurons *taken out* saves a fifth or more, half of heads and neurons together "
-    "two fifths, and a student of two layers needs about a third of the time.",
+    "Half of the neurons *taken out* saves about a quarter to a third, half of heads and neurons "
+    "together more than two fifths, and a student of two layers needs about a third of the time.",
 )
 def zeros_save_no_time_and_smaller_matrices_do(study):
     for size in (16, 1):
         between(study.time("zeros 0.7", size), 0.9, 1.1)
         between(study.time("zeros 0.9", size), 0.9, 1.1)
-        assert study.time("neurons 0.5", size) < 0.805
-        between(study.time("both 0.5", size), 0.55, 0.62)
-        between(study.time("2 layers", size), 0.32, 0.37)
+        between(study.time("neurons 0.5", size), 0.67, 0.76)
+        assert study.time("both 0.5", size) < 0.6
+        between(study.time("2 layers", size), 0.31, 0.37)
 
 
 @claim(
     "*8 bits* turns the weights back into floats at each use: smaller, and slower.",
     "With *table* the whole table is turned back at each call, all 30,522 rows for one "
     "sentence, and that shows.",
-    "it takes many times as long as floats, nearly thirty times for 16 sentences",
-    "needs about two thirds of the floats' time",
+    "it needs three fifths of the floats' time for 16 sentences, and more than the floats for one",
+    "The older `torch.ao`, deprecated but with kernels made for CPUs, needs about two fifths.",
 )
-def small_integers_are_slower_but_for_torch_ao(study, lab):
+def small_integers_are_quick_where_they_are_multiplied(study, lab):
     for size in (16, 1):
         assert study.time("bits 8", size) > 1.05
-        assert study.time("bits 8 table", size) > 1.9 * study.time("bits 8", size)
-        assert study.time("bits 8 dynamic", size) > 10
-        between(study.time("bits 8 torch.ao", size), 0.6, 0.7)
-    near(study.time("bits 8 dynamic", 16), 29.5, relative=0.03)
+        assert study.time("bits 8 table", size) > 1.5 * study.time("bits 8", size)
+        near(study.time("bits 8 torch.ao", size), 0.4, absolute=0.05)
+    near(study.time("bits 8 dynamic", 16), 0.6, absolute=0.03)
+    assert study.time("bits 8 dynamic", 1) > 1.1
     assert study.time("bits 8 table", 1) > study.time("bits 8 table", 16)
     assert lab.model.config.vocab_size == 30522
 
 
 @claim(
-    "half of the weights chosen by OBD go at no cost that three seeds show",
-    "**The loss is the sharper judge**, and it is what (1) and (2) speak of: it does rise.",
+    "Of the weights chosen by OBD half go at about a hundredth of accuracy, in no seed at more "
+    "than two; by size it is six hundredths, over all layers or within each.",
+    "it rises in every seed",
+    "half of them go at about a hundredth of accuracy, by size at six",
 )
 def half_of_the_weights_go_by_obd(study):
     less = study.less("obd", 0.5)
-    assert min(less) < 0 < max(less) and sum(less) / 3 > -0.01
-    assert study.mean("obd", 0.5, "accuracy") > study.mean("magnitude", 0.5, "accuracy") + 0.1
+    near(sum(less) / 3, -0.01, absolute=0.005)
+    assert min(less) > -0.0201
+    for by in ("magnitude", "magnitude layer"):
+        near(sum(study.less(by, 0.5)) / 3, -0.06, absolute=0.005)
     for a, b in zip(study.all("obd", 0.5, "loss"), study.all("dense", 0, "loss"), strict=True):
         assert a > b
 
 
 @claim(
-    "within each layer it has the same loss as OBD at half and at 70 %, and a lower accuracy",
-    "Only the surgeon, which moves what stays, keeps the loss down: half of OBD's at 70 %.",
+    "At 70 % OBD loses more than a tenth, and is ahead of size by three or four hundredths only.",
+    "The surgeon, which moves what stays, has the lowest loss there, in each seed.",
+    "moving those that stay (OBS) keeps the loss lowest",
 )
-def within_each_layer_size_has_the_loss_of_obd(study):
-    for share in (0.5, 0.7):
-        near(
-            study.mean("magnitude layer", share, "loss"),
-            study.mean("obd", share, "loss"),
-            relative=0.03,
-        )
-        assert (
-            study.mean("magnitude layer", share, "accuracy")
-            < study.mean("obd", share, "accuracy") - 0.02
-        )
-        assert study.mean("magnitude", share, "loss") > study.mean("obd", share, "loss") + 0.05
-    near(study.mean("obs", 0.7, "loss") / study.mean("obd", 0.7, "loss"), 0.5, absolute=0.03)
+def far_away_curvature_knows_less(study):
+    orders = ("magnitude", "magnitude layer", "obd", "obs")
+    accuracy = {by: study.mean(by, 0.7, "accuracy") for by in orders}
+    assert sum(study.less("obd", 0.7)) / 3 < -0.1
+    for by in ("magnitude", "magnitude layer"):
+        between(accuracy["obd"] - accuracy[by], 0.025, 0.045)
+    losses = [study.all(by, 0.7, "loss") for by in orders]
+    assert all(seed[-1] == min(seed) for seed in zip(*losses, strict=True))
+    assert study.mean("obs", 0.5, "loss") == min(study.mean(by, 0.5, "loss") for by in orders)
 
 
 @claim(
-    "After an epoch of training OBD at 70 % is ahead of the surgeon in accuracy in two seeds "
-    "of three, and pruning by size over all layers still is a coin.",
-    "At 90 % only the surgeon's models still know something in all three seeds.",
+    "After an epoch of training OBD comes back to 0.85 and the surgeon to 0.88; with 90 % zeros "
+    "the surgeon's models know most, in each seed: 0.755, where the others are at 0.71 or less."
 )
-def after_an_epoch_obd_is_ahead_at_70_and_the_surgeon_at_90(study):
-    pairs = zip(
-        study.all("obd again", 0.7, "accuracy"),
-        study.all("obs again", 0.7, "accuracy"),
-        strict=True,
-    )
-    assert sum(a > b for a, b in pairs) == 2
-    for share in (0.7, 0.9):
-        assert study.all("magnitude again", share, "accuracy") == [0.5] * 3
-    assert min(study.all("obs again", 0.9, "accuracy")) > 0.75
-    for by in ("magnitude layer again", "obd again"):
-        assert min(study.all(by, 0.9, "accuracy")) == 0.5
+def after_an_epoch_the_surgeon_is_ahead(study):
+    near(study.mean("obd again", 0.7, "accuracy"), 0.85, absolute=0.005)
+    near(study.mean("obs again", 0.7, "accuracy"), 0.88, absolute=0.005)
+    near(study.mean("obs again", 0.9, "accuracy"), 0.755, absolute=0.0005)
+    for by in ("magnitude again", "magnitude layer again", "obd again"):
+        assert study.mean(by, 0.9, "accuracy") < 0.715
+        pairs = zip(
+            study.all("obs again", 0.9, "accuracy"), study.all(by, 0.9, "accuracy"), strict=True
+        )
+        assert all(a > b for a, b in pairs)
 
 
 @claim(
     "Eight bits for everything change nothing that one could see.",
-    "Four or three lose about a hundredth of accuracy: in no seed is there a gain.",
-    "Eight bits for everything make a quarter of the file at no loss, four an eighth at about a "
-    "hundredth of accuracy.",
+    "Four or three lose about two hundredths of accuracy: in no seed is there a gain.",
+    "Eight bits for everything make a quarter of the file at no loss, four an eighth at about two "
+    "hundredths of accuracy.",
 )
-def eight_bits_cost_nothing_and_four_a_hundredth(study):
+def eight_bits_cost_nothing_and_four_two_hundredths(study):
     assert max(map(abs, study.less("bits", "8 table"))) < 0.003
-    assert study.mean("bits", "8 table", "accuracy") > study.mean("dense", 0, "accuracy") - 0.01
     for how in ("4 table", "4 groups table", "3 groups table"):
         less = study.less("bits", how)
         assert max(less) <= 0
-        between(sum(less) / 3, -0.012, -0.005)
+        near(sum(less) / 3, -0.02, absolute=0.005)
     size = {
         how: study.mean("bits", how, "bytes") / study.mean("dense", 0, "bytes")
         for how in ("8 table", "4 table")
@@ -308,30 +312,16 @@ def eight_bits_cost_nothing_and_four_a_hundredth(study):
 
 
 @claim(
-    "With few zeros all three know as much.",
-    "At half of the weights the model that was trained *without* a penalty and then cut by "
-    "curvature is ahead.",
-    "at λ = 0.001 the model has adapted to what is left, while a cut that deep leaves a coin",
-    "How the surgeon would do at 97 % was not recorded.",
-    "L1 while training was a worse way to half zeros than training without it and pruning by "
-    "curvature.",
+    "Up to the 14 % of zeros that λ = 0.001 makes, all three know as much as the whole model, "
+    "within a hundredth or so"
 )
-def l1_pays_only_where_nearly_all_weights_go(study):
-    keys = ("accuracy", "magnitude after", "obd after")
-    for value in (3e-5, 1e-4):
-        found = [study.mean("l1", value, key) for key in keys]
-        assert max(found) - min(found) < 0.007
-    near(study.mean("l1", 3e-4, "zeros"), 0.54, absolute=0.02)
-    for a, b in zip(
-        study.all("l1", 3e-4, "obd after"), study.all("l1", 3e-4, "accuracy"), strict=True
-    ):
-        assert a > b
-    assert study.mean("l1", 3e-4, "obd after") > study.mean("l1", 3e-4, "magnitude after") + 0.02
-    near(study.mean("l1", 1e-3, "zeros"), 0.97, absolute=0.01)
-    assert min(study.all("l1", 1e-3, "accuracy")) > 0.55
-    for key in ("magnitude after", "obd after"):
-        between(study.mean("l1", 1e-3, key), 0.47, 0.53)
-    assert ("obs", 0.9) not in study.runs
+def l1_makes_few_zeros_and_costs_nothing(study, nb14):
+    assert max(nb14.plan.L1) == 1e-3
+    near(study.mean("l1", 1e-3, "zeros"), 0.14, absolute=0.005)
+    for value in nb14.plan.L1:
+        for key in ("accuracy", "magnitude after", "obd after"):
+            gap = study.mean("l1", value, key) - study.mean("dense", 0, "accuracy")
+            assert abs(gap) < 0.0125
 
 
 @claim(
@@ -350,35 +340,23 @@ def in_bert_base_the_table_of_words_is_a_fifth():
 
 
 @claim(
-    "A teacher gave the student of two layers a lower loss than labels alone, and an accuracy "
-    "that three seeds cannot tell apart."
+    "A student of two layers loses about a tenth, with a teacher or on labels alone.",
+    "At temperature 8 the teacher helps in all three seeds, by one to three hundredths; at 2 they "
+    "cannot tell.",
+    "Whether a teacher at temperature 2 gives the student of two layers more than labels alone, "
+    "three seeds cannot tell.",
 )
-def a_teacher_lowers_the_loss_and_hardly_the_errors(study):
-    pairs = zip(study.all("teacher", 2, "loss"), study.all("labels alone", 2, "loss"), strict=True)
-    assert all(a < b - 0.1 for a, b in pairs)
-    gains = [
-        a - b
-        for a, b in zip(
-            study.all("teacher", 2, "accuracy"),
-            study.all("labels alone", 2, "accuracy"),
-            strict=True,
-        )
-    ]
-    assert min(gains) < 0 < max(gains)
+def a_hot_teacher_helps_a_little(study):
+    alone = study.all("labels alone", 2, "accuracy")
 
+    def gains(tau):
+        return [a - b for a, b in zip(study.all("teacher", tau, "accuracy"), alone, strict=True)]
 
-@claim(
-    "by size over all layers the model breaks in some seeds",
-    "Moving those that stay (OBS) keeps the loss lowest.",
-)
-def by_size_the_model_breaks_in_some_seeds(study):
-    found = study.all("magnitude", 0.5, "accuracy")
-    assert min(found) < 0.6 and max(found) > 0.85
-    for share in (0.5, 0.7):
-        least = study.mean("obs", share, "loss")
-        assert all(
-            study.mean(by, share, "loss") > least for by in ("magnitude", "magnitude layer", "obd")
-        )
+    for key in (("labels alone", 2), ("teacher", 1), ("teacher", 2), ("teacher", 8)):
+        near(sum(study.less(*key)) / 3, -0.09, absolute=0.015)
+    between(min(gains(8)), 0.005, 0.015)
+    between(max(gains(8)), 0.02, 0.03)
+    assert min(gains(2)) < 0 < max(gains(2))
 
 
 @claim("Commit to an answer, with a reason; for the third one look at the line above.")
@@ -388,8 +366,9 @@ def the_predictions_have_the_right_answers(ends, whole, study):
     assert find("14.zeros").truth == "the file shrinks by about a fifth, the time stays"
     between(1 - ends["by size"]["bytes"] / whole["bytes"], 0.18, 0.24)
     between(study.time("zeros 0.7", 16), 0.9, 1.1)
-    assert find("14.half").truth == "by curvature is much better"
-    assert ends["by curvature"]["accuracy"] > ends["by size"]["accuracy"] + 0.1
+    assert find("14.half").truth == "by curvature is better"
+    for a, b in zip(study.less("obd", 0.5), study.less("magnitude", 0.5), strict=True):
+        assert a > b + 0.03
     assert find("14.road").truth == "fewer bits, the tables too"
     megabytes = {
         key: study.mean(*key, "bytes") / 1e6

@@ -107,20 +107,20 @@ def the_rule_errs_as_rarely_as_told():
 
 
 @claim(
-    'Of the six claims that are *supported* four say "some" or "may"; the other two rest on a '
+    'Of the five claims that are *supported* three say "some" or "may"; the other two rest on a '
     "logistic regression, and on a small network against plain gradient descent",
     "claims that *depend*, on the matrix or its products and on the operations of the model",
 )
 def what_is_supported_says_some(BOOK):
     words = [judged.verdict for judged in BOOK.values()]
     assert {w: words.count(w) for w in words} == {
-        "supported": 6,
+        "supported": 5,
         "refuted": 4,
         "depends": 2,
-        "not enough data": 2,
+        "not enough data": 3,
     }
     about = [j.claim.quantifier for j in BOOK.values() if j.verdict == "supported"]
-    assert about.count("some") == 4
+    assert about.count("some") == 3
     for name in ("λ by cross-validation", "faster than gradient descent"):
         assert BOOK[name].verdict == "supported"
 
@@ -382,20 +382,19 @@ def cheaper_methods_depend(BOOK):
 
 @claim(
     "8 bits a weight lose nothing that three seeds could show",
-    "Chosen by size they lose much in two seeds and 0.02, just our limit, in one",
-    "A teacher makes the student's probabilities better, and its accuracy no better that we "
-    "could see",
+    "Half of the weights, chosen by curvature, or half of the neurons lose so little that three "
+    "seeds cannot say on which side of our limit; chosen by size they lose about three times the "
+    "limit.",
+    "Whether a teacher helps a student, there is *not enough data* to tell.",
 )
 def smaller_models_lose_little(BOOK):
     bits, curvature, size, neurons = BOOK["compression"].comparisons
     near(0.02 - bits.mean, 0, absolute=0.005)
-    assert curvature.says == "open" and curvature.mean > 0
-    lost = sorted(0.02 - b for b in size.benefits)
-    near(lost[0], 0.02, absolute=0.001)
-    assert lost[1] > 0.1
-    assert size.mean < neurons.mean < curvature.mean
-    loss, accuracy = BOOK["distillation"].comparisons
-    assert loss.says == "for" and accuracy.says == "open"
+    assert curvature.says == neurons.says == "open" and curvature.mean > 0 < neurons.mean
+    assert size.says == "against"
+    near(0.02 - size.mean, 0.06, absolute=0.01)
+    assert [c.says for c in BOOK["distillation"].comparisons] == ["open", "open"]
+    assert BOOK["distillation"].verdict == "not enough data"
 
 
 @claim(
