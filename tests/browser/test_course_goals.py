@@ -75,7 +75,7 @@ GOALS = {
         "What a step will cost",
         {
             "model": "BERT-base",
-            "sentences B": 32,
+            "sentences": 32,
             "tokens T": 128,
             "products": 10,
             "products with": "G",
