@@ -13,7 +13,7 @@ from ..experiments.nb16_race import Budget, Look
 from . import Settings, Study, end_or_start
 from .tuning import Axis, Search, Tuned
 
-SEEDS = tuple(range(3))
+SEEDS = tuple(range(5))
 TUNING_SEEDS = (100, 101)
 TRIES = 3  # values of a method's one number; more where the best would lie at an edge
 

@@ -146,34 +146,37 @@ def heads_by_the_record(recorded, nb16_recorded):
 
 
 @claim(
-    "**In seconds, RLHF is ahead of all others on three problems**: the two-dimensional equation, "
-    "by about two decades, the regression, by one, and the addition problem, by half of one.",
-    "Burgers is of that kind, and there RLHF has the least median error",
+    "**In seconds, RLHF is ahead of all others on four problems**: the two-dimensional equation, "
+    "by about two decades, the regression and the addition problem, by about one, and Burgers, by "
+    "two thirds of one.",
+    "where it ends differs by almost three decades from seed to seed",
+    "RLHF ends within a third of a decade each time.",
 )
 def ahead_in_seconds(record):
     from rlhf_course.studies import nb16_map as study
 
     ahead = {p for p in study.PROBLEMS if record.place(p, SECONDS).winner == "RLHF"}
-    assert ahead == {"poisson2", "regression", "addition"}
-    for problem, gain in (("poisson2", 2), ("regression", 1), ("addition", 0.5)):
-        near(record.place(problem, SECONDS).gain.mean, gain, relative=0.3)
-    errors = {m: record.error("burgers", m, SECONDS) for m in study.methods("burgers")}
-    assert min(errors, key=errors.get) == study.TUNED
-    low, high = record.place("poisson1", SECONDS).against[study.LBFGS].interval
-    assert low < -2 and high > 2
+    assert ahead == {"poisson2", "burgers", "regression", "addition"}
+    for problem, gain in (("poisson2", 2), ("regression", 1), ("addition", 1), ("burgers", 2 / 3)):
+        near(record.place(problem, SECONDS).gain.mean, gain, relative=0.2)
+    assert record.place("poisson1", SECONDS).winner == "open"
+    for method, low, high in ((study.LBFGS, 2.6, 3.0), (study.TUNED, 0.0, 0.34)):
+        ends = record.ends("poisson1", method, SECONDS)
+        between(max(ends) - min(ends), low, high)
 
 
 @claim(
-    "It is ahead on Burgers and the regression, and its mean is far ahead on the one-dimensional "
-    "equation.",
+    "It is ahead on the one-dimensional equation, Burgers and the regression, and its mean is far "
+    "ahead on the two-dimensional one.",
     "so that these budgets hold about a dozen such steps",
 )
 def the_picture_turns_in_gradients(record):
     from rlhf_course.studies import nb16_map as study
 
-    for problem in ("burgers", "regression"):
+    for problem in ("poisson1", "burgers", "regression"):
         assert study.LBFGS in record.place(problem, GRADIENTS).winner
-    assert record.place("poisson1", GRADIENTS).against[study.LBFGS].mean < -2
+    assert record.place("poisson2", GRADIENTS).winner == "open"
+    assert record.place("poisson2", GRADIENTS).against[study.LBFGS].mean < -1
     for problem in ("poisson1", "poisson2", "burgers", "regression"):
         for run in record.runs(problem, study.TUNED, GRADIENTS):
             cost, steps = run["spent"]
@@ -181,25 +184,33 @@ def the_picture_turns_in_gradients(record):
 
 
 @claim(
-    "is level in seconds and ahead by a tenth of a decade in gradients",
-    "on noisy batches Adam is ahead in gradients. With more seconds the mean of L-BFGS, on all "
-    "images, is the lowest.",
-    "It is ahead of all others nowhere, and behind on noisy batches and the autoencoder.",
+    "On the addition problem RLHF, with curvature from a quarter of the samples, is ahead of all "
+    "others by either price. On the autoencoder it is level in seconds and ahead by less than a "
+    "tenth of a decade in gradients.",
+    "on noisy batches Adam is ahead in gradients, and with more seconds L-BFGS, on all images.",
+    "It is ahead of all others once, on the regression in seconds, and behind on noisy batches, "
+    "the autoencoder and Burgers by either price.",
 )
 def classical_noisy_and_untuned(record):
     from rlhf_course.studies import nb16_map as study
 
-    near(record.place("autoencoder", GRADIENTS).gain.mean, 0.1, absolute=0.05)
+    assert "max_iter" in record.settings("addition", study.TUNED, SECONDS)
+    for axis in (SECONDS, GRADIENTS):
+        assert record.place("addition", axis).winner == "RLHF"
     assert record.place("autoencoder", GRADIENTS).winner == "RLHF"
+    between(record.place("autoencoder", GRADIENTS).gain.mean, 0.03, 0.1)
     assert record.place("autoencoder", SECONDS).winner == "open"
     between(record.place("autoencoder", SECONDS).gain.mean, -0.1, 0.1)
     assert record.place("noisy", GRADIENTS).winner.startswith("Adam")
-    assert record.place("noisy", SECONDS).nearest == study.LBFGS
-    assert record.place("noisy", SECONDS).gain.mean < 0
-    for axis in (SECONDS, GRADIENTS):
-        words = {p: record.place(p, axis, study.DEFAULTS).winner for p in study.PROBLEMS}
-        assert "RLHF" not in words.values()
-        assert words["noisy"] != "open" != words["autoencoder"]
+    assert record.place("noisy", SECONDS).winner == study.LBFGS
+    untuned = {
+        (p, axis): record.place(p, axis, study.DEFAULTS).winner
+        for p in study.PROBLEMS
+        for axis in (SECONDS, GRADIENTS)
+    }
+    assert [where for where, who in untuned.items() if who == "RLHF"] == [("regression", SECONDS)]
+    for problem in ("noisy", "autoencoder", "burgers"):
+        assert all(untuned[problem, axis] not in ("open", "level") for axis in (SECONDS, GRADIENTS))
 
 
 @claim("The methods: Adam with a constant rate, and with one that falls linearly to zero;")
