@@ -54,7 +54,7 @@ def _data(name: str) -> tuple[text.TextDataset, text.TextDataset]:
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
-    """Test losses by method, for each of AWAY; None where a run diverged. Of WITHOUT a single one."""
+    """Test losses by method, one for each of AWAY, None where a run diverged; of WITHOUT one."""
     seed = settings["seed"]
     whole, test = _data(settings["data"])
     training = whole.subset(SENTENCES, seed=seed).with_label_noise(settings["noise"], seed=seed)
