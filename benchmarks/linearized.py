@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from rlhf_lib import RLHFOptimizer, linearize
 from rlhf_lib.objective import flatten
-from rlhf_lib.text import ClassificationTask, load_dataset, load_model
+from rlhf_lib.text import ClassificationTask, load_dataset, load_model, start_head
 
 from .machine import about
 from .measure import CPU_1, failure, timed
@@ -25,8 +25,8 @@ LAMBDAS = tuple(10 ** (1 - k / 3) for k in range(12))
 
 
 def reviews(sentences: int, held_out: int, layers: int | None, name: str = "minilm"):
-    """The embedded BERT on course reviews: (module, training, held-out, named parameters)."""
-    model, tokenizer = load_model("classification", name, pooling="model")
+    """The embedded BERT on course reviews, its head a probe: (module, training, held-out, named parameters)."""
+    model, tokenizer = load_model("classification", name)
     data = load_dataset("course-reviews")
     task = ClassificationTask(
         model,
@@ -36,6 +36,7 @@ def reviews(sentences: int, held_out: int, layers: int | None, name: str = "mini
         top_layers=layers,
         max_length=22,
     )
+    start_head(task, "probe")  # under a head of zeros no weight below would have a gradient
 
     def split(part):
         return {k: v for k, v in part.items() if k != "labels"}, part["labels"]

@@ -32,6 +32,10 @@ def reader(chromium):
     """
     contexts, noise = [], []
 
+    def failed(request):
+        if request.failure != "net::ERR_ABORTED":  # a page was left before its icon had come
+            noise.append(f"{request.url}: {request.failure}")
+
     def look(path, **settings):
         settings = {"viewport": {"width": 1440, "height": 900}} | settings
         contexts.append(chromium.new_context(**settings))
@@ -39,7 +43,7 @@ def reader(chromium):
         page.set_default_timeout(PATIENCE * 1000)
         page.on("console", lambda m: m.type in ("error", "warning") and noise.append(m.text))
         page.on("pageerror", lambda error: noise.append(str(error)))
-        page.on("requestfailed", lambda request: noise.append(request.url))
+        page.on("requestfailed", failed)
         page.on("request", lambda request: look.asked.append(request.url))
         page.goto(path.as_uri())
         return page
