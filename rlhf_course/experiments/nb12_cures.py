@@ -34,6 +34,8 @@ DAMPING = Axis(3.0, 3.0, low=0.01, high=1000.0)
 UNHELD = Axis(10.0, 10.0, low=0.01, high=1000.0)  # where no penalty holds, damping has to
 RATE = Axis(3e-5, 3.0, low=1e-6)
 STRENGTH = Axis(1.0, 3.0, low=0.1, high=100.0)  # at 0.1 the end is that without a penalty
+# A rate at which AdamW overfits within the budget: what dropout and decay do about it is seen there.
+BARE_RATE = 1e-4
 # What finetune gets: fixed, and tuned. Beyond the bounds the penalty is all, or nothing.
 METHODS: dict[str, tuple[dict[str, Any], dict[str, Axis]]] = {
     "rlhf l2sp": (L2SP, {"lambda_reg": STRENGTH, "damping": DAMPING}),
@@ -43,12 +45,19 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Axis]]] = {
         L2SP | {"coupled": True, "schedule": "linear"},
         {"lambda_reg": STRENGTH, "lr": RATE},
     ),
+    "rlhf l1sp": (
+        {"regularizer": "l1sp"},
+        {"lambda_reg": Axis(1e-3, 5.0, 1e-9), "damping": UNHELD},
+    ),
     "adamw none": ({}, {"lr": RATE}),
+    "adamw bare": ({"lr": BARE_RATE}, {}),
+    "adamw dropout": ({"lr": BARE_RATE}, {"dropout": Axis(0.2, 2.0, 0.01, 0.8)}),
+    "adamw decay": ({"lr": BARE_RATE}, {"lambda_reg": Axis(1.0, 10.0, 1e-3, 1e3)}),
     "adamw linear": ({"schedule": "linear"}, {"lr": RATE}),
     "probe none": ({}, {"lambda_reg": Axis(0.1, 2.0)}),
 }
 # Early stopping takes the runs without a penalty, at their step of least selection loss.
-STOPPED = {"adamw stopped": "adamw none"}
+STOPPED = {"adamw stopped": "adamw none", "adamw bare stopped": "adamw bare"}
 Split = tuple[text.TextDataset, text.TextDataset, text.TextDataset]
 
 
@@ -79,7 +88,7 @@ class Cures:
     noise: float
     length: int
     draw: Callable[[int], Split]
-    methods: tuple[str, ...] = (*METHODS, *STOPPED)
+    methods: tuple[str, ...]
 
     def search(self) -> Search:
         """Each method's own values, by the selection loss at its end; or at its best step."""
