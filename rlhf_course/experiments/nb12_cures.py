@@ -34,7 +34,7 @@ DAMPING = Axis(3.0, 3.0, low=0.01, high=1000.0)
 UNHELD = Axis(10.0, 10.0, low=0.01, high=1000.0)  # where no penalty holds, damping has to
 RATE = Axis(3e-5, 3.0, low=1e-6)
 STRENGTH = Axis(1.0, 3.0, low=0.1, high=100.0)  # at 0.1 the end is that without a penalty
-# A rate at which AdamW overfits within the budget: what dropout and decay do about it is seen there.
+# At which AdamW overfits within the budget, so that dropout and decay have something to cure.
 BARE_RATE = 1e-4
 # What finetune gets: fixed, and tuned. Beyond the bounds the penalty is all, or nothing.
 METHODS: dict[str, tuple[dict[str, Any], dict[str, Axis]]] = {
@@ -82,6 +82,7 @@ class Cures:
         draw: seed -> training sentences with their right labels, those that select, test sentences;
             no sentence is in two of them, and the last are the same for all seeds.
         methods: names of METHODS and STOPPED.
+        layers: of the model that are trained, from the top; None trains all of it.
     """
 
     name: str
@@ -89,6 +90,11 @@ class Cures:
     length: int
     draw: Callable[[int], Split]
     methods: tuple[str, ...]
+    layers: int | None = 1
+
+    @property
+    def trained(self) -> str:
+        return "all" if self.layers is None else "the top layer"
 
     def search(self) -> Search:
         """Each method's own values, by the selection loss at its end; or at its best step."""
@@ -211,7 +217,7 @@ class Cures:
 
         return Study(
             about=f"Cures of overfitting on {self.name}: RLHF and AdamW at {BUDGET} gradients on "
-            f"{SENTENCES} sentences from one probe, the top layer of MiniLM, mean of the tokens.",
+            f"{SENTENCES} sentences from one probe, {self.trained} of MiniLM, mean of the tokens.",
             run=self.run,
             search=self.search(),
             judge=self.judge,
@@ -243,7 +249,7 @@ def _unseen(cures: Cures) -> dict[str, torch.Tensor]:
 
 
 def _options(cures: Cures) -> dict[str, Any]:
-    return {"top_layers": 1, "max_length": cures.length}
+    return {"top_layers": cures.layers, "max_length": cures.length}
 
 
 def losses_of(measures: Mapping[str, Any]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Cures of overfitting on reviews of which a fifth is labelled wrongly, judged on all 400 others."""
+"""Cures of overfitting on reviews of which a fifth is labelled wrongly, judged on 400 others."""
 
 from __future__ import annotations
 
