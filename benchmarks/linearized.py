@@ -25,7 +25,7 @@ LAMBDAS = tuple(10 ** (1 - k / 3) for k in range(12))
 
 
 def reviews(sentences: int, held_out: int, layers: int | None, name: str = "minilm"):
-    """The embedded BERT with a probe for its head: (module, training, held-out, named parameters)."""
+    """The embedded BERT under a probe: (module, training, held-out, named parameters)."""
     model, tokenizer = load_model("classification", name)
     data = load_dataset("course-reviews")
     task = ClassificationTask(
