@@ -122,7 +122,7 @@ bench: setup .bench-peers/installed  ## measure costs and compare them with othe
 	-$(PY) -m pip install --disable-pip-version-check --quiet --no-deps \
 		--target .bench-peers -r benchmarks/peers.txt && touch $@
 
-evidence: setup  ## run what the recorded studies lack: STUDY=nb12_regularizers DATA=folder JOBS=2
+evidence: setup  ## run what the recorded studies lack: STUDY=nb12_sst2 DATA=folder JOBS=2
 	$(PY) tools/evidence.py $(STUDY) $(if $(DATA),--data "$(DATA)") --jobs $(or $(JOBS),1) $(ARGS)
 
 doctor: setup  ## check versions, widgets, model and data

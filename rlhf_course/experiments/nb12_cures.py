@@ -57,7 +57,7 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Axis]]] = {
     "probe none": ({}, {"lambda_reg": Axis(0.1, 2.0)}),
 }
 # Early stopping takes the runs without a penalty, at their step of least selection loss.
-STOPPED = {"adamw stopped": "adamw none", "adamw bare stopped": "adamw bare"}
+STOPPED = {"adamw stopped": "adamw none", "adamw bare-stopped": "adamw bare"}
 Split = tuple[text.TextDataset, text.TextDataset, text.TextDataset]
 
 

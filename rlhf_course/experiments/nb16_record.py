@@ -117,7 +117,7 @@ class MapRecord:
         return Place(problem, axis, mine, found)
 
     def condition(self, problem: str) -> float:
-        """λ₁ / λ₂₀ of the Gauss-Newton matrix, see the study nb16_sizes."""
+        """h₁ / h₂₀ of the Gauss-Newton matrix, see the study nb16_sizes."""
         return self.sizes[problem]["spread"]
 
 

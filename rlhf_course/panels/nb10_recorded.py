@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
 
 from rlhf_lib.panels import charts
 from rlhf_lib.panels.figure import Figure
 
-from ..recorded import runs_with
+from ..experiments.nb12_record import CuresRecord
 from ..studies import nb10_sst2 as study
 from ..table import Table
+from ..verdicts.comparison import Comparison
 from .nb10 import COIN, GRADIENT, ends, over_steps, records_of
 
 
@@ -79,157 +79,93 @@ def whole_linearized(past: Mapping[str, Any]) -> Figure:
     )
 
 
-EARLY = "AdamW, stopped early"
-KNOBS = {"adamw": "learning rate", "l2sp": "λ", "l1sp": "λ", "l1": "λ"}
+HELD = "rlhf l2sp"
 NAMES = {
-    "adamw": "AdamW",
-    "l2sp": "RLHF, L2 to the start",
-    "l1sp": "RLHF, L1 to the start",
-    "l1": "RLHF, L1 to zero",
+    HELD: "RLHF, L2 to the start",
+    "rlhf l1": "RLHF, L1 to zero",
+    "adamw linear": "AdamW, falling rate",
+    "adamw stopped": "AdamW, stopped early",
+    "probe none": "the probe",
 }
+KNOBS = {"lambda_reg": "λ", "damping": "μ", "lr": "rate"}
 
 
-class Sst2:
+class Sst2(CuresRecord):
     """The recorded comparison on SST-2: what tuning chose, and how the contenders did.
 
     document: the content of `nb10_sst2.json`.
     """
 
     def __init__(self, document: Mapping[str, Any]):
-        self.document = document
-        self.chosen = study.STUDY.chosen(document)
-        adamw, l2sp = (self.runs(m, self.chosen[m]) for m in ("adamw", "l2sp"))
-        l1sp, l1 = (self.runs(m, self.chosen[m]) for m in ("l1sp", "l1"))
-        self.contenders = {
-            "AdamW, eight epochs": [(_last(r), r) for r in adamw],
-            EARLY: [(_stopped(r), r) for r in adamw],
-            "RLHF, L2 to the start": [(_last(r), r) for r in l2sp],
-            "the same, stopped early": [(_stopped(r), r) for r in l2sp],
-            "RLHF, L1 to the start": [(_last(r), r) for r in l1sp],
-            "RLHF, L1 to zero": [(_last(r), r) for r in l1],
-            "the article's λ = 1e-4": [(_last(r), r) for r in self.runs("l1", study.ARTICLE)],
-        }
-
-    def tried(self, method: str) -> dict[float, float]:
-        """Value -> the selection loss by which the tuning seed judged it."""
-        return {
-            run["settings"]["value"]: study.selection_loss(run)
-            for run in runs_with(self.document, study.runs())
-            if run["settings"]["method"] == method
-        }
-
-    def at_edge(self, method: str) -> bool:
-        """Whether the smallest or the largest value that was tried was chosen."""
-        values = self.tried(method)
-        return self.chosen[method] in (min(values), max(values))
-
-    def runs(self, method: str, value: float) -> list[Any]:
-        """The runs of the seeds that judge."""
-        return [
-            r
-            for r in self.document["runs"]
-            if r["settings"]["seed"] != study.TUNING_SEED
-            and (r["settings"]["method"], r["settings"]["value"]) == (method, value)
-        ]
-
-    def values(self, name: str, measure: str) -> list[float]:
-        """A measure of a contender, one for each seed."""
-        return [row[measure] for row, _ in self.contenders[name]]
-
-    def past_least(self, name: str) -> list[float]:
-        """How far its test loss lies above the least that the same run ever had."""
-        return [
-            row["test_loss"] - min(s["test_loss"] for s in run["result"]["steps"])
-            for row, run in self.contenders[name]
-        ]
-
-    def gaps(self, name: str) -> list[float]:
-        """Test loss above that of AdamW stopped early, seed by seed."""
-        mine, theirs = self.values(name, "test_loss"), self.values(EARLY, "test_loss")
-        return [a - b for a, b in zip(mine, theirs, strict=True)]
-
-    def steps(self) -> tuple[list[float], list[float]]:
-        """Cost in gradients, and ρ, of each step of RLHF pulled to the start by L2."""
-        runs = self.runs("l2sp", self.chosen["l2sp"])
-        costs = [b["cost"] - a["cost"] for r in runs for a, b in pairwise(r["result"]["steps"])]
-        return costs, [row["rho"] for r in runs for row in r["result"]["steps"][1:]]
+        super().__init__(study.CURES, study.STUDY, document)
 
     def tuning(self) -> Table:
+        """What was chosen of how many."""
+        effort = study.STUDY.search.effort(self.document)
         return Table(
             [
                 {
-                    "method": NAMES[m],
-                    "knob": knob,
-                    "tried, with the selection loss": ", ".join(
-                        f"{value:g}: {loss:.3f}" for value, loss in sorted(self.tried(m).items())
+                    "method": name,
+                    "values tried": effort[method],
+                    "chosen": ", ".join(
+                        f"{KNOBS[k]} = {v:g}" for k, v in self.chosen[method].items() if k in KNOBS
                     ),
-                    "chosen": f"{self.chosen[m]:g}",
-                    "at the edge": "yes" if self.at_edge(m) else "no",
                 }
-                for m, knob in KNOBS.items()
+                for method, name in NAMES.items()
             ],
-            caption="What the tuning seed chose (recorded)",
+            caption="What the tuning seeds chose (recorded)",
         )
 
     def ranking(self) -> Figure:
         """Test losses, the mean of the seeds and from the least to the largest."""
-        rows = {name: self.values(name, "test_loss") for name in self.contenders}
+        rows = {name: self.measure(method, "test_loss") for method, name in NAMES.items()}
         best, worst = (f(rows, key=lambda name: mean(rows[name])) for f in (min, max))
         return charts.ranking(
             {name: (mean(v), min(v), max(v)) for name, v in rows.items()},
             lines={"a coin": COIN},
-            marked=[EARLY],
             title="Test loss on SST-2 (recorded)",
-            x_title="nats: mean and range of three seeds",
-            x_range=[0.45, 1],
+            x_title=f"nats: mean and range of {len(self.seeds)} seeds",
+            x_range=[0.45, 0.85],
             readout=f"Lowest: {best}, {mean(rows[best]):.3f}; highest: {worst}, "
             f"{mean(rows[worst]):.3f}.",
         )
 
+    def gains(self) -> dict[str, Comparison]:
+        """How far RLHF, pulled to its start, is ahead of each other."""
+        return {m: self.gain(HELD, m) for m in NAMES if m != HELD}
+
     def pairs(self) -> Figure:
-        """The gaps to AdamW stopped early."""
-        rows = {name: self.gaps(name) for name in self.contenders if name != EARLY}
-        seeds = len(next(iter(rows.values())))
-        lower = sum(gap < 0 for row in rows.values() for gap in row)
+        """The same, with intervals over seeds and sentences."""
+        found = {NAMES[m]: gain for m, gain in self.gains().items()}
         return charts.ranking(
-            {name: (mean(v), min(v), max(v)) for name, v in rows.items()},
-            lines={EARLY: 0},
-            title="Above AdamW stopped early",
-            x_title="difference of test losses in nats, by seed",
-            x_range=[-0.05, 0.45],
-            readout=f"In {lower} of {len(rows) * seeds} places is the loss below that of AdamW "
-            "stopped early.",
+            {name: (gain.mean, *gain.interval) for name, gain in found.items()},
+            lines={"level": 0},
+            title="How far RLHF to the start is ahead",
+            x_title="difference of test losses in nats, 95 % interval",
+            x_range=[-0.15, 0.15],
+            readout="; ".join(
+                f"{name}: {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
+                for name, gain in found.items()
+            )
+            + ".",
         )
 
     def table(self) -> Table:
-        def both(name: str, measure: str) -> str:
-            found = self.values(name, measure)
+        def both(method: str, measure: str) -> str:
+            found = self.measure(method, measure)
             return f"{mean(found):.3f} ± {stdev(found):.3f}"
 
         return Table(
             [
                 {
                     "": name,
-                    "test loss": both(name, "test_loss"),
-                    "above its own least": mean(self.past_least(name)),
-                    "accuracy": both(name, "test_accuracy"),
-                    "training labels learnt": mean(self.values(name, "train_accuracy")),
-                    "cost in gradients": mean(self.values(name, "cost")),
+                    "test loss": both(method, "test_loss"),
+                    "accuracy": both(method, "test_accuracy"),
+                    "training labels learnt": self.mean(method, "train_accuracy"),
+                    "cost in gradients": self.mean(method, "cost"),
                 }
-                for name in self.contenders
+                for method, name in NAMES.items()
             ],
-            caption="Three seeds, mean ± standard deviation (recorded)",
-            formats={
-                "above its own least": ".3f",
-                "training labels learnt": ".3f",
-                "cost in gradients": ".1f",
-            },
+            caption=f"{len(self.seeds)} seeds, mean ± standard deviation (recorded)",
+            formats={"training labels learnt": ".3f", "cost in gradients": ".1f"},
         )
-
-
-def _last(run: Mapping[str, Any]) -> dict[str, Any]:
-    return run["result"]["steps"][-1]
-
-
-def _stopped(run: Mapping[str, Any]) -> dict[str, Any]:
-    return min(run["result"]["steps"], key=lambda row: row["val_loss"])

@@ -14,28 +14,15 @@ from rlhf_lib.record import Record
 from ..checking.goals import reached
 from ..checking.predictions import choice, number
 from ..table import Table
-from .nb12_recorded import (
-    COIN,
-    by_loss,
-    careless,
-    comparison,
-    gains,
-    judged,
-    ranked,
-    ranking,
-    untuned,
-)
+from .nb12_recorded import by_loss, careless, gains, judged, untuned
 
 __all__ = [
     "by_loss",
     "careless",
-    "comparison",
     "exact",
     "gains",
     "judged",
     "losses",
-    "ranked",
-    "ranking",
     "regularizers",
     "residuals",
     "settings",
@@ -184,6 +171,7 @@ def _extra(name: str) -> Callable[[Record], Any]:
 
 # -- runs of the panel, side by side ------------------------------------------------------------
 
+COIN = 0.693
 Runs = Mapping[str, Sequence[Record]]
 
 

@@ -15,12 +15,14 @@ from rlhf_lib.panels.intervals import Intervals
 
 from ..experiments.nb16_record import AXES, LEVEL, OPEN, OURS, RANK, MapRecord, Place
 from ..studies import nb16_map as study
+from ..studies import nb16_untuned
 from ..table import Table
 from ..verdicts.comparison import AGAINST, FOR, SAME, Comparison
 
 TITLES = {name: problem.title for name, problem in study.PROBLEMS.items()}
+SETTINGS = {"lr": "learning rate", "damping": "μ", "probe_lambda": "λ"}
 NAMES = {study.TUNED: "RLHF tuned", study.DEFAULTS: "RLHF"}
-CONDITION = f"λ₁/λ{''.join('₀₁₂₃₄₅₆₇₈₉'[int(d)] for d in str(RANK))}"
+CONDITION = f"h₁/h{''.join('₀₁₂₃₄₅₆₇₈₉'[int(d)] for d in str(RANK))}"
 
 
 def landscape(record: MapRecord) -> Panel:
@@ -212,6 +214,44 @@ def heads(document: Mapping[str, Any]) -> Table:
         caption=f"{len(said)} settings, 30 draws each; leave-one-out takes {ours:.2f} CPU s "
         "(recorded)",
         formats={"mean gain (nats)": "+.3f", "its CPU seconds": ".2f"},
+    )
+
+
+def regrets(document: Mapping[str, Any]) -> dict[str, dict[tuple, list[float]]]:
+    """Of the study nb16_untuned: method -> setting -> mean loss above its own best, by AWAY."""
+    found: dict[str, dict[tuple, list[float]]] = {}
+    for method in nb16_untuned.METHODS:
+        cells: dict[tuple, list[list[float]]] = {}
+        for run in document["runs"]:
+            cell = run["settings"]["data"], run["settings"]["noise"]
+            cells.setdefault(cell, []).append(run["result"][method])
+        means = {
+            c: [statistics.fmean(column) for column in zip(*rows, strict=True)]
+            for c, rows in cells.items()
+        }
+        found[method] = {c: [m - min(row) for m in row] for c, row in means.items()}
+    return found
+
+
+def untuned(document: Mapping[str, Any]) -> Table:
+    """What each method loses where its one setting is off, against its own best."""
+    times = [f"{times:.2g} ×" for times in nb16_untuned.AWAY]
+    rows = []
+    for method, cells in regrets(document).items():
+        _, setting, default = nb16_untuned.METHODS[method]
+        means = [statistics.fmean(column) for column in zip(*cells.values(), strict=True)]
+        worst = max(max(row) for row in cells.values())
+        name = SETTINGS[setting]
+        rows.append(
+            {"": method, "setting": f"{name} = {default:g}"}
+            | dict(zip(times, means, strict=True))
+            | {"at worst": worst}
+        )
+    return Table(
+        rows,
+        caption=f"Test loss above the method's own best, in nats: mean of {len(cells)} settings of "
+        f"{len(nb16_untuned.SEEDS)} draws (recorded)",
+        formats=dict.fromkeys([*times, "at worst"], ".3f"),
     )
 
 

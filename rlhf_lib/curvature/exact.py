@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import byte_count, function, symmetric, vector, whole
+from ..objective.second_derivative import refuse_weight_norm
 from ..objective.task_loss import gradients
 from .damped import check_columns
 
@@ -29,7 +30,8 @@ def exact_hessian(
     Raises:
         ValueError: theta is not a vector, or f(theta) is not a scalar.
         MemoryError: n * n numbers do not fit in max_bytes.
-        RuntimeError: an operation in f has no second derivative; the message has the way out.
+        RuntimeError: an operation in f has no second derivative, or weight_norm, which has a wrong
+            one in PyTorch; the message has the way out.
 
     >>> exact_hessian(lambda t: (t**3).sum(), torch.tensor([1.0, 2.0]))
     tensor([[ 6.,  0.],
@@ -55,6 +57,7 @@ def exact_hessian(
             raise TypeError(f"expected f(theta) to be a tensor, got {type(value).__name__}")
         if value.numel() != 1:
             raise ValueError(f"expected f(theta) to be a scalar, got {tuple(value.shape)}")
+        refuse_weight_norm([value])
         (gradient,) = gradients(value.reshape(()), [point], create_graph=True)
         if not gradient.requires_grad:  # f is linear
             return theta.new_zeros(n, n)

@@ -21,13 +21,10 @@ from tools import evidence
 
 pytestmark = pytest.mark.long
 
+LONG = ("nb12_reviews", "nb14_smaller", "nb16_untuned")
 # Other processors round otherwise, and a run of an optimizer carries that on.
 RTOL, ATOL = 2e-2, 2e-3
 SMALL = [name for name in studies.names() if studies.study(name).small is not None]
-
-# Older records: the first's seeds share a few of 67,000 sentences, and in the second a quarter of
-# the test reviews had tuned. To be taken out of here when they are made anew.
-UNDECLARED = {"nb10_sst2", "nb12_regularizers"}
 
 
 def differences(stored, new, where=""):
@@ -56,8 +53,7 @@ def test_the_settings_of_a_study_are_plain_and_different(name):
 @pytest.mark.parametrize("name", studies.names())
 def test_no_row_meets_another_that_it_must_not(name):
     study = studies.study(name)
-    if name not in UNDECLARED:
-        assert study.rows or not study.tunes, "say by `rows` which rows a run draws"
+    assert study.rows or not study.tunes, "say by `rows` which rows a run draws"
     try:
         found = list(studies.overlaps(study, recorded(f"{name}.json")))
     except FileNotFoundError as error:
@@ -73,11 +69,7 @@ def test_a_record_holds_what_its_study_asks_for_in_its_order(name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.slow) if n in ("nb12_regularizers", "nb14_smaller") else n
-        for n in SMALL
-    ],
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SMALL]
 )
 def test_a_small_run_gives_what_is_recorded(name):
     study = studies.study(name)

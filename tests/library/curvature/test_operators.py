@@ -26,7 +26,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-from rlhf_lib import CurvatureOperator, GaussNewtonOperator, HessianOperator, exact_hessian
+from rlhf_lib import (
+    CurvatureOperator,
+    GaussNewtonOperator,
+    HessianOperator,
+    exact_hessian,
+    newton,
+)
 from rlhf_lib.objective import TaskLoss, assign, flatten
 from rlhf_lib.text import load_model
 
@@ -626,4 +632,11 @@ def test_weight_norm_has_no_right_second_derivative_in_torch():
 
     with pytest.raises(RuntimeError, match="got weight_norm"):
         HessianOperator(closure, net.parameters())
+
+    def loss(theta):
+        return torch._weight_norm(theta[:6].view(3, 2), theta[6:].view(3, 1), 0).tanh().sum()
+
+    for solve in (exact_hessian, lambda f, theta: list(newton(f, theta))):
+        with pytest.raises(RuntimeError, match="got weight_norm"):
+            solve(loss, randn(9))
     assert GaussNewtonOperator(closure, net.parameters()).loss > 0
