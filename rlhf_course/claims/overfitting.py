@@ -6,21 +6,19 @@ from dataclasses import replace
 
 from ..experiments.nb12_cures import BARE_RATE, BUDGET, SENTENCES
 from ..experiments.nb12_record import CuresRecord
-from ..studies import nb10_sst2, nb12_reviews, nb12_sst2, nb17_digits
+from ..studies import nb12_reviews, nb12_sst2, nb17_digits
 from ..verdicts.comparison import Comparison
 from ..verdicts.rule import SOME
 from .claim import Claim, Source
 from .convergence import TUNED, of_digits, of_reviews
 
 # File of a record, and what its data are called here.
-WHOLE = ("nb10_sst2.json", nb10_sst2, "SST-2, the whole model")
 FILM = ("nb12_sst2.json", nb12_sst2, "SST-2, the top layer")
 REVIEWS = ("nb12_reviews.json", nb12_reviews, "reviews, the top layer")
 TOP_LAYER = (
     f"{SENTENCES} SST-2 sentences with right labels, {SENTENCES} reviews with "
     f"{nb12_reviews.NOISE:.0%} wrong ones, the top layer of a 6-layer BERT"
 )
-DATA = f"{TOP_LAYER}; {SENTENCES} SST-2 sentences with {nb10_sst2.NOISE:.0%} wrong ones, all of it"
 SEARCHED = (
     f"{BUDGET} gradients each, from one probe; rates, λ and damping searched alike, with two seeds "
     "of their own"
@@ -77,17 +75,14 @@ LESS_OVERFITTING_BY_L1 = Claim(
     words="The L1 penalty on all weights keeps a fine-tuned BERT from overfitting.",
     test="Without early stopping, RLHF with λ Σ|θ| ends at a lower test loss than AdamW, and than "
     "RLHF without the penalty.",
-    data=DATA,
+    data=TOP_LAYER,
     baselines=f"AdamW with a rate that falls linearly to 0; RLHF without a penalty; {SEARCHED}",
-    tested_on="a 6-layer BERT",
-    shown_in=("10_bert", "12_regularizers"),
-    sources=(
-        at_one_price(WHOLE, "rlhf l1", "adamw linear", "L1 against AdamW"),
-        *(
-            at_one_price(where, "rlhf l1", theirs, f"L1 against {about}")
-            for where in (FILM, REVIEWS)
-            for theirs, about in (("adamw linear", "AdamW"), ("rlhf none", "none"))
-        ),
+    tested_on="the top layer of a 6-layer BERT",
+    shown_in=("12_regularizers",),
+    sources=tuple(
+        at_one_price(where, "rlhf l1", theirs, f"L1 against {about}")
+        for where in (FILM, REVIEWS)
+        for theirs, about in (("adamw linear", "AdamW"), ("rlhf none", "none"))
     ),
     note="A loss near 0.69 is that of a coin: a penalty that forbids learning does not overfit.",
 )
@@ -95,15 +90,15 @@ PENALTY_AT_THE_START = Claim(
     name="other regularizers do better",
     words="As future work: other regularizers may serve better than L1.",
     test="RLHF with a penalty centred at the pre-trained weights ends below RLHF with L1 at zero.",
-    data=DATA,
+    data=TOP_LAYER,
     baselines=f"RLHF with L1 at zero; {SEARCHED}",
-    tested_on="a 6-layer BERT",
-    shown_in=("10_bert", "12_regularizers"),
+    tested_on="the top layer of a 6-layer BERT",
+    shown_in=("12_regularizers",),
     quantifier=SOME,
     sources=(
         *(
             at_one_price(where, "rlhf l2sp", "rlhf l1", "L2-SP against L1")
-            for where in (WHOLE, FILM, REVIEWS)
+            for where in (FILM, REVIEWS)
         ),
         at_one_price(REVIEWS, "rlhf l1sp", "rlhf l1", "L1-SP against L1"),
     ),

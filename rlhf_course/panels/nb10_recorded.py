@@ -82,7 +82,6 @@ def whole_linearized(past: Mapping[str, Any]) -> Figure:
 HELD = "rlhf l2sp"
 NAMES = {
     HELD: "RLHF, L2 to the start",
-    "rlhf l1": "RLHF, L1 to zero",
     "adamw linear": "AdamW, falling rate",
     "adamw stopped": "AdamW, stopped early",
     "probe none": "the probe",

@@ -1,4 +1,4 @@
-"""All of BERT on few SST-2 sentences with wrong labels: AdamW, RLHF with two penalties, a probe."""
+"""All of BERT on few SST-2 sentences with wrong labels: AdamW, RLHF with L2-SP, and a probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import data_file
 
 SELECTION, NOISE = 200, 0.2
 FILES = ("sst2_train.csv", "sst2_validation.csv")
-METHODS = ("rlhf l2sp", "rlhf l1", "adamw linear", "adamw stopped", "probe none")
+METHODS = ("rlhf l2sp", "adamw linear", "adamw stopped", "probe none")
 
 
 @lru_cache(maxsize=2)
@@ -27,6 +27,5 @@ CURES = Cures("SST-2, all of BERT", NOISE, 24, draw, METHODS, layers=None)
 STUDY = CURES.study(
     ("rlhf l2sp", "adamw linear"),
     ("rlhf l2sp", "probe none"),
-    ("rlhf l2sp", "rlhf l1"),
     files=FILES,
 )

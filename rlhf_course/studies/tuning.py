@@ -114,7 +114,11 @@ class Search:
         open_ones = [name for name, (_, best) in found.items() if best is None]
         if open_ones:
             raise NotRecorded(f"the tuning of {', '.join(open_ones)} has not ended")
-        return {name: self.tuned[name].settings(best) for name, (_, best) in found.items() if best}
+        return {
+            name: self.tuned[name].settings(best)
+            for name, (_, best) in found.items()
+            if best is not None
+        }
 
     def effort(self, document: Mapping[str, Any]) -> dict[str, int]:
         """Name -> how many different values have been asked for."""

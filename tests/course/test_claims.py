@@ -271,8 +271,8 @@ def test_a_record_that_has_only_begun_raises_nothing(file):
 @pytest.mark.parametrize(
     "name, file, method",
     [
-        ("less overfitting by L1", "nb10_sst2.json", "l1"),
-        ("dropout and L2 help little", "nb12_regularizers.json", "adamw dropout"),
+        ("less overfitting by L1", "nb12_sst2.json", "rlhf l1"),
+        ("dropout and L2 help little", "nb12_reviews.json", "adamw dropout"),
     ],
 )
 def test_without_one_run_that_tunes_no_value_is_chosen(name, file, method):
@@ -288,7 +288,7 @@ def test_without_one_run_that_tunes_no_value_is_chosen(name, file, method):
 
     before, after = judge(BY_NAME[name]), judge(BY_NAME[name], planted(file, drop))
     assert len(after.comparisons) < len(before.comparisons) and not before.missing
-    assert any(f"{file}: no run of" in what and method in what for what in after.missing)
+    assert any(what.startswith(file) and method in what for what in after.missing)
 
 
 def test_another_least_of_the_tuning_runs_makes_the_search_go_on():

@@ -146,6 +146,51 @@ def heads_by_the_record(recorded, nb16_recorded):
 
 
 @claim(
+    "RLHF ends at most a tenth of a nat above its own best, with L2-SP at most 0.07",
+    "AdamW at ten times its usual rate is worse by half a nat or so where there are two classes.",
+    "which costs nothing with two classes and more than a tenth of a nat with six",
+    "RLHF with L2-SP loses 0.03 or less everywhere, AdamW 0.02 to 0.08.",
+)
+def a_damping_forgives(recorded, nb16_recorded):
+    lost = nb16_recorded.regrets(recorded("nb16_untuned.json"))
+    assert max(max(row) for row in lost["RLHF"].values()) < 0.105
+    assert max(max(row) for row in lost["RLHF, L2-SP"].values()) < 0.07
+    for (data, _), row in lost["AdamW"].items():
+        if data == "trec":
+            assert row[0] > 0.1
+        else:
+            between(row[-1], 0.4, 0.65)
+            near(row[0], 0, absolute=0.001)
+        between(row[2], 0.015, 0.085)
+    assert all(row[2] < 0.032 for row in lost["RLHF, L2-SP"].values())
+
+
+@claim(
+    "With two classes the best settings of AdamW and of RLHF end at the same loss, within 0.003.",
+    "AdamW's best is well below RLHF's",
+    "with a fifth of the labels wrong a probe with three times the λ ends below them all, on the "
+    "two data sets with two classes",
+)
+def forgiving_is_not_better(recorded):
+    cells = {}
+    for run in recorded("nb16_untuned.json")["runs"]:
+        cell = run["settings"]["data"], run["settings"]["noise"]
+        cells.setdefault(cell, []).append(run["result"])
+    for (data, noise), draws in cells.items():
+        best = {
+            name: min(sum(row) / len(draws) for row in zip(*(d[name] for d in draws), strict=True))
+            for name in draws[0]
+        }
+        if data == "trec":
+            assert best["AdamW"] < best["RLHF"] - 0.03
+            continue
+        near(best["AdamW"], best["RLHF"], absolute=0.003)
+        if noise:
+            larger = sum(d["probe"][3] for d in draws) / len(draws)
+            assert larger < min(best["AdamW"], best["RLHF"], best["RLHF, L2-SP"]) - 0.02
+
+
+@claim(
     "**In seconds, RLHF is ahead of all others on four problems**: the two-dimensional equation, "
     "by about two decades, the regression and the addition problem, by about one, and Burgers, by "
     "two thirds of one.",

@@ -26,13 +26,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-from rlhf_lib import (
-    CurvatureOperator,
-    GaussNewtonOperator,
-    HessianOperator,
-    exact_hessian,
-    newton,
-)
+from rlhf_lib import CurvatureOperator, GaussNewtonOperator, HessianOperator, exact_hessian, newton
 from rlhf_lib.objective import TaskLoss, assign, flatten
 from rlhf_lib.text import load_model
 
