@@ -321,12 +321,16 @@ def accuracies(habits: Mapping[str, Sequence[float]], **axes: Any) -> Figure:
     )
 
 
-def of_study(study: Mapping[str, Any]) -> tuple[LambdaSelection, Scores]:
-    """The recorded cross-validation of BERT, and what the unseen reviews say of each λ."""
-    unseen, *folds = study["runs"]
+def of_study(study: Mapping[str, Any]) -> tuple[LambdaSelection, Scores, Scores]:
+    """The recorded cross-validation of BERT, what the unseen reviews say of each λ, and what they
+    say after twice the steps."""
+    parts = {run["settings"]["part"]: run for run in study["runs"]}
+    folds = [run for run in study["runs"] if run["settings"]["part"] == "fold"]
+    unseen = parts["unseen"]
     paths = tuple(
         LambdaPath(r["settings"]["seed"], r["settings"]["fold"], tuple(r["result"]["scores"]))
         for r in folds
     )
     lambdas = tuple(unseen["result"]["lambdas"])
-    return LambdaSelection(lambdas, paths, folds=5, total=25), unseen["result"]["scores"]
+    found = LambdaSelection(lambdas, paths, folds=5, total=25)
+    return found, unseen["result"]["scores"], parts["settled"]["result"]["scores"]

@@ -11,7 +11,7 @@ from ..experiments.nb10_review_tasks import ReviewTasks
 from . import Study, short
 
 SENTENCES, HELD_OUT, STEPS = 200, 400, 24
-LAMBDAS, DAMPINGS, NOISES = (0.0, 0.1, 1.0), (0.3, 3.0), (0.0, 0.2)
+LAMBDAS, DAMPINGS, NOISES = (0.0, 0.1, 1.0), (0.3, 3.0), (0.0, 0.2, 0.4)
 TO_ZERO = (0.01, 0.1, 1.0)  # lambda of the penalty that pulls to zero instead
 KEPT = ("step", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "rho", "step_length")
 

@@ -24,8 +24,4 @@ def draw(seed: int) -> Split:
 
 
 CURES = Cures("SST-2, all of BERT", NOISE, 24, draw, METHODS, layers=None)
-STUDY = CURES.study(
-    ("rlhf l2sp", "adamw linear"),
-    ("rlhf l2sp", "probe none"),
-    files=FILES,
-)
+STUDY = CURES.study(("rlhf l2sp", "adamw linear"), ("rlhf l2sp", "probe none"), files=FILES)

@@ -146,28 +146,30 @@ def heads_by_the_record(recorded, nb16_recorded):
 
 
 @claim(
-    "RLHF ends at most a tenth of a nat above its own best, with L2-SP at most 0.07",
-    "AdamW at ten times its usual rate is worse by half a nat or so where there are two classes.",
-    "which costs nothing with two classes and more than a tenth of a nat with six",
-    "RLHF with L2-SP loses 0.03 or less everywhere, AdamW 0.02 to 0.08.",
+    "RLHF ends at most 0.09 nats above its own best, with L2-SP at most 0.06",
+    "AdamW at ten times its usual rate is worse by half a nat or so where there are two classes, "
+    "and by less with six.",
+    "which costs nothing with two classes and up to 0.15 nats with six",
+    "RLHF with L2-SP loses 0.03 or less everywhere, AdamW up to 0.07.",
 )
 def a_damping_forgives(recorded, nb16_recorded):
     lost = nb16_recorded.regrets(recorded("nb16_untuned.json"))
-    assert max(max(row) for row in lost["RLHF"].values()) < 0.105
-    assert max(max(row) for row in lost["RLHF, L2-SP"].values()) < 0.07
+    assert max(max(row) for row in lost["RLHF"].values()) < 0.09
+    assert max(max(row) for row in lost["RLHF, L2-SP"].values()) < 0.06
     for (data, _), row in lost["AdamW"].items():
         if data == "trec":
-            assert row[0] > 0.1
+            between(row[-1], 0.05, 0.2)
+            between(row[0], 0.03, 0.15)
         else:
             between(row[-1], 0.4, 0.65)
             near(row[0], 0, absolute=0.001)
-        between(row[2], 0.015, 0.085)
-    assert all(row[2] < 0.032 for row in lost["RLHF, L2-SP"].values())
+    assert all(row[2] < 0.03 for row in lost["RLHF, L2-SP"].values())
+    near(max(row[2] for row in lost["AdamW"].values()), 0.07, absolute=0.005)
 
 
 @claim(
     "With two classes the best settings of AdamW and of RLHF end at the same loss, within 0.003.",
-    "AdamW's best is well below RLHF's",
+    "AdamW's best is below RLHF's",
     "with a fifth of the labels wrong a probe with three times the λ ends below them all, on the "
     "two data sets with two classes",
 )
@@ -182,7 +184,7 @@ def forgiving_is_not_better(recorded):
             for name in draws[0]
         }
         if data == "trec":
-            assert best["AdamW"] < best["RLHF"] - 0.03
+            assert best["AdamW"] < best["RLHF"] - 0.015
             continue
         near(best["AdamW"], best["RLHF"], absolute=0.003)
         if noise:

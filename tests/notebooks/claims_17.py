@@ -107,20 +107,21 @@ def the_rule_errs_as_rarely_as_told():
 
 
 @claim(
-    'Of the five claims that are *supported* three say "some" or "may"; the other two rest on a '
+    'Of the four claims that are *supported* two say "some" or "may"; the other two rest on a '
     "logistic regression, and on a small network against plain gradient descent",
     "claims that *depend*, on the matrix or its products and on the operations of the model",
 )
 def what_is_supported_says_some(BOOK):
     words = [judged.verdict for judged in BOOK.values()]
     assert {w: words.count(w) for w in words} == {
-        "supported": 5,
+        "supported": 4,
         "refuted": 4,
+        "no difference": 1,
         "depends": 2,
         "not enough data": 3,
     }
     about = [j.claim.quantifier for j in BOOK.values() if j.verdict == "supported"]
-    assert about.count("some") == 3
+    assert about.count("some") == 2
     for name in ("λ by cross-validation", "faster than gradient descent"):
         assert BOOK[name].verdict == "supported"
 
@@ -203,21 +204,16 @@ def speed_is_as_told(BOOK):
 
 
 @claim(
-    "**SST-2** is the whole BERT on 400 sentences with 20 % wrong labels",
-    "the top layer, 200 sentences, so many percent wrong, none in sst2",
+    "the top layer of BERT, 128 sentences, with right labels and with a fifth of them wrong; ten "
+    "gradients for everybody, from one probe",
     "Nothing here has more than 22.7 million weights",
 )
 def the_data_are_as_told():
-    from rlhf_course.studies import nb10_sst2, nb12_regularizers
+    from rlhf_course.experiments import nb12_cures
+    from rlhf_course.studies import nb12_reviews, nb12_sst2
 
-    assert nb10_sst2.SENTENCES == 400 and nb10_sst2.NOISE == 0.2
-    assert nb12_regularizers.SENTENCES == 200
-    assert nb12_regularizers.DATA == {
-        "reviews-0": 0.0,
-        "reviews-20": 0.2,
-        "reviews-40": 0.4,
-        "sst2": 0.0,
-    }
+    assert (nb12_cures.SENTENCES, nb12_cures.BUDGET) == (128, 10)
+    assert (nb12_sst2.CURES.noise, nb12_reviews.CURES.noise) == (0.0, 0.2)
     h, f, layers = 384, 1536, 6
     layer = 4 * (h * h + h) + 2 * h + 2 * h * f + f + h + 2 * h
     near((30_522 + 512 + 2) * h + 2 * h + layers * layer + h * h + h, 22.7e6, relative=1e-3)
@@ -250,47 +246,42 @@ def second_order_alone_is_open(BOOK):
 
 
 @claim(
-    "in the top layer, where everybody is tuned for one price (notebook 12), L1 makes no "
-    "difference that matters, against AdamW or against no penalty",
-    "it is behind plain AdamW on three sets of four",
-    "leaves it open with three seeds, for the article's λ and for a tuned one",
+    "L1 makes no difference that matters against no penalty, and on SST-2 none against AdamW; on "
+    "the reviews its mean lies a hundredth of a nat below AdamW's, which decides nothing",
+    "the search gave L1 a damping of 100",
     "L1 towards zero, tuned at one price, made no difference that matters",
 )
-def l1_makes_no_difference_and_was_behind_adamw_three_times(BOOK):
+def l1_makes_no_difference(BOOK):
+    from rlhf_course.studies import nb12_reviews, nb12_sst2
+
     name = "less overfitting by L1"
     assert BOOK[name].verdict == "refuted"
-    fair = rows(BOOK, name, "top layer")
-    assert [(c.says, c.primary) for c in fair] == [("no difference", True)] * 2
-    top = rows(BOOK, name, "L1 at zero against AdamW")
-    assert [c.says for c in top].count("against") == 3 and not any(c.primary for c in top)
-    whole = rows(BOOK, name, "SST-2, RLHF")
-    assert [(c.says, len(c.benefits)) for c in whole] == [("open", 3), ("open", 3)]
+    assert [c.says for c in rows(BOOK, name, "against none")] == ["no difference"] * 2
+    film, reviews = rows(BOOK, name, "against AdamW")
+    assert (film.says, reviews.says) == ("no difference", "open")
+    near(reviews.mean, 0.01, absolute=0.002)
+    for study, file in ((nb12_sst2, "nb12_sst2.json"), (nb12_reviews, "nb12_reviews.json")):
+        assert study.STUDY.chosen(recorded(file))["rlhf l1"]["damping"] == 100
 
 
 @claim(
-    "one row is enough that stands after the correction, and it is the article's own case",
-    "On SST-2 with the whole BERT a pull to the pre-trained weights is ahead of L1 by a small but "
-    "steady benefit. In the top layer, tuned at one price, there is no difference that matters",
+    "A pull to the pre-trained weights, by squares on both data sets or by moduli on the reviews, "
+    "ends within 0.02 nats of L1, and the intervals say so."
 )
-def the_pull_to_the_start_is_ahead_once(BOOK):
-    name = "other regularizers do better"
-    from rlhf_course.verdicts.rule import holm
-
-    (sst2,) = rows(BOOK, name, "SST-2", "l2sp")
-    primary = [c for c in BOOK[name].comparisons if c.primary]
-    shared = holm(primary)
-    assert [c for c, word in zip(primary, shared, strict=True) if word == "for"] == [sst2]
-    between(min(sst2.benefits), 0.05, max(sst2.benefits))
-    between(max(sst2.benefits), 0.05, 0.12)
-    (fair,) = rows(BOOK, name, "top layer")
-    assert fair.says == "no difference"
+def no_pull_is_ahead_of_another(BOOK):
+    judged = BOOK["other regularizers do better"]
+    assert judged.verdict == "no difference"
+    assert [c.says for c in judged.comparisons] == ["no difference"] * 3
 
 
-@claim("leaves less than half on all four sets, dropout on two, and on the other two it is open")
-def decay_helps_on_all_four_sets(BOOK):
-    name = "dropout and L2 help little"
-    assert [c.says for c in rows(BOOK, name, "decay")] == ["against"] * 4
-    assert sorted(c.says for c in rows(BOOK, name, "dropout")) == ["against"] * 2 + ["open"] * 2
+@claim("take practically all of it away", "dropout 0.8 and decay 100, as notebook 12 shows")
+def dropout_and_decay_help(BOOK):
+    judged = BOOK["dropout and L2 help little"]
+    assert judged.verdict == "refuted"
+    # Half of the rise is a tenth of a nat: a cure that takes all away lies so far below the middle.
+    for row in judged.comparisons:
+        assert row.says == "against"
+        between(row.mean, -0.14, -0.1)
 
 
 @claim(
