@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from ..arguments import whole
 from ..regularizers import penalized
 from .task import Task
 
@@ -34,7 +37,7 @@ def outputs_of(task: Task, data: dict[str, Tensor]) -> Tensor:
     return torch.cat([outputs for _, _, outputs in task.outputs(data)])
 
 
-def calibration_error(logits: Tensor, labels: Tensor, bins: int = 10) -> float:
+def calibration_error(logits: Tensor, labels: Tensor | Sequence[int], bins: int = 10) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over bins of confidence.
 
     logits: (n, C). labels: (n,) class indices. Confidence is the largest probability, bins are of
@@ -46,14 +49,39 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 10) -> float:
     with quiet():
         from torchmetrics.functional.classification import multiclass_calibration_error
 
+    labels, bins = _labels_of(logits, labels), whole("bins", bins, 1)
     classes = logits.shape[1]
     return float(multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=bins))
 
 
-def brier_score(logits: Tensor, labels: Tensor) -> float:
+def brier_score(logits: Tensor, labels: Tensor | Sequence[int]) -> float:
     """Mean squared distance of the probabilities to the truth, over classes summed (Brier, 1950).
 
     logits: (n, C). labels: (n,). From 0 to 2; always 1/2 on two classes gives 1/2.
     """
-    truth = torch.nn.functional.one_hot(labels, logits.shape[1])
+    truth = torch.nn.functional.one_hot(_labels_of(logits, labels), logits.shape[1])
     return float((logits.softmax(1) - truth).pow(2).sum(1).mean())
+
+
+def _labels_of(logits: Tensor, labels: Tensor | Sequence[int]) -> Tensor:
+    """The labels as a tensor, where they fit the logits. Raises TypeError or ValueError."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise TypeError(f"expected logits as a float tensor, got {type(logits).__name__}")
+    if logits.ndim != 2 or not logits.numel():
+        raise ValueError(f"expected logits of shape (n, classes), got {tuple(logits.shape)}")
+    try:
+        found = torch.as_tensor(labels, device=logits.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"expected labels as integers, got {type(labels).__name__}") from error
+    n, classes = logits.shape
+    if found.shape != (n,) or found.is_floating_point() or found.is_complex():
+        raise ValueError(
+            f"expected labels as {n} integers, one for each row of logits, got shape "
+            f"{tuple(found.shape)} of {found.dtype}"
+        )
+    found = found.long()
+    if not 0 <= int(found.min()) <= int(found.max()) < classes:
+        raise ValueError(
+            f"expected labels from 0 to {classes - 1}, got {int(found.min())} to {int(found.max())}"
+        )
+    return found

@@ -505,6 +505,20 @@ def test_calibration_measures_are_their_definitions():
     brier = float((p - truth).pow(2).sum(1).mean())
     assert brier_score(logits, labels) == pytest.approx(brier, rel=1e-10)
     assert brier_score(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])) == 0.5
+    assert brier_score(torch.zeros(4, 2), [0, 1, 0, 1]) == 0.5
+
+
+@pytest.mark.parametrize("measure", [brier_score, calibration_error])
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 1], [0, 1, 2], [0, 1, -1], [0.0, 1.0, 1.0], ["a", "b", "c"], None, [[0], [1], [0]]],
+)
+def test_labels_that_do_not_fit_the_logits_are_refused(measure, labels):
+    with pytest.raises((TypeError, ValueError), match="expected labels"):
+        measure(torch.zeros(3, 2), labels)
+    for logits in (torch.zeros(3), torch.zeros(3, 2, dtype=torch.long), [[0.0, 1.0]]):
+        with pytest.raises((TypeError, ValueError), match="expected logits"):
+            measure(logits, [0, 1, 1])
 
 
 def test_outputs_are_those_of_the_whole_set_without_dropout():
