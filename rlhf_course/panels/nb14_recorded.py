@@ -230,8 +230,8 @@ def l1(study: Study) -> Figure:
         title="The same zeros, three ways (recorded)",
         x_title="zeros in the layers, in %",
         y_title="accuracy",
-        x_range=[0, 15],
-        y_range=[0.85, 0.95],
+        x_range=[0, 80],
+        y_range=[0.5, 0.95],
         readout="Zeros of λ = "
         + ", ".join(
             f"{value:g} ({share:.0f} %)" for value, share in zip(plan.L1, zeros, strict=True)

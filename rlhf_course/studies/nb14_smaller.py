@@ -21,7 +21,7 @@ SCORED, LOOKED_AT = 400, 128  # validation texts; training texts for curvature a
 FRACTIONS = (0.3, 0.5, 0.7)
 # Two epochs, prune, and the third under masks or with what is left: the same budget as without.
 AGAIN = (0.7, 0.9)
-L1 = (3e-5, 1e-4, 3e-4, 1e-3)
+L1 = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 TEMPERATURES = (1, 2, 8)
 BITS = ("8 dynamic", "8", "8 table", "4 table", "4 groups table", "3 groups table")
 METHODS = (

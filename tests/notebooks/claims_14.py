@@ -313,15 +313,31 @@ def eight_bits_cost_nothing_and_four_two_hundredths(study):
 
 @claim(
     "Up to the 14 % of zeros that λ = 0.001 makes, all three know as much as the whole model, "
-    "within a hundredth or so"
+    "within a hundredth or so.",
+    "At λ = 0.003, with 37 % of zeros, pruning afterwards is ahead: L1 loses three to four "
+    "hundredths",
+    "At λ = 0.01 three quarters are gone",
+    "keeps 0.79 to 0.84",
+    "0.67 to 0.69 by size and anything from a coin to 0.85 by curvature",
 )
-def l1_makes_few_zeros_and_costs_nothing(study, nb14):
-    assert max(nb14.plan.L1) == 1e-3
-    near(study.mean("l1", 1e-3, "zeros"), 0.14, absolute=0.005)
-    for value in nb14.plan.L1:
-        for key in ("accuracy", "magnitude after", "obd after"):
-            gap = study.mean("l1", value, key) - study.mean("dense", 0, "accuracy")
-            assert abs(gap) < 0.0125
+def l1_is_ahead_only_where_most_goes(study, nb14):
+    whole = study.mean("dense", 0, "accuracy")
+    keys = ("accuracy", "magnitude after", "obd after")
+    for value in nb14.plan.L1[:4]:
+        for key in keys:
+            near(study.mean("l1", value, key), whole, absolute=0.012)
+    near(study.mean("l1", 1e-3, "zeros"), 0.14, absolute=0.01)
+    near(study.mean("l1", 3e-3, "zeros"), 0.37, absolute=0.01)
+    near(study.mean("l1", 1e-2, "zeros"), 0.75, absolute=0.01)
+    between(whole - study.mean("l1", 3e-3, "accuracy"), 0.03, 0.04)
+    for key in keys[1:]:
+        gains = zip(study.all("l1", 3e-3, key), study.all("l1", 3e-3, "accuracy"), strict=True)
+        assert sum(a >= b for a, b in gains) >= 2
+        assert study.mean("l1", 3e-3, key) > study.mean("l1", 3e-3, "accuracy")
+    ours, size, curvature = (study.all("l1", 1e-2, key) for key in keys)
+    between(min(ours), 0.785, 0.795), between(max(ours), 0.83, 0.84)
+    between(min(size), 0.665, 0.675), between(max(size), 0.69, 0.695)
+    between(min(curvature), 0.5, 0.55), between(max(curvature), 0.845, 0.855)
 
 
 @claim(
