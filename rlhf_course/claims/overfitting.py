@@ -13,8 +13,8 @@ from .claim import Claim, Source
 from .convergence import TUNED, of_digits, of_reviews
 
 # File of a record, and what its data are called here.
-FILM = ("nb12_sst2.json", nb12_sst2, "SST-2, the top layer")
-REVIEWS = ("nb12_reviews.json", nb12_reviews, "reviews, the top layer")
+FILM = ("nb12_sst2.json", nb12_sst2, "SST-2, top layer")
+REVIEWS = ("nb12_reviews.json", nb12_reviews, "reviews, top layer")
 TOP_LAYER = (
     f"{SENTENCES} SST-2 sentences with right labels, {SENTENCES} reviews with "
     f"{nb12_reviews.NOISE:.0%} wrong ones, the top layer of a 6-layer BERT"

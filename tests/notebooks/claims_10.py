@@ -234,7 +234,7 @@ def a_live_run_lands_on_the_recorded_one(grid, reviews):
     "32 sentences for the curvature, at most eight products a step",
     "What you see at first are four steps with λ = 0",
     "32 sentences give $G$ a rank of at most 32",
-    "The curvature of 22.7 million weights is estimated from 32 sentences, so $G$ has a rank of at "
+    "The curvature of all these weights is estimated from 32 sentences, so $G$ has a rank of at "
     "most 32",
 )
 def what_a_step_sees(rlhf, free, task, GaussNewtonOperator):

@@ -197,7 +197,7 @@ def forgiving_is_not_better(recorded):
     "by about two decades, the regression and the addition problem, by about one, and Burgers, by "
     "two thirds of one.",
     "where it ends differs by almost three decades from seed to seed",
-    "RLHF ends within a third of a decade each time.",
+    "RLHF's ends lie within four tenths of a decade.",
 )
 def ahead_in_seconds(record):
     from rlhf_course.studies import nb16_map as study
@@ -207,7 +207,7 @@ def ahead_in_seconds(record):
     for problem, gain in (("poisson2", 2), ("regression", 1), ("addition", 1), ("burgers", 2 / 3)):
         near(record.place(problem, SECONDS).gain.mean, gain, relative=0.2)
     assert record.place("poisson1", SECONDS).winner == "open"
-    for method, low, high in ((study.LBFGS, 2.6, 3.0), (study.TUNED, 0.0, 0.34)):
+    for method, low, high in ((study.LBFGS, 2.6, 3.0), (study.TUNED, 0.3, 0.4)):
         ends = record.ends("poisson1", method, SECONDS)
         between(max(ends) - min(ends), low, high)
 

@@ -430,16 +430,16 @@ def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
 @claim(
     "Each verdict may err in 5 % of the cases, so that among fourteen one error would be no "
     "surprise",
-    "a good third of the comparisons train the top layer alone",
+    "three in ten of the comparisons train the top layer alone",
 )
-def a_good_third_of_the_comparisons_train_the_top_layer(BOOK, comparisons):
+def three_in_ten_comparisons_train_the_top_layer(BOOK, comparisons):
     everything = [(name, c) for name, judged in BOOK.items() for c in judged.comparisons]
     assert comparisons == len(everything)
     assert len(BOOK) == 14
-    sets = ("reviews", "sst2")
+    sets = ("reviews", "SST-2")
     top = [
         c
         for name, c in everything
         if name == "classification, entities, questions" or c.about.startswith(sets)
     ]
-    between(len(top) / len(everything), 0.33, 0.45)
+    between(len(top) / len(everything), 0.27, 0.33)
