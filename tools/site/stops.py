@@ -38,9 +38,8 @@ STOPS = {
         1: {"a": 7, "b": 7, "damping": 9},
         2: {"a": 5, "b": 5, "guard": 7, "damping": 2, "goal": False},
     },
-    "10": {1: "linear", 2: {"lambda_reg": 3, "damping": 2, "noise": 2}},
+    "10": {1: "linear", 2: {"lambda_reg": 3, "damping": 2, "noise": 3}},
     "11": {1: {"n": 4, "sample": 2, "folds": [2, 5, 10], "seeds": [1, 5], "rule": 2}},
-    "12": {2: {"data": 4}},
     "15": {
         1: {
             "shape": 5,
@@ -53,5 +52,6 @@ STOPS = {
         },
         2: {"matrix": 2, "epochs": 2},
     },
+    "16": {2: {"axis": 2, "problem": 7, "rlhf": 2}},
     "17": {1: {"claim": 14}},
 }
