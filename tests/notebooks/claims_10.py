@@ -304,6 +304,7 @@ def two_steps_of_the_optimizer_go_as_promised(RLHFOptimizer, task, batch):
     "sentences with right labels to choose by",
     "the loss on all 872 **test** sentences",
     "may spend ten gradients",
+    "every run had ten gradients, 128 sentences and one probe to begin with",
     "searched with two seeds that judge nothing",
     "keeps choosing and judging apart, with five seeds",
 )
@@ -338,7 +339,8 @@ def all_of_bert_buys_a_hundredth(sst):
     "for RLHF a λ of 9 and a μ of 27, for AdamW a rate of 1e-5, a fifth of the usual",
     "by less than half, in 2-norm, of a whole that measures 280",
     "nearly all training labels are learnt",
-    "AdamW makes 80 small steps, each from 16 sentences; RLHF makes four",
+    "For its ten gradients AdamW makes 80 small steps, each from 16 sentences",
+    "RLHF makes four",
 )
 def what_the_search_chose(sst, text):
     assert (sst.chosen["rlhf l2sp"]["lambda_reg"], sst.chosen["rlhf l2sp"]["damping"]) == (9, 27)
@@ -348,6 +350,11 @@ def what_the_search_chose(sst, text):
     near(sst.mean("probe none", "weight_norm"), 280, relative=0.01)
     assert 10 * math.ceil(128 / 16) == 80
     assert set(sst.measure("rlhf l2sp", "step")) == {4}
+
+
+@claim("Take *L1 to zero* and λ = 1e-4, the article's own λ")
+def the_panel_has_the_articles_penalty(knobs, nb10):
+    assert nb10.PENALTIES["L1 to zero"] == "l1" and {"penalty", "lambda_reg"} <= set(knobs.values)
 
 
 @claim("The runs below start at the probe, where the head is good already")
