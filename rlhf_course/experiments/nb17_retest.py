@@ -8,7 +8,8 @@ from collections.abc import Callable
 from ..claims.sketch import CLOSE, apart
 from ..recorded import recorded
 from ..studies import nb17_digits, nb17_lambda, nb17_models
-from .nb17_race import GRADIENTS, Purse, Race
+from .nb17_race import DigitsRace
+from .race import GRADIENTS, Purse
 
 TUNED, DEFAULT = "tuned", "torch's default"
 ADAM, DESCENT = "faster than Adam", "faster than gradient descent"
@@ -32,7 +33,7 @@ def against(claim: str) -> Callable[[int, str], float]:
         theirs = chosen[f"{OPPONENTS[claim]}, {GRADIENTS}"]
         if baseline == DEFAULT:
             theirs = UNTUNED[claim] | {"for": GRADIENTS}
-        floor = Race(seed, False, nb17_digits.LAMBDA)
+        floor = DigitsRace(seed, False, nb17_digits.LAMBDA)
         floor.lbfgs(50, Purse(GRADIENTS, FLOOR_EVALUATIONS))
         least = floor.measured()["objective"]
         ours = chosen[f"{nb17_digits.RLHF}, {GRADIENTS}"]

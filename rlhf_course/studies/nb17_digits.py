@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
-from ..experiments.nb17_race import FIRST_ORDER, GRADIENTS, SAMPLES, SECONDS, Purse, Race
+from ..experiments.nb17_race import SAMPLES, DigitsRace
 from ..experiments.nb17_race import rows as images_of
-from ..recorded import results
+from ..experiments.race import FIRST_ORDER, GRADIENTS, SECONDS, Purse
+from ..experiments.race_gaps import FLOOR, OURS, Gaps
 from ..verdicts.comparison import Comparison
 from . import Question, Study, end_or_start
 from .tuning import Axis, Search, Tuned
 
-RLHF, LBFGS, FLOOR = "RLHF", "L-BFGS", "floor"
+RLHF, LBFGS = OURS, "L-BFGS"
 DESCENT, SGD, ADAM, DECAYED, ADAMW = FIRST_ORDER
 VALIDATION = "validation"
 LAMBDA = 1e-3  # of the objective λ|W|²/2 that all minimize; for VALIDATION there is none
@@ -81,12 +82,12 @@ def rows(settings: dict[str, Any]) -> dict[str, list[int]]:
     return images_of(settings["seed"], settings["seed"] in TUNING_SEEDS)
 
 
-def race(settings: dict[str, Any]) -> tuple[Race, Purse]:
+def race(settings: dict[str, Any]) -> tuple[DigitsRace, Purse]:
     """A run to the end of its budget. Raises FloatingPointError where RLHF diverges."""
     method, quantity, seed = settings["method"], settings["for"], settings["seed"]
     weight = 0.0 if quantity == VALIDATION else LAMBDA
     _warm()
-    found = Race(seed, seed in TUNING_SEEDS, weight)
+    found = DigitsRace(seed, seed in TUNING_SEEDS, weight)
     unit = SECONDS if quantity == SECONDS else GRADIENTS
     purse = Purse(unit, MOST_EVALUATIONS if method == FLOOR else BUDGETS[quantity])
     if method == FLOOR:
@@ -105,7 +106,7 @@ def race(settings: dict[str, Any]) -> tuple[Race, Purse]:
 def _warm() -> None:
     """What is loaded with the first step of each kind is no cost of a method."""
     for method in (ADAM, RLHF, LBFGS):
-        found, purse = Race(0, True, LAMBDA), Purse(GRADIENTS, 20.0)
+        found, purse = DigitsRace(0, True, LAMBDA), Purse(GRADIENTS, 20.0)
         if method == RLHF:
             found.rlhf(1.0, 3, SAMPLES // 2, purse)
         elif method == LBFGS:
@@ -117,7 +118,7 @@ def _warm() -> None:
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Objective and test loss at the start and at the end, and the gradients that it took."""
     seed, judges = settings["seed"], settings["seed"] not in TUNING_SEEDS
-    before = Race(seed, not judges, 0.0 if settings["for"] == VALIDATION else LAMBDA)
+    before = DigitsRace(seed, not judges, 0.0 if settings["for"] == VALIDATION else LAMBDA)
     start = before.measured()
     try:
         after, purse = race(settings)
@@ -145,47 +146,12 @@ def _short(values: Iterable[float], digits: int = 6) -> list[float | None]:
 # -- what it is to decide -------------------------------------------------------------------
 
 
-def ends(document: Mapping[str, Any], method: str, quantity: str, seeds) -> list[dict[str, Any]]:
-    """The judged runs of a tuned method."""
-    chosen = STUDY.chosen(document)[f"{method}, {quantity}"]
-    return results(document, [chosen | {"seed": seed} for seed in seeds])
+def _study() -> Study:
+    return STUDY
 
 
-def gaps(document: Mapping[str, Any], method: str, quantity: str, seeds) -> list[float]:
-    """Objective above its floor, log10 of it, one for each seed."""
-    floors = results(
-        document, [{"method": FLOOR, "for": GRADIENTS, "seed": seed} for seed in seeds]
-    )
-    return [
-        math.log10(max(loss_of(quantity)(r) - floor["objective"][-1], RESOLUTION))
-        for r, floor in zip(ends(document, method, quantity, seeds), floors, strict=True)
-    ]
-
-
-def faster_than(theirs: tuple[str, ...], beside: tuple[str, ...] = ()):
-    """Gap of the objective against these methods at equal gradients and at equal CPU seconds."""
-
-    def compare(document: Mapping[str, Any], seeds) -> list[Comparison]:
-        found = []
-        for method in (*theirs, *beside):
-            for quantity in (GRADIENTS, SECONDS):
-                pairs = zip(
-                    gaps(document, method, quantity, seeds),
-                    gaps(document, RLHF, quantity, seeds),
-                    strict=True,
-                )
-                equal = "gradients" if quantity == GRADIENTS else "CPU seconds"
-                found.append(
-                    Comparison(
-                        f"digits, RLHF against {method}, gap at equal {equal}",
-                        tuple(other - ours for other, ours in pairs),
-                        "decades",
-                        primary=method in theirs,
-                    )
-                )
-        return found
-
-    return compare
+GAPS = Gaps("digits", _study, RESOLUTION)
+ends, faster_than = GAPS.ends, GAPS.faster_than
 
 
 def overfits_less(document: Mapping[str, Any], seeds) -> list[Comparison]:
