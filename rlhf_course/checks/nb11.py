@@ -232,3 +232,45 @@ def nested(answer):
 
 def _rest(seen: frozenset) -> frozenset:
     return frozenset(range(30)) - seen
+
+
+@exercise("11.left_out")
+def left_out(answer):
+    """A function (H, y) -> each sample's residual under the fit without it, (n,)."""
+    for seed in range(3):
+        n, p = integer(12, 18, seed), integer(3, 6, seed + 10)
+        X, y = randn(n, p, seed=seed), randn(n, seed=seed + 20)
+        strength = 2.0 ** integer(-2, 3, seed + 30)
+        H = X @ torch.linalg.solve(X.T @ X + strength * torch.eye(p, dtype=X.dtype), X.T)
+        fitted, h = H @ y, H.diagonal()
+        truth = y - torch.stack([_without(X, y, strength, i) for i in range(n)])
+        expect(
+            call(answer, H, y),
+            truth,
+            {
+                "Those are the residuals of the one fit, which has seen every sample.": y - fitted,
+                "Those are the predictions of the one fit.": fitted,
+                "Those are the predictions without the sample; its residual is y less that.": y
+                - truth,
+                "Dropping H's entry on the diagonal is not enough: the other weights rise when "
+                "sample i is gone.": y - (fitted - h * y),
+                "Left out, a sample is missed: its residual grows. Yours shrinks.": (y - fitted)
+                * (1 - h),
+                "You divided by the mean of 1 − Hᵢᵢ, which is generalized cross-validation (Golub, "
+                "Heath and Wahba 1979); each sample has its own.": (y - fitted) / (1 - h.mean()),
+                "You divided by H's diagonal: a sample that leads the fit alone has Hᵢᵢ = 1, and "
+                "what remains of it is 1 − Hᵢᵢ.": (y - fitted) / h,
+                "The square is for the loss; a residual is divided once.": (y - fitted)
+                / (1 - h) ** 2,
+            },
+            "Put the prediction without i in the place of yᵢ: does the fit to these labels change?",
+            what="residuals",
+        )
+    return correct("One fit knows what n fits would say. That is leave-one-out in closed form.")
+
+
+def _without(X, y, strength, i):
+    """Prediction for sample i by the ridge fit to all others."""
+    keep = torch.arange(len(y)) != i
+    A = X[keep].T @ X[keep] + strength * torch.eye(X.shape[1], dtype=X.dtype)
+    return X[i] @ torch.linalg.solve(A, X[keep].T @ y[keep])

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from ..checking.cases import integer
 from ..checking.expect import call, expect, randn
-from ..checking.feedback import almost, correct, require
+from ..checking.feedback import Wrong, almost, correct, require
 from ..checking.goals import goal
 from ..checking.registry import exercise
 
@@ -141,3 +141,119 @@ def span(answer):
             what="span loss",
         )
     return correct("Two softmaxes over places: convex in the logits, so Gauss-Newton applies.")
+
+
+@exercise("13.curvature")
+def curvature(answer):
+    """A function (logits, mask) -> Hessian of the cross-entropy by the logits, (T, T)."""
+    for seed in range(3):
+        T = integer(5, 8, seed)
+        logits = 2 * randn(T, seed=seed) - 60
+        mask = (torch.arange(T) < T - integer(1, 2, seed + 10)).long()
+        right = integer(0, int(mask.sum()) - 1, seed + 20)
+        p = torch.softmax(logits.masked_fill(mask == 0, -torch.inf), 0)
+        free = torch.softmax(logits, 0)
+        e = torch.nn.functional.one_hot(torch.tensor(right), T).double()
+        inner = mask.bool()
+        expect(
+            call(answer, logits, mask),
+            torch.diag(p) - torch.outer(p, p),
+            {
+                "Padding has a probability in your softmax, and with it a curvature: its rows and "
+                "columns have to be 0.": torch.diag(free) - torch.outer(free, free),
+                "That is the diagonal alone. A place that becomes more probable makes the others "
+                "less so.": torch.diag(p * (1 - p)),
+                "The part that the normalization brings, − p pᵀ, is missing.": torch.diag(p),
+                "That is the gradient times itself for one right place, as in the empirical Fisher "
+                "matrix. The curvature does not ask which place is right.": torch.outer(
+                    p - e, p - e
+                ),
+                "The sign of one part is wrong: along (1, ..., 1) there is no curvature.": torch.diag(
+                    p
+                )
+                + torch.outer(p, p),
+                "A (T, T) matrix is asked for, padding included, with zeros there.": (
+                    torch.diag(p) - torch.outer(p, p)
+                )[inner][:, inner],
+            },
+            "Differentiate log Σ exp(zⱼ), over the places that count, twice.",
+            what="Hessian",
+        )
+    return correct(
+        "It depends on no label, is symmetric, positive semi-definite, and 0 at padding."
+    )
+
+
+FAULTS = ("mask", "rest", "alike")
+
+
+@exercise("13.diagnose")
+def diagnose(answer):
+    """A function (loss, batch) -> "mask", "rest", "alike" or "nothing"."""
+    for case, fault in enumerate(2 * ("", *FAULTS)):
+        loss, batch = _suspect(fault, case)
+        said, truth = call(answer, loss, batch), fault or "nothing"
+        require(
+            isinstance(said, str) and said.strip().lower() in (*FAULTS, "nothing"),
+            'Return one of the words "mask", "rest", "alike" and "nothing".',
+        )
+        if said.strip().lower() != truth:
+            alone = [float(loss(_alone(batch, i))) for i in range(len(batch["labels"]))]
+            words = (batch["labels"] != IGNORED).sum(1).tolist()
+            raise Wrong(
+                f'"{said}" came for a loss with "{truth}". {_SIGNS[truth]} Here the batch costs '
+                f"{float(loss(batch)):.4f}, and its sentences, of {_listed(words)} words, alone "
+                f"{', '.join(f'{x:.4f}' for x in alone)}."
+            )
+    return correct("Three comparisons find what no error message tells.")
+
+
+_SIGNS = {
+    "mask": "Without padding each sentence costs what it should; what changes is the padded batch.",
+    "rest": "Where −100 is written, a label makes no difference. With this loss, does 0 there cost "
+    "anything new?",
+    "alike": "Each sentence alone is right. How are they put together: by words, or one by one?",
+    "nothing": "The batch costs the mean of its sentences, weighed by words, and −100 is left out.",
+}
+
+
+def _listed(numbers):
+    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+
+
+def _alone(batch, i):
+    length = int(batch["attention_mask"][i].sum())
+    return {key: value[i : i + 1, :length] for key, value in batch.items()}
+
+
+def _suspect(fault, case):
+    """A loss with this fault, on a batch of sentences of different lengths."""
+    seed = 100 * case
+    n, T = integer(3, 4, seed), integer(9, 11, seed + 1)
+    words, tags, width = 12, 4, 5
+    E, W = randn(words, width, seed=seed + 2), randn(width, tags, seed=seed + 3)
+    lengths = torch.tensor([T, 4, *(integer(5, T - 1, seed + 4 + k) for k in range(n - 2))])
+    inside = torch.arange(T) < lengths[:, None]
+    ids = torch.stack([_choices(1, words - 1, T, seed + 20 + k) for k in range(n)]) * inside
+    labels = torch.stack([_choices(0, tags - 1, T, seed + 30 + k) for k in range(n)])
+    scored = inside & (torch.arange(T) > 0) & (torch.arange(T) < lengths[:, None] - 1)
+    labels = labels.masked_fill(~scored, IGNORED)
+    batch = {"input_ids": ids, "attention_mask": inside.long(), "labels": labels}
+
+    def loss(batch):
+        x, seen = E[batch["input_ids"]], batch["attention_mask"].double()
+        seen = torch.ones_like(seen) if fault == "mask" else seen
+        context = (x * seen[:, :, None]).sum(1) / seen.sum(1, keepdim=True)
+        logits = (torch.tanh(x + 2 * context[:, None]) @ W).transpose(1, 2)
+        y = batch["labels"].clamp(min=0) if fault == "rest" else batch["labels"]
+        each = cross_entropy(logits, y, reduction="none")
+        counted = (y != IGNORED).double()
+        if fault == "alike":
+            return ((each * counted).sum(1) / counted.sum(1)).mean()
+        return (each * counted).sum() / counted.sum()
+
+    return loss, batch
+
+
+def _choices(low, high, n, seed):
+    return torch.tensor([integer(low, high, 1000 * seed + k) for k in range(n)])

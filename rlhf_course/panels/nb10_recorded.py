@@ -141,7 +141,7 @@ class Sst2(CuresRecord):
             lines={"level": 0},
             title="How far RLHF to the start is ahead",
             x_title="difference of test losses in nats, 95 % interval",
-            x_range=[-0.15, 0.15],
+            x_range=[-0.05, 0.05],
             readout="; ".join(
                 f"{name}: {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
                 for name, gain in found.items()

@@ -67,9 +67,9 @@ def gains(record: CuresRecord) -> Figure:
         marked=[name for name in rows if name.startswith("RLHF")],
         title="Gain in test loss over the probe (recorded)",
         x_range=[-1.05 * far, 1.05 * far],
-        x_title=f"nats: mean of {len(record.seeds)} seeds, interval over seeds and sentences",
+        x_title=f"nats: mean of {len(record.seeds)} seeds, 95 % interval",
         readout=f"Right is better. Ahead of the probe beyond chance: {', '.join(ahead) or 'none'}. "
-        "Diamonds are RLHF.",
+        "Diamonds are RLHF; intervals are over seeds and sentences.",
     )
 
 

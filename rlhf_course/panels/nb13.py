@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,12 @@ from rlhf_lib.record import Record
 
 from ..checking.goals import reached
 from ..checking.predictions import choice
+from ..experiments.nb13_tasks import TASKS as KINDS
+from ..experiments.nb13_tasks import deal
+from ..recorded import results
+from ..studies import nb13_tasks as made
+from ..table import Table
+from ..verdicts.comparison import Comparison
 
 choice(
     "13.entities",
@@ -44,18 +51,7 @@ choice(
     "loading it.",
 )
 
-# task: data set, kind of model, what makes the task, how many samples, how they are cut
-TASKS: dict[str, tuple] = {
-    "sentiment": (
-        "course-reviews",
-        "classification",
-        text.ClassificationTask,
-        48,
-        {"max_length": 32},
-    ),
-    "entities": ("course-entities", "ner", text.EntityTask, 40, {"max_length": 40}),
-    "questions": ("course-questions", "qa", text.QuestionTask, 16, {"max_length": 192}),
-}
+TASKS = tuple(KINDS)
 TINY = {
     "BERT": "tiny-random-bert",
     "DistilBERT": "tiny-random-distilbert",
@@ -73,16 +69,26 @@ Steps = Callable[..., Iterable[Record]]
 Runs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 
-def setting(task: str, model: str) -> tuple:
-    """Data set, kind of model, what makes the task, how many samples, and its options."""
-    data, kind, build, n, options = TASKS[task]
+def setting(task: str, model: str) -> tuple[str, type[text.Task], dict[str, Any]]:
+    """Kind of model, what makes the task, and its options."""
+    kind = KINDS[task]
     if model == PRETRAINED:
-        return data, kind, build, n, {"top_layers": 1, **options}
-    # The tiny ones spell, so texts are long: few samples, to keep it quick.
-    if kind == "qa":
+        return kind.model, kind.build, {"top_layers": 1, **kind.options}
+    # The tiny ones spell, so texts are long.
+    if kind.model == "qa":
         # Some answers have more letters than two windows share; nothing is learnt here anyway.
-        return data, kind, build, 3, {"max_length": 128, "stride": 16, "check_answers": False}
-    return data, kind, build, 6, {"max_length": 128}
+        return "qa", kind.build, {"max_length": 128, "stride": 16, "check_answers": False}
+    return kind.model, kind.build, {"max_length": 128}
+
+
+def samples(task: str, model: str) -> tuple[Any, Any]:
+    """Training samples, and unseen ones: those of the record's first seed, or a few for a tiny
+    model, to keep it quick."""
+    if model == PRETRAINED:
+        return deal(task, made.SEEDS[0], tunes=False)
+    few = 3 if task == "questions" else 6
+    training, unseen = (part.subset(few, seed=0) for part in text.load_dataset(KINDS[task].data))
+    return training, unseen
 
 
 def score(record: Record) -> float | None:
@@ -200,21 +206,37 @@ def pointing(job: text.QuestionTask) -> dict[str, Any]:
 
 
 class Study:
-    """The recorded runs, by task, method and λ: one result for each seed."""
+    """The recorded runs by task, method and λ, one result for each seed; and the chosen ones.
+
+    Attributes:
+        chosen: by task and method, the settings that the search chose.
+        lambdas: the grid. seeds: of the chosen runs; the grid has the first of them.
+    """
 
     def __init__(self, document: Mapping[str, Any]):
-        self.runs: dict[tuple, list[Mapping[str, Any]]] = {}
-        for run in document["runs"]:
-            s = run["settings"]
-            self.runs.setdefault((s["task"], s["method"], s["lambda"]), []).append(run["result"])
-        self.lambdas = sorted({key[2] for key in self.runs})
+        self.document = document
+        study = made.STUDY
+        self.chosen = {
+            (task, method): study.chosen(document)[f"{task} {method}"]
+            for task, method in made.METHODS
+        }
+        self.lambdas = list(made.LAMBDAS)
+        self.seeds = made.SEEDS[: study.looked(document)[-1].seeds]
+        self.runs = {
+            (task, method, value): results(
+                document, [settings | {"lambda": value, "seed": seed} for seed in made.GRID_SEEDS]
+            )
+            for (task, method), settings in self.chosen.items()
+            if method != "probe"
+            for value in self.lambdas
+        }
 
     def losses(self, task: str, method: str, value: float) -> Tensor:
-        """Validation losses at the end, one for each seed."""
+        """Losses on unseen samples at the end, one for each seed of the grid."""
         return torch.tensor([r["val_loss"][-1] for r in self.runs[task, method, value]])
 
     def best(self, task: str, method: str) -> float:
-        """The λ of the least mean over the seeds."""
+        """The λ of the grid with the least mean over the seeds."""
         return min(self.lambdas, key=lambda v: float(self.losses(task, method, v).mean()))
 
     def winners(self, task: str, method: str) -> list[float]:
@@ -232,12 +254,17 @@ class Study:
         """A loss before (0) or after (-1) the run, mean over the seeds."""
         return statistics.fmean(r[key][step] for r in self.runs[task, method, value])
 
-    def gradients(self, task: str, method: str, value: float) -> float:
-        return statistics.fmean(r["cost"] for r in self.runs[task, method, value])
+    def judged(self, task: str, method: str) -> list[dict[str, Any]]:
+        """What the chosen values gave, one result for each seed."""
+        return made.judged(self.document, task, method, self.seeds)
+
+    def gain(self, task: str, other: str | None) -> Comparison:
+        """RLHF against another method, or, with None, against its own start."""
+        return replace(made.gain(self.document, task, other, self.seeds), looks=made.LOOKS)
 
 
 def along_steps(study: Study, value: float) -> Figure:
-    """The validation loss of RLHF along its steps, for one λ."""
+    """The loss of RLHF on unseen samples along its steps, for one λ."""
     series, bands = {}, {}
     for task in TASKS:
         shares = [
@@ -253,11 +280,12 @@ def along_steps(study: Study, value: float) -> Figure:
         kind="lines+markers",
         title=f"RLHF with λ = {value:g} (recorded)",
         x_title="step",
-        y_title="validation loss / at the start",
+        y_title="loss on unseen samples / at the start",
         x_range=[0, 5.1],
-        y_range=[0, 1.3],
-        readout="Means of three seeds, and from the least to the largest: the entities still fall "
-        "where sentiment has begun to rise; the questions gain next to nothing.",
+        y_range=[0.6, 1.3],
+        readout="Means of the seeds, and from the least to the largest; after the last step "
+        + ", ".join(f"{task} {line[1][-1]:.2f}" for task, line in series.items())
+        + " of the loss at the start.",
     )
 
 
@@ -280,7 +308,7 @@ def along_lambda(study: Study) -> Panel:
                 t: spread(t, keys[method], lambda r: r["val_loss"][-1] / r["val_loss"][0])
                 for t in TASKS
             },
-            "score": {t: spread(t, keys[method], lambda r: r["val_f1"]) for t in TASKS},
+            "score": {t: spread(t, keys[method], lambda r: r["score"]) for t in TASKS},
         }
 
     def read(records: Sequence[dict], values: Mapping[str, Any]) -> str:
@@ -295,7 +323,7 @@ def along_lambda(study: Study) -> Panel:
         return Bands(
             {task: lambda record, task=task: record[key][task] for task in TASKS},
             x_title="λ",
-            x_range=[0.008, 4],
+            x_range=[0.008, 12],
             x_log=True,
             **axes,
         )
@@ -306,9 +334,9 @@ def along_lambda(study: Study) -> Panel:
         figures=[
             bands(
                 "loss",
-                title="Validation loss at the end (recorded)",
+                title="Loss at the end (recorded)",
                 y_title="loss, relative to the start",
-                y_range=[0, 1.8],
+                y_range=[0.6, 1.5],
             ),
             bands(
                 "score",
@@ -320,6 +348,60 @@ def along_lambda(study: Study) -> Panel:
         readout=read,
         title="Three tasks along λ",
         keep=0,
+    )
+
+
+def fair(study: Study) -> Table:
+    """What the search chose for each method, and what came of it."""
+    rows = []
+    for (task, method), settings in study.chosen.items():
+        found = study.judged(task, method)
+        tuned = {"damping": "μ", "lr": "rate"}
+        values = [f"λ {settings['lambda']:g}"]
+        values += [f"{name} {settings[key]:g}" for key, name in tuned.items() if key in settings]
+        rows.append(
+            {
+                "task": task,
+                "method": made.NAMES[method],
+                "chosen": ", ".join(values),
+                "gradients": statistics.fmean(r["cost"] for r in found),
+                "training loss": statistics.fmean(r["train_loss"][-1] for r in found),
+                "loss on unseen": statistics.fmean(r["val_loss"][-1] for r in found),
+                "score": statistics.fmean(r["score"] for r in found),
+            }
+        )
+    return Table(
+        rows,
+        caption=f"Each tuned alike; means of {len(study.seeds)} seeds (recorded)",
+        formats={
+            "gradients": ".1f",
+            "training loss": ".3f",
+            "loss on unseen": ".3f",
+            "score": ".2f",
+        },
+    )
+
+
+def ahead(study: Study) -> Figure:
+    """How far RLHF ends below the start, the probe and AdamW, with intervals of the mean."""
+    gains = {}
+    for task in TASKS:
+        others = {"its start": None, "AdamW": "adamw"}
+        if task in made.PROBED:
+            others = {"the probe": "probe", "AdamW": "adamw"}
+        for name, other in others.items():
+            gains[f"{task}, against {name}"] = study.gain(task, other)
+    return charts.ranking(
+        {name: (gain.mean, *gain.interval) for name, gain in gains.items()},
+        lines={"level": 0},
+        title="How far RLHF ends below (recorded)",
+        x_title="nats, mean and 95 % interval",
+        x_range=[-0.6, 0.6],
+        readout="; ".join(
+            f"{name}: {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
+            for name, gain in gains.items()
+        )
+        + ".",
     )
 
 

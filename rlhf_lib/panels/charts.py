@@ -105,9 +105,13 @@ def ranking(
 ) -> Figure:
     """Dots in a row each, the first row on top: `rows` maps a name to a value, or to
     (value, low, high) for an interval. `lines` maps a name to a level, drawn from top to bottom;
-    rows named in `marked` get another colour and symbol. `height` grows with the rows."""
+    rows named in `marked` get another colour and symbol. `height` grows with the rows.
+
+    Raises TypeError or ValueError for rows, lines and names that do not fit."""
     rows, lines = mapping("rows", rows), levels(lines)
     names, marked = list(rows), listed("marked", marked)
+    if strangers := [name for name in marked if name not in names]:
+        raise ValueError(f"marked: expected names of rows, out of {names}, got {strangers}")
     known = [_value(name, row) for name, row in rows.items()]
     axes.setdefault("height", 92 + 21 * len(names) + (22 if lines else 0))
     traces = []

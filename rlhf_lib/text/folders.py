@@ -83,8 +83,15 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def named_model(name: str | Path) -> None:
+    """Raises TypeError for what is no name of a model."""
+    if not isinstance(name, str | Path):
+        raise TypeError(f"name: expected a model's name or folder, got {name!r}")
+
+
 def folder_of(name: str | Path) -> Path:
     """A local folder with a config and safetensors: `name` itself, or the hub's snapshot."""
+    named_model(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return _checked(path, str(path))

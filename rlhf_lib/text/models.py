@@ -15,7 +15,7 @@ from ..arguments import real, seed_of, whole
 from ..quiet import quiet
 from .architectures import TASKS, configure, is_encoder, prepare
 from .checkpoints import check_loaded, read_config, read_tokenizer, renew_head
-from .folders import folder_of, verify_embedded
+from .folders import folder_of, named_model, verify_embedded
 from .label_names import name_outputs, places, stated_names
 from .pooled import set_pooled
 from .pooling import Pooling, choose_pooling
@@ -88,8 +88,7 @@ def load_model(
             f"label_names: expected them without num_labels, for classification or ner, got "
             f"{label_names!r} with {num_labels!r} for {task}."
         )
-    if not isinstance(name, str | Path):
-        raise TypeError(f"name: expected a model's name or folder, got {name!r}")
+    named_model(name)
     seed = seed_of("seed", seed)
     if dropout is not None and not 0.0 <= real("dropout", dropout, finite=False) < 1.0:
         raise ValueError(f"dropout: expected a rate in [0, 1), got {dropout!r}.")

@@ -94,7 +94,37 @@ def by_generator(*arguments):
     yield from fit()(*arguments)
 
 
+def without(H, y, share=1.0):
+    h = H.diagonal()
+    return (y - H @ y) / (1 - share * h)
+
+
+def one_at_a_time(H, y):
+    """The prediction without i, put in the place of y_i, does not move the fit."""
+    found = []
+    for i in range(len(y)):
+        others = float(H[i] @ y - H[i, i] * y[i])
+        found.append(float(y[i]) - others / float(1 - H[i, i]))
+    return found
+
+
+def by_fixed_point(H, y):
+    found = []
+    for i in range(len(y)):
+        labels = y.clone()
+        for _ in range(2000):
+            labels[i] = H[i] @ labels
+        found.append(y[i] - labels[i])
+    return torch.stack(found)
+
+
+def by_arrays(H, y):
+    H, y = H.numpy(), y.numpy()
+    return np.linalg.solve(np.diag(1 - np.diag(H)), y - H @ y)
+
+
 RIGHT = {
+    "11.left_out": [one_at_a_time, by_fixed_point, by_arrays],
     "11.fooled": [shown(0.1), shown(0.3, first=60), shown(0.11, first=0)],
     "11.one_se": [by_numpy, by_sorting, lambda v, m, e: max(limited(v, m, e))],
     "11.leak": [["b", fit()], ("B ", by_generator), ("B", lambda *a: list(fit()(*a)))],
@@ -108,7 +138,20 @@ RIGHT = {
 SOLUTIONS = {"11.fooled": shown(0.13), "11.leak": ("B", fit()), "11.nested": nested()}
 
 MISTAKES = {
+    "11.left_out": [
+        (lambda H, y: y - H @ y, "seen every sample"),
+        (lambda H, y: H @ y, "predictions of the one fit"),
+        (lambda H, y: y - without(H, y), "predictions without the sample"),
+        (lambda H, y: y - (H @ y - H.diagonal() * y), "not enough"),
+        (lambda H, y: (y - H @ y) * (1 - H.diagonal()), "Yours shrinks"),
+        (lambda H, y: (y - H @ y) / (1 - H.diagonal().mean()), "generalized"),
+        (lambda H, y: (y - H @ y) / H.diagonal(), "leads the fit alone"),
+        (lambda H, y: (y - H @ y) / (1 - H.diagonal()) ** 2, "divided once"),
+        (lambda H, y: without(H, y, 0.5), "off by"),
+        (lambda H, y: without(H, y).square().mean(), "Expected a tensor of shape"),
+    ],
     "11.fooled": [
+        (shown(0.2, seeds=5), "seeds"),
         (shown(0.01), "honest enough"),
         (shown(0.07), "not yet fooled"),
         (0.13, "the panel itself"),

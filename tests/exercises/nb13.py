@@ -110,7 +110,105 @@ def by_loop(word_ids, tags):
     return labels
 
 
+def second_derivative(logits, mask, hide=-torch.inf):
+    p = torch.softmax(logits.masked_fill(mask == 0, hide), 0)
+    return torch.diag(p) - p[:, None] * p
+
+
+def by_autograd(logits, mask):
+    inner = mask.bool()
+
+    def loss(z):
+        return torch.logsumexp(z[inner], 0) - z[0]
+
+    return torch.func.hessian(loss)(logits)
+
+
+def by_entries(logits, mask):
+    weights = [
+        float(m) * np.exp(float(z - logits.max())) for z, m in zip(logits, mask, strict=True)
+    ]
+    p = [w / sum(weights) for w in weights]
+    return [[p[i] * ((i == j) - p[j]) for j in range(len(p))] for i in range(len(p))]
+
+
+def jacobian_of_softmax(logits, mask):
+    return torch.func.jacrev(lambda z: torch.softmax(z.masked_fill(mask == 0, -torch.inf), 0))(
+        logits
+    )
+
+
+def empirical(logits, mask):
+    p = torch.softmax(logits.masked_fill(mask == 0, -torch.inf), 0)
+    p[0] -= 1
+    return torch.outer(p, p)
+
+
+def taken_apart(batch):
+    lengths = batch["attention_mask"].sum(1).tolist()
+    return [{k: v[i : i + 1, :n] for k, v in batch.items()} for i, n in enumerate(lengths)]
+
+
+def told(loss, batch, close=1e-9):
+    tagged = batch | {"labels": batch["labels"].clamp(min=0)}
+    if abs(loss(tagged) - loss(batch)) < close:
+        return "rest"
+    parts = taken_apart(batch)
+    alone = [float(loss(part)) for part in parts]
+    words = [int((part["labels"] != -100).sum()) for part in parts]
+    if abs(sum(alone) / len(alone) - loss(batch)) < close:
+        return "alike"
+    together = sum(w * x for w, x in zip(words, alone, strict=True)) / sum(words)
+    return "nothing" if abs(together - loss(batch)) < close else "mask"
+
+
+def told_by_padding(loss, batch):
+    """More padding moves a loss without a mask, and one that tags the rest."""
+    wider = {
+        key: torch.nn.functional.pad(value, (0, 5), value=-100 if key == "labels" else 0)
+        for key, value in batch.items()
+    }
+    if not torch.isclose(loss(wider), loss(batch), rtol=1e-9):
+        fewer = batch | {"labels": batch["labels"].masked_fill(batch["labels"] == -100, 1)}
+        same = batch | {"labels": batch["labels"].masked_fill(batch["labels"] == -100, 0)}
+        assert fewer is not same
+        return "rest" if torch.isclose(loss(same), loss(batch), rtol=1e-9) else "mask"
+    return "alike" if told(loss, batch) == "alike" else "nothing"
+
+
+def told_by_one_word(loss, batch):
+    """Without the labels of all sentences but one, nothing is put together."""
+    found = told(loss, batch)
+    return np.str_(found.upper())
+
+
+def only_padding(loss, batch):
+    parts = taken_apart(batch)
+    return (
+        "mask"
+        if abs(loss(parts[1]) - loss({k: v[1:2] for k, v in batch.items()})) > 1e-9
+        else ("nothing")
+    )
+
+
+def by_words_alone(loss, batch):
+    found = told(loss, batch)
+    return "mask" if found == "alike" else found
+
+
+def blind_to_the_rest(loss, batch):
+    found = told(loss, batch)
+    return "mask" if found == "rest" else found
+
+
+def plain_mean(loss, batch):
+    alone = [float(loss(part)) for part in taken_apart(batch)]
+    return "nothing" if abs(sum(alone) / len(alone) - loss(batch)) < 1e-9 else told(loss, batch)
+
+
 RIGHT = {
+    "13.curvature": [by_autograd, by_entries, jacobian_of_softmax],
+    "13.diagnose": [told, told_by_padding, told_by_one_word],
     "13.transfer": [run(0.05, 0.2, 0.47), run(0.1, 0.25, 0.477), run(0.12, 0.3, 0.45)],
     "13.align": [
         by_loop,
@@ -124,6 +222,29 @@ RIGHT = {
 SOLUTIONS = {"13.transfer": run(0.07, 0.22, 0.46)}
 
 MISTAKES = {
+    "13.curvature": [
+        (lambda z, m: second_derivative(z, torch.ones_like(m)), "Padding has a probability"),
+        (lambda z, m: second_derivative(z * m, torch.ones_like(m)), "off by"),
+        (lambda z, m: torch.diag(torch.diag(second_derivative(z, m))), "diagonal alone"),
+        (
+            lambda z, m: torch.diag(torch.softmax(z.masked_fill(m == 0, -torch.inf), 0)),
+            "is missing",
+        ),
+        (empirical, "off by"),
+        (lambda z, m: -second_derivative(z, m), "sign of the Hessian is wrong"),
+        (lambda z, m: second_derivative(z[m == 1], m[m == 1]), "padding included"),
+        (lambda z, m: second_derivative(z, m).sum(0), "shape"),
+    ],
+    "13.diagnose": [
+        (lambda loss, batch: "nothing", '"nothing" came for a loss with "mask"'),
+        (lambda loss, batch: "mask", '"mask" came for a loss with "nothing"'),
+        (only_padding, 'came for a loss with "rest"'),
+        (by_words_alone, 'came for a loss with "alike"'),
+        (blind_to_the_rest, "does 0 there cost"),
+        (plain_mean, "how are they put together"),
+        (lambda loss, batch: True, "one of the words"),
+        (lambda loss, batch: "padding", "one of the words"),
+    ],
     "13.transfer": [
         (run(0.3, 0.4, 0.493), "holds too tightly"),
         (run(0.001, 0.1, 0.5), "too far"),

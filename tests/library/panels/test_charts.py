@@ -91,6 +91,12 @@ def test_a_ranking_has_a_row_for_each_name_and_levels_from_top_to_bottom():
     )
 
 
+@pytest.mark.parametrize("marked", [["c"], [1], ["a", "c"], range(2)])
+def test_a_mark_on_no_row_is_refused(marked):
+    with pytest.raises(ValueError, match="marked: expected names of rows, out of"):
+        charts.ranking({"a": 1.0, "b": 2.0}, marked=marked, x_title="x", title="t")
+
+
 def test_levels_of_a_logarithmic_ranking_stand_at_the_exponent():
     figure = charts.ranking({"a": 1.0}, lines={"here": 100.0}, x_log=True, x_range=[1, 1000])
     assert figure.widget.axes["annotations"][0]["x"] == 2  # plotly's way with annotations

@@ -143,6 +143,17 @@ def test_a_checkpoint_that_no_task_has_saved(tmp_path):
         load_task(tmp_path)
 
 
+@pytest.mark.parametrize("name", [None, 0, True, b"minilm", [], ("minilm",), object(), len])
+def test_what_is_no_name_of_a_model_is_refused(name):
+    for load in (load_task, load_model_named):
+        with pytest.raises(TypeError, match="name: expected a model's name or folder, got"):
+            load(name)
+
+
+def load_model_named(name):
+    return load_model("classification", name)
+
+
 def test_a_model_for_another_task_is_refused():
     model, tokenizer = load_model(name="tiny-random", num_labels=3)
     with pytest.raises(TypeError, match="one for ner, got a BertForSequenceClassification"):
