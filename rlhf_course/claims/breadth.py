@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..recorded import NotRecorded, results
+from dataclasses import replace
+
+from ..recorded import results
 from ..studies import nb13_tasks, nb17_models
 from ..verdicts.comparison import Comparison
 from .claim import Claim, Source
@@ -30,35 +32,16 @@ def runs_on(family: str):
     return compare
 
 
-def learns(task: str, against: str | None = None):
-    """Validation loss of RLHF at its best lambda, before less after or against another method."""
+def learns(task: str):
+    """RLHF against a probe, or its own start, as the study decides it; against AdamW beside."""
 
     def compare(document: dict) -> list[Comparison]:
-        ours = _curves(document, task, "rlhf")
-        if against is None:
-            falls = tuple(curve[0] - curve[-1] for curve in ours)
-            return [Comparison(f"{task}, RLHF, validation loss, before less after", falls, "nats")]
-        theirs = _curves(document, task, against)
-        gains = tuple(b[-1] - a[-1] for a, b in zip(ours, theirs, strict=True))
-        about = f"{task}, RLHF against {against}, both with L2-SP, validation loss at the end"
-        # Shown beside: its rate was not tuned, and its gradients are a third of ours.
-        return [Comparison(about, gains, "nats", primary=False)]
+        study = nb13_tasks.STUDY
+        seeds = nb13_tasks.SEEDS[: study.looked(document)[-1].seeds]
+        beside = nb13_tasks.gain(document, task, "adamw", seeds)
+        return [*study.compared(document, task), replace(beside, looks=study.looks)]
 
     return compare
-
-
-def _curves(document: dict, task: str, method: str) -> list[list[float]]:
-    """Validation losses at the lambda of least mean at the end, one list a seed."""
-    by_value = {}
-    for value in nb13_tasks.LAMBDAS:
-        wanted = [
-            {"task": task, "method": method, "lambda": value, "seed": seed}
-            for seed in nb13_tasks.SEEDS
-        ]
-        by_value[value] = [r["val_loss"] for r in results(document, wanted)]
-    if not by_value:
-        raise NotRecorded(f"no runs of {method} on {task}")
-    return min(by_value.values(), key=lambda curves: sum(curve[-1] for curve in curves))
 
 
 EVERY_MODEL = Claim(
@@ -79,15 +62,13 @@ EVERY_MODEL = Claim(
 FOUR_APPLICATIONS = Claim(
     name="classification, entities, questions",
     words="It serves text classification, sentiment, named entities and question answering.",
-    test="On each task the validation loss falls; AdamW beside it was not tuned.",
-    data="the course's reviews, entities and questions, the top layer of a 6-layer BERT",
-    baselines="AdamW with the same penalty; for both the best of six λ on the validation set that "
-    "is reported, which flatters both",
+    test="On each task RLHF learns more than a probe of the frozen model knows, or, where the head "
+    "is not linear, more than it knew at its start: its loss on unseen samples is lower.",
+    data="the course's reviews (48 to learn from), entities (40) and questions (16), with 200, 70 "
+    "and 64 unseen ones; the top layer of a 6-layer BERT",
+    baselines="the probe, its λ searched; AdamW with a falling rate and the same penalty is shown "
+    "beside; λ, damping and rate of each are searched alike, on samples that judge nothing",
     tested_on="the top layer of a 6-layer BERT",
     shown_in=("13_tasks_and_models",),
-    sources=tuple(
-        Source(TASKS, learns(task, against))
-        for task in nb13_tasks.TASKS
-        for against in (None, "adamw")
-    ),
+    sources=tuple(Source(TASKS, learns(task)) for task in nb13_tasks.TASKS),
 )
