@@ -36,56 +36,99 @@ def fooled(records, values):
 @exercise("11.one_se")
 def one_se(answer):
     """A function (lambdas, means, errors) -> lambda of the one-standard-error rule."""
-    telling = 0
-    for case in range(1000):
-        n = 12
-        lambdas = torch.logspace(1, -3, n, dtype=torch.float64)
-        means = _grid(1 + (torch.arange(n) - 7.0 + 0.6 * randn(n, seed=case)) ** 2 / 40)
-        errors = _grid(0.1 + 0.3 * randn(n, seed=case + 5000).abs())
-        least = means.argmin()
-        # A mean that lies exactly at the limit is within it.
-        means[int(randn(1, seed=case + 9000).abs() * 2) % 3] = means[least] + errors[least]
-        order = torch.randperm(n, generator=generator(case))
-        lambdas, means, errors = lambdas[order], means[order], errors[order]
-        best = int(means.argmin())
-        limit = means[best] + errors[best]
-        within = lambdas[means <= limit]
-        truth = float(within.max())
-        half = lambdas[means <= means[best] + errors[best] / 2]
-        two = lambdas[means <= means[best] + 2 * errors[best]]
-        own = lambdas[means - errors <= means[best]]
-        first = lambdas[means <= means[0] + errors[0]]
-        strict = lambdas[(means < limit) | (means == means[best])]
-        mistakes = {
-            "That is the λ of the least mean itself; the rule goes on to larger ones.": lambdas[
-                best
-            ],
-            "That is the smallest λ within the limit; the rule takes the largest.": within.min(),
-            "That is a place in the list; the λ at that place is asked for.": float(
-                (lambdas == truth).nonzero()
-            ),
-            "You took each λ's own standard error; only that of the least mean counts.": own.max(),
-            "You took the first λ of the list for the best one: they come in any order.": first.max(),
-            "That is half a standard error; the rule allows a whole one.": half.max(),
-            "A mean that lies at the limit itself is still within one standard error.": strict.max(),
-            "Two standard errors; the rule allows one.": two.max(),
-        }
-        alone = int((means == means[best]).sum()) == 1
-        if not alone or len({truth, *map(float, mistakes.values())}) <= len(mistakes):
-            continue  # two answers are the same number here, and the hint would be a guess
-        telling += 1
-        if telling > 8:
-            break
+    cases = _telling()
+    values = [call(answer, lambdas, means, errors) for lambdas, means, errors, _, _, _ in cases]
+    # A mistake is named if it explains all that came, not one number alone.
+    explains = [
+        hint
+        for hint in cases[0][4]
+        if all(_near(v, wrong[hint]) for v, (*_, wrong, _) in zip(values, cases, strict=True))
+    ]
+    for value, (_, _, _, truth, wrong, limit) in zip(values, cases, strict=True):
         expect(
-            call(answer, lambdas.tolist(), means.tolist(), errors.tolist()),
+            value,
             truth,
-            mistakes,
-            f"The limit is {float(limit):.3f}; the largest λ with a mean of at most that is asked "
-            "for.",
+            {hint: wrong[hint] for hint in explains},
+            f"The limit is {limit:.3f}; the largest λ with a mean of at most that is asked for.",
             what="λ",
             rtol=1e-9,
         )
     return correct("The data cannot tell this λ from the winner, and it is the simpler model.")
+
+
+def _near(value, number):
+    try:
+        return abs(float(value) - number) <= 1e-9 * abs(number)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _telling():
+    """Cases (lambdas, means, errors, truth, {hint: what comes of the mistake}, limit).
+
+    In each the rule does not stay at the least mean, and of each mistake there are two cases at
+    least in which it gives another λ.
+    """
+    found, shown = [], {}
+    for case in range(4000):
+        new = _one_se_case(case)
+        if new is None:
+            continue
+        *_, truth, wrong, _ = new
+        apart = [hint for hint, value in wrong.items() if value != truth]
+        if len(found) < 8 or any(shown.get(hint, 0) < 2 for hint in apart):
+            found.append(new)
+            for hint in apart:
+                shown[hint] = shown.get(hint, 0) + 1
+        if len(found) >= 8 and len(shown) == len(wrong) and min(shown.values()) >= 2:
+            return found
+    raise AssertionError("no cases in which every mistake shows")
+
+
+def _one_se_case(case):
+    """A case with one least mean and another λ for the rule, or None."""
+    n = 12
+    lambdas = torch.logspace(1, -3, n, dtype=torch.float64)
+    means = _grid(1 + (torch.arange(n) - 7.0 + 0.6 * randn(n, seed=case)) ** 2 / 40)
+    errors = _grid(0.1 + 0.3 * randn(n, seed=case + 5000).abs())
+    least = means.argmin()
+    # A mean that lies exactly at the limit is within it.
+    means[integer(0, 4, case + 9000)] = means[least] + errors[least]
+    order = torch.randperm(n, generator=generator(case))
+    lambdas, means, errors = lambdas[order], means[order], errors[order]
+    best = int(means.argmin())
+    limit = float(means[best] + errors[best])
+    within = lambdas[means <= limit]
+    truth = float(within.max())
+    if int((means == means[best]).sum()) > 1 or truth == float(lambdas[best]):
+        return None
+    half = lambdas[means <= means[best] + errors[best] / 2]
+    two = lambdas[means <= means[best] + 2 * errors[best]]
+    strict = lambdas[(means < limit) | (means == means[best])]
+    mistakes = {
+        "That is the λ of the least mean itself; the rule goes on to larger ones.": lambdas[best],
+        "That is the smallest λ within the limit; the rule takes the largest.": within.min(),
+        "That is a place in the list; the λ at that place is asked for.": (
+            (lambdas == truth).nonzero()
+        ),
+        "You took each λ's own standard error; only that of the least mean counts.": lambdas[
+            means - errors <= means[best]
+        ].max(),
+        "You took the first λ of the list for the best one: they come in any order.": lambdas[
+            means <= means[0] + errors[0]
+        ].max(),
+        "That is half a standard error; the rule allows a whole one.": half.max(),
+        "A mean that lies at the limit itself is still within one standard error.": strict.max(),
+        "Two standard errors; the rule allows one.": two.max(),
+    }
+    return (
+        lambdas.tolist(),
+        means.tolist(),
+        errors.tolist(),
+        truth,
+        {hint: float(value) for hint, value in mistakes.items()},
+        limit,
+    )
 
 
 def _grid(values):
