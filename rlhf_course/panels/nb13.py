@@ -425,7 +425,7 @@ def other_lambda(study: Study) -> Figure:
         lines={"no cost": 0},
         title="What another task's λ costs (RLHF)",
         x_title="nats above the own best λ",
-        x_range=[-0.3, 3.2],
+        x_range=[-0.1, 1.4],
         readout="The questions with the λ of the entities: "
         f"{rows['questions, λ of entities'][0]:.2f} nats on the mean of the seeds; with "
         f"that of sentiment: {rows['questions, λ of sentiment'][0]:.2f}.",

@@ -34,28 +34,26 @@ def the_tasks_have_two_nine_and_160_classes(text, entities, qa, pieces):
 
 
 @claim(
-    "**Goal:** *entities* with MiniLM, and a validation loss below 0.478 nats at the end.",
-    "*entities*, MiniLM, a validation loss below 0.478 after the five steps.",
-    "The λ that serves sentiment best on the mean of three seeds (below), 0.3, will not do.",
-    "The first of the seeds has the panel's samples. There sentiment ends 0.11 nats above its "
-    "least validation loss; the entities are still falling, and end at 0.49, above the goal.",
+    "**Goal:** *questions* with MiniLM, and a loss below 4.95 nats on the unseen ones at the end, "
+    "which is a little below the start",
+    "*questions*, MiniLM, a loss on unseen samples below 4.95 after the five steps.",
+    "Try λ = 0.3 first",
 )
-def the_goal_is_not_reached_with_the_lambda_of_sentiment(nb13, study, fine_tuning):
+def the_goal_is_not_reached_with_the_lambda_of_entities(nb13, study, panel):
     from rlhf_course.checking.goals import reached
 
-    values = {"task": "entities", "model": nb13.PRETRAINED, "lambda_reg": 0.3}
-    kept, goal = list(fine_tuning(**values)), reached("13.transfer")
-    assert nb13.GOAL == 0.478 and kept[-1].val_loss > 0.478 and not goal(kept, values)
-    assert goal([kept[0], kept[-1].with_(val_loss=0.4779)], values)
-    assert not goal([kept[0], kept[-1].with_(val_loss=0.4781)], values)
+    goal, run = reached("13.transfer"), study.runs["questions", "rlhf", 0.3][0]["val_loss"]
+    values, kept = panel.values, panel.records
+    assert values["task"] == "questions" and goal(kept, values)
     near(kept[0].val_loss, nb13.START, relative=0.005)
-    first = study.runs["entities", "rlhf", 0.3][0]["val_loss"]
-    near(kept[-1].val_loss, first[-1], relative=0.03)
-    assert min(r.val_loss for r in kept) == kept[-1].val_loss and min(first) == first[-1]
-    near(first[-1], 0.49, absolute=0.005)
-    sentiment = study.runs["sentiment", "rlhf", 0.3][0]["val_loss"]
-    near(sentiment[-1] - min(sentiment), 0.11, absolute=0.005)
-    assert study.best("sentiment", "rlhf") == 0.3
+    # The panel has the samples of the record's first seed, and, for the questions, its damping.
+    assert study.chosen["questions", "rlhf"]["damping"] == 1.0
+    near(kept[-1].val_loss, study.runs["questions", "rlhf", 3.0][0]["val_loss"][-1], relative=0.01)
+    assert run[-1] > run[0] > nb13.GOAL == 4.95
+    assert not goal([kept[0], kept[-1].with_(val_loss=run[-1])], values)
+    assert goal([kept[0], kept[-1].with_(val_loss=4.9499)], values)
+    assert not goal([kept[0], kept[-1].with_(val_loss=4.9501)], values)
+    between(nb13.GOAL / kept[0].val_loss, 0.95, 1.0)
 
 
 @claim("What this can show is that the code runs and that its steps are accepted, no more.")
@@ -103,34 +101,57 @@ def t5_calls_every_word_o(make, fine_tuning):
 
 
 @claim(
-    "three tasks on MiniLM's top layer, six values of λ, three seeds (each draws other samples "
-    "and another head), RLHF with five steps and AdamW with eight epochs"
+    "the three tasks on MiniLM's top layer, seven values of λ, five seeds (each draws other "
+    "training samples), RLHF with five steps and AdamW with 28 epochs and a falling rate, on the "
+    "same objective, for 26 to 30 gradients",
+    "were searched for each task, with seeds of their own, and on samples that judge nothing",
 )
-def the_recorded_study_has_three_tasks_six_lambdas_and_three_seeds(study, nb13):
-    assert len(study.lambdas) == 6 and len(study.runs) == 3 * 6 * 2
+def the_recorded_study_is_as_told(study, nb13):
+    from rlhf_course.studies import nb13_tasks as made
+    from rlhf_course.studies import overlaps
+
+    assert len(study.lambdas) == 7 and len(study.runs) == 3 * 7 * 2
     for (task, method, _), found in study.runs.items():
-        assert task in nb13.TASKS and len(found) == 3
-        assert len(found[0]["val_loss"]) == {"rlhf": 6, "adamw": 9}[method]
+        assert task in nb13.TASKS and len(found) == 5
+        assert len(found[0]["val_loss"]) == {"rlhf": 6, "adamw": 2}[method]
+        assert all(26 <= r["cost"] <= 30.5 for r in found)
+    assert made.STEPS["adamw"] == 28 and made.FIXED["adamw"]["schedule"] == "linear"
+    assert list(overlaps(made.STUDY, study.document)) == []
 
 
 @claim(
-    "Questions want the largest λ of the grid in every seed (they might want more still), "
-    "entities a smaller one than 0.3.",
-    "their winners are 1, 0.3 and 0.03",
+    "With the same λ the entities end a tenth below their start, sentiment and the questions above "
+    "theirs, in every seed."
+)
+def one_lambda_ends_so_differently(study):
+    shares = {
+        task: [r["val_loss"][-1] / r["val_loss"][0] for r in study.runs[task, "rlhf", 0.3]]
+        for task in ("sentiment", "entities", "questions")
+    }
+    near(sum(shares["entities"]) / 5, 0.9, absolute=0.025)
+    assert max(shares["entities"]) < 0.95
+    assert min(shares["sentiment"]) > 1 and min(shares["questions"]) > 1
+
+
+@claim(
+    "Sentiment wants the largest λ of the grid in every seed, the entities 0.1 or 0.3, the "
+    "questions, with RLHF, 3 or 10",
+    "On sentiment and on the entities it wants the same λ",
 )
 def each_task_wants_another_lambda(study):
-    assert study.winners("questions", "rlhf") == [max(study.lambdas)] * 3
-    assert study.winners("sentiment", "rlhf") == [1.0, 0.3, 0.03]
-    assert max(study.winners("entities", "rlhf")) < 0.3
-    assert float(study.extra("entities", "sentiment").min()) > 0
-    large, middle, small = (study.losses("questions", "rlhf", v) for v in (3.0, 0.3, 0.03))
-    assert bool((large < middle).all() and (middle < small).all())
+    assert study.winners("sentiment", "rlhf") == [max(study.lambdas)] * 5
+    assert set(study.winners("entities", "rlhf")) == {0.1, 0.3}
+    assert set(study.winners("questions", "rlhf")) == {3.0, 10.0}
+    for task in ("sentiment", "entities"):
+        assert study.best(task, "adamw") == study.best(task, "rlhf")
 
 
 @claim(
-    "Keeping the λ of one task for another costs little in most pairs and 1.8 nats in one.",
+    "Keeping the λ of sentiment for the entities costs them 0.02 nats; keeping that of the "
+    "entities for the questions costs 0.8.",
     "the *mean* extra cost is never negative",
-    "what is right for the one can cost a nat or more on another",
+    "Look at the signs of the seeds instead: they agree",
+    "what is right for the one can cost nearly a nat on another",
 )
 def the_lambda_of_entities_costs_the_questions_most(study, nb13):
     extra = {
@@ -139,55 +160,43 @@ def the_lambda_of_entities_costs_the_questions_most(study, nb13):
         for other in nb13.TASKS
         if task != other
     }
-    assert all(float(cost.mean()) >= 0 for cost in extra.values())
-    assert sum(float(cost.mean()) < 0.2 for cost in extra.values()) == 4
-    near(extra["questions", "entities"].mean(), 1.8, absolute=0.05)
-    assert float(extra["questions", "entities"].min()) > 1
+    assert all(float(cost.mean()) >= 0 and float(cost.min()) >= 0 for cost in extra.values())
+    near(extra["entities", "sentiment"].mean(), 0.02, absolute=0.003)
+    near(extra["questions", "entities"].mean(), 0.83, absolute=0.02)
+    assert max(float(cost.mean()) for cost in extra.values()) < 1
 
 
 @claim(
     "Forty sentences hold hundreds of words with a tag each",
     "Sixteen questions are sixteen pairs of places",
+    "Of 48 reviews the probe has learnt what can be learnt; what a step away from it adds is "
+    "learnt by heart",
 )
-def forty_sentences_hold_hundreds_of_words(ner, qa):
+def forty_sentences_hold_hundreds_of_words(ner, qa, study):
     assert ner.samples == 40 and 300 < ner.count(ner.training) < 1000
     assert tuple(qa.training["labels"].shape) == (16, 2)
+    for value in study.lambdas:
+        for r in study.runs["sentiment", "rlhf", value]:
+            assert r["train_loss"][-1] < r["train_loss"][0]
+        assert study.mean("sentiment", "rlhf", value, "val_loss", -1) > 1.005 * study.mean(
+            "sentiment", "rlhf", value, "val_loss", 0
+        )
 
 
 @claim(
-    "With λ = 0.01 their training loss falls from 5 to below 1 while the validation loss rises "
-    "above its start.",
-    "AdamW, which has come less far, reaches about the same with hardly any λ",
+    "with λ = 0.01 their training loss falls from 5 to below 1 while that of the unseen rises by "
+    "two nats.",
+    "On the questions even the smallest does it no harm: in as many gradients it comes to a "
+    "training loss of 2, RLHF to less than 1.",
 )
 def sixteen_questions_are_learnt_by_heart(study):
     near(study.mean("questions", "rlhf", 0.01, "train_loss", 0), 5, relative=0.03)
     assert study.mean("questions", "rlhf", 0.01, "train_loss", -1) < 1
-    for run in study.runs["questions", "rlhf", 0.01]:
-        assert run["val_loss"][-1] > run["val_loss"][0]
-    least = {
-        m: float(study.losses("questions", m, study.best("questions", m)).mean())
-        for m in ("rlhf", "adamw")
-    }
-    near(least["adamw"], least["rlhf"], relative=0.02)
-    assert study.best("questions", "adamw") == min(study.lambdas)
-
-
-@claim(
-    "**AdamW agrees on sentiment and wants the smallest λ of the grid on the other two**",
-    "On entities and questions its eight epochs, for 8 gradients, end well above the training "
-    "loss that five RLHF steps reach for some 28",
-    "On sentiment it is AdamW that goes further down.",
-)
-def adamw_wants_the_smallest_lambda_where_it_stops_early(study):
-    assert study.best("sentiment", "adamw") == study.best("sentiment", "rlhf")
-    for task in ("entities", "questions"):
-        assert study.winners(task, "adamw") == [min(study.lambdas)] * 3
-        ends = {m: study.mean(task, m, 0.01, "train_loss", -1) for m in ("rlhf", "adamw")}
-        assert ends["adamw"] > 3 * ends["rlhf"]
-        near(study.gradients(task, "adamw", 0.01), 8, relative=0.01)
-        between(study.gradients(task, "rlhf", 0.01), 27, 29.5)
-    ends = {m: study.mean("sentiment", m, 0.01, "train_loss", -1) for m in ("rlhf", "adamw")}
-    assert ends["adamw"] < ends["rlhf"]
+    near(study.mean("questions", "adamw", 0.01, "train_loss", -1), 2, absolute=0.1)
+    rise = [study.mean("questions", "rlhf", 0.01, "val_loss", step) for step in (0, -1)]
+    near(rise[1] - rise[0], 2, absolute=0.2)
+    for r in study.runs["questions", "adamw", 0.01]:
+        assert r["val_loss"][-1] < r["val_loss"][0]
 
 
 @claim(
@@ -214,12 +223,12 @@ def minus_100_leaves_out_and_minus_infinity_forbids():
     near(loss(forbidden, torch.tensor([1, 0])), loss(logits[:, :2], torch.tensor([1, 0])))
 
 
-@claim("Take the λ that serves sentiment best, 0.3, and commit to an answer, with a reason.")
+@claim("Take λ = 0.3, and commit to an answer for each task, with a reason.")
 def the_predictions_have_the_right_answers(study):
     from rlhf_course.checking.predictions import find
 
-    assert study.best("sentiment", "rlhf") == 0.3
-    assert find("13.entities").truth == "too large" and study.best("entities", "rlhf") < 0.3
-    assert set(study.winners("entities", "rlhf")) <= {0.03, 0.1}
-    assert find("13.questions").truth == "too small" and study.best("questions", "rlhf") > 0.3
+    truths = {"sentiment": "too small", "entities": "about right", "questions": "too small"}
+    assert {task: find(f"13.{task}").truth for task in truths} == truths
+    assert min(study.winners("sentiment", "rlhf")) > 0.3 < min(study.winners("questions", "rlhf"))
+    assert study.best("entities", "rlhf") == 0.3
     assert find("13.optimizer").truth == "nothing"
