@@ -103,7 +103,7 @@ def t5_calls_every_word_o(make, fine_tuning):
 @claim(
     "the three tasks on MiniLM's top layer, seven values of λ, five seeds (each draws other "
     "training samples), RLHF with five steps and AdamW with 28 epochs and a falling rate, on the "
-    "same objective, for 26 to 30 gradients",
+    "same objective, for 25 to 31 gradients",
     "were searched for each task, with seeds of their own, and on samples that judge nothing",
 )
 def the_recorded_study_is_as_told(study, nb13):
@@ -114,7 +114,7 @@ def the_recorded_study_is_as_told(study, nb13):
     for (task, method, _), found in study.runs.items():
         assert task in nb13.TASKS and len(found) == 5
         assert len(found[0]["val_loss"]) == {"rlhf": 6, "adamw": 2}[method]
-        assert all(26 <= r["cost"] <= 30.5 for r in found)
+        assert all(25 <= r["cost"] <= 31 for r in found)
     assert made.STEPS["adamw"] == 28 and made.FIXED["adamw"]["schedule"] == "linear"
     assert list(overlaps(made.STUDY, study.document)) == []
 
@@ -197,6 +197,38 @@ def sixteen_questions_are_learnt_by_heart(study):
     near(rise[1] - rise[0], 2, absolute=0.2)
     for r in study.runs["questions", "adamw", 0.01]:
         assert r["val_loss"][-1] < r["val_loss"][0]
+
+
+@claim(
+    "On sentiment there is nothing to win: no difference that matters, by either optimizer.",
+    "The entities end 0.04 nats below the best probe, the questions 0.18 below their random start, "
+    "both beyond chance.",
+    "Five seeds had left the questions open; with ten they are decided.",
+    "there is no difference** that matters on sentiment and on the entities, and on the questions "
+    "ten seeds do not tell",
+    "an F1 of 0.16 for the names and of 0.06 for the answers",
+    "For sentiment it pushed λ to its bound, 100: stay at the probe.",
+    "it costs a third of a gradient",
+    "tuned alike, at one price, it came level with AdamW",
+)
+def only_the_entities_leave_the_probe(study):
+    from rlhf_course.studies import nb13_tasks as made
+
+    assert study.chosen["sentiment", "rlhf"]["lambda"] == made.STRENGTH.high == 100
+    assert study.gain("sentiment", "probe").says == "no difference"
+    entities, questions = study.gain("entities", "probe"), study.gain("questions", None)
+    assert entities.says == questions.says == "for"
+    near(entities.mean, 0.04, absolute=0.002)
+    near(questions.mean, 0.18, absolute=0.002)
+    words = [look.words["questions"] for look in made.STUDY.looked(study.document)]
+    assert words == ["not enough data", "supported"] and len(study.seeds) == 10
+    against = {task: study.gain(task, "adamw").says for task in ("sentiment", "entities")}
+    assert set(against.values()) == {"no difference"}
+    assert study.gain("questions", "adamw").says == "open"
+    for task, f1 in (("entities", 0.16), ("questions", 0.06)):
+        found = [r["score"] for r in study.judged(task, "rlhf")]
+        near(sum(found) / len(found), f1, absolute=0.006)
+    near(study.judged("sentiment", "probe")[0]["cost"], 1 / 3, relative=1e-3)
 
 
 @claim(

@@ -220,21 +220,25 @@ def the_data_are_as_told():
 
 
 @claim(
-    "**By second order alone: not enough data.** Without a penalty RLHF ends about 0.01 nats below "
-    "AdamW on the digits, and the interval reaches three hundredths of a nat to either side",
+    "On SST-2 and on the reviews RLHF without a penalty, tuned at one price, ends within 0.01 nats "
+    "of AdamW, and the intervals say *no difference*.",
+    "On the digits it ends about 0.01 nats below AdamW, and the interval reaches three hundredths "
+    "of a nat to either side.",
     "all are tested on the same 400 images, whose luck is more than twice that of the seeds",
-    "So the study ended at its second look",
+    "So that study ended at its second look",
     "it does not know that the valley belongs to 400 images",
     "L-BFGS, the fastest of all, ends more than a nat above RLHF",
 )
-def second_order_alone_is_open(BOOK):
+def second_order_alone_makes_no_difference(BOOK):
     from rlhf_course.experiments.nb17_race import SAMPLES
     from rlhf_course.studies import nb17_digits
     from rlhf_course.verdicts.comparison import variance
 
     judged = BOOK["less overfitting by second order"]
-    adamw, _, lbfgs = judged.comparisons
-    assert judged.verdict == "not enough data" and judged.more is None
+    adamw, _, lbfgs, film, reviews = judged.comparisons
+    assert judged.verdict == "refuted" and adamw.says == "open"
+    assert film.says == reviews.says == "no difference"
+    assert max(abs(film.mean), abs(reviews.mean)) < 0.01
     near(adamw.mean, 0.01, absolute=0.005)
     near(adamw.mean - adamw.interval[0], 0.03, absolute=0.005)
     assert len(adamw.by_item) == SAMPLES == 400
@@ -301,20 +305,28 @@ def six_families_and_one_refusal(BOOK):
 
 
 @claim(
-    "Entities: for the claim in all three seeds",
-    "AdamW stands beside and decides nothing: nobody tuned its rate, and it had fewer gradients",
-    "the loss of sentiment falls in two seeds and rises in one; that of questions falls in all "
-    "three, by amounts so different that the interval holds 0",
+    "The entities end 0.04 nats below a probe of the frozen model, and the questions, which have "
+    "no probe, below their start, both beyond chance. On sentiment there is *no difference* to the "
+    "probe.",
+    "So the claim *depends* on the task",
+    "no difference that matters where ten seeds tell",
+    "And F1 stays far from useful on forty sentences and sixteen questions",
 )
 def three_tasks_ran(BOOK):
     name = "classification, entities, questions"
-    (entities,) = rows(BOOK, name, "entities", "before less after")
-    assert entities.says == "for" and min(entities.benefits) > 0 and len(entities.benefits) == 3
-    assert not any(c.primary for c in rows(BOOK, name, "against adamw"))
-    (sentiment,) = rows(BOOK, name, "sentiment", "before less after")
-    assert sorted(b > 0 for b in sentiment.benefits) == [False, True, True]
+    assert BOOK[name].verdict == "depends"
+    (sentiment,) = rows(BOOK, name, "sentiment", "the probe")
+    (entities,) = rows(BOOK, name, "entities", "the probe")
     (questions,) = rows(BOOK, name, "questions", "before less after")
-    assert min(questions.benefits) > 0 and questions.says == "open"
+    assert [c.says for c in (sentiment, entities, questions)] == ["no difference", "for", "for"]
+    near(entities.mean, 0.04, absolute=0.002)
+    beside = rows(BOOK, name, "against AdamW")
+    assert not any(c.primary for c in beside) and len(beside) == 3
+    assert {c.says for c in beside} == {"no difference", "open"}
+    assert all(len(c.benefits) == 10 for c in BOOK[name].comparisons)
+    from rlhf_course.experiments.nb13_tasks import TASKS
+
+    assert (TASKS["entities"].n, TASKS["questions"].n) == (40, 16)
 
 
 @claim(
