@@ -285,7 +285,7 @@ def along_steps(study: Study, value: float) -> Figure:
         kind="lines+markers",
         title=f"RLHF with λ = {value:g} (recorded)",
         x_title="step",
-        y_title="loss on unseen samples / at the start",
+        y_title="unseen loss / at the start",
         x_range=[0, 5.1],
         y_range=[0.6, 1.3],
         readout="Means of the seeds, and from the least to the largest; after the last step "
@@ -341,7 +341,7 @@ def along_lambda(study: Study) -> Panel:
                 "loss",
                 title="Loss at the end (recorded)",
                 y_title="loss, relative to the start",
-                y_range=[0.6, 1.5],
+                y_range=[0.6, 1.6],
             ),
             bands(
                 "score",
@@ -401,7 +401,7 @@ def ahead(study: Study) -> Figure:
         lines={"level": 0},
         title="How far RLHF ends below (recorded)",
         x_title="nats, mean and 95 % interval",
-        x_range=[-0.6, 0.6],
+        x_range=[-0.15, 0.35],
         readout="; ".join(
             f"{name}: {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
             for name, gain in gains.items()

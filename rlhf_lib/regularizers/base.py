@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..arguments import flag, named_tensors, numbers, real, vector
 from ..objective.parameters import flatten
+from ..scaling import weighted_sum
 
 
 def penalized(params: Iterable) -> list[bool]:
@@ -213,7 +214,7 @@ class Regularizer:
 
     def _sum(self, d: Tensor) -> Tensor:
         w, values = self._w(d), self._value(d)
-        return w @ values if w.ndim else w * values.sum()
+        return weighted_sum(w, values) if w.ndim else w * values.sum()
 
     def gradient(self, theta: Tensor | None = None) -> Tensor:
         """Gradient of R, shape (n,); at a kink the minimum-norm subgradient, which is 0."""

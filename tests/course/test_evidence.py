@@ -21,7 +21,7 @@ from tools import evidence
 
 pytestmark = pytest.mark.long
 
-LONG = ("nb12_reviews", "nb14_smaller", "nb16_untuned")
+LONG = ("nb12_reviews", "nb13_tasks", "nb14_smaller", "nb16_head", "nb16_untuned", "nb17_reviews")
 # Other processors round otherwise, and a run of an optimizer carries that on.
 RTOL, ATOL = 2e-2, 2e-3
 SMALL = [name for name in studies.names() if studies.study(name).small is not None]

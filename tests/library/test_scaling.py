@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rlhf_lib.regularizers import L2, GroupLasso, PseudoHuber
+from rlhf_lib.regularizers import L1, L2, ElasticNet, GroupLasso, PseudoHuber
 from rlhf_lib.scaling import dot, exponent, norm, shifted
 
 
@@ -43,3 +43,16 @@ def test_penalties_are_those_of_double_precision_where_single_loses_squares(size
         ):
             single, double = asked(theta, ones), asked(theta.double(), ones.double())
             torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-44)
+
+
+@pytest.mark.parametrize("n", [16 * 4096 - 1, 16 * 4096, 3_000_001])
+@pytest.mark.parametrize("same", [True, False], ids=["equal terms", "weights of a network"])
+def test_a_penalty_of_millions_of_weights_is_summed_as_in_double_precision(n, same):
+    """One float32 sum of three million equal terms is off by a thousandth."""
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.full((n,), 0.01) if same else 0.05 * torch.randn(n, generator=generator)
+    weight = torch.rand(n, generator=generator)
+    for penalty in (L1(weight=weight), L2(weight=weight), ElasticNet(weight=weight)):
+        single, double = penalty.value(theta), penalty.value(theta.double())
+        assert single.dtype == torch.float32
+        assert float(single) == pytest.approx(float(double), rel=3e-5 if n < 100_000 else 1e-6)
