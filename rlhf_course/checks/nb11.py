@@ -279,30 +279,30 @@ def _rest(seen: frozenset) -> frozenset:
 
 @exercise("11.left_out")
 def left_out(answer):
-    """A function (H, y) -> each sample's residual under the fit without it, (n,)."""
+    """A function (S, y) -> each sample's residual under the fit without it, (n,)."""
     for seed in range(3):
         n, p = integer(12, 18, seed), integer(3, 6, seed + 10)
         X, y = randn(n, p, seed=seed), randn(n, seed=seed + 20)
         strength = 2.0 ** integer(-2, 3, seed + 30)
-        H = X @ torch.linalg.solve(X.T @ X + strength * torch.eye(p, dtype=X.dtype), X.T)
-        fitted, h = H @ y, H.diagonal()
+        S = X @ torch.linalg.solve(X.T @ X + strength * torch.eye(p, dtype=X.dtype), X.T)
+        fitted, h = S @ y, S.diagonal()
         truth = y - torch.stack([_without(X, y, strength, i) for i in range(n)])
         expect(
-            call(answer, H, y),
+            call(answer, S, y),
             truth,
             {
                 "Those are the residuals of the one fit, which has seen every sample.": y - fitted,
                 "Those are the predictions of the one fit.": fitted,
                 "Those are the predictions without the sample; its residual is y less that.": y
                 - truth,
-                "Dropping H's entry on the diagonal is not enough: the other weights rise when "
+                "Dropping S's entry on the diagonal is not enough: the other weights rise when "
                 "sample i is gone.": y - (fitted - h * y),
                 "Left out, a sample is missed: its residual grows. Yours shrinks.": (y - fitted)
                 * (1 - h),
-                "You divided by the mean of 1 − Hᵢᵢ, which is generalized cross-validation (Golub, "
+                "You divided by the mean of 1 − Sᵢᵢ, which is generalized cross-validation (Golub, "
                 "Heath and Wahba 1979); each sample has its own.": (y - fitted) / (1 - h.mean()),
-                "You divided by H's diagonal: a sample that leads the fit alone has Hᵢᵢ = 1, and "
-                "what remains of it is 1 − Hᵢᵢ.": (y - fitted) / h,
+                "You divided by S's diagonal: a sample that leads the fit alone has Sᵢᵢ = 1, and "
+                "what remains of it is 1 − Sᵢᵢ.": (y - fitted) / h,
                 "The square is for the loss; a residual is divided once.": (y - fitted)
                 / (1 - h) ** 2,
             },

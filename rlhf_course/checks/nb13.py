@@ -171,7 +171,7 @@ def curvature(answer):
                 "columns have to be 0.": torch.diag(free) - torch.outer(free, free),
                 "That is the diagonal alone. A place that becomes more probable makes the others "
                 "less so.": torch.diag(p * (1 - p)),
-                "The part that the normalization brings, − p pᵀ, is missing.": torch.diag(p),
+                "The part that the normalization brings, − π πᵀ, is missing.": torch.diag(p),
                 "That is the gradient times itself for one right place, as in the empirical Fisher "
                 "matrix. The curvature does not ask which place is right.": torch.outer(
                     p - e, p - e
