@@ -63,7 +63,7 @@ GOALS = {
     ),
     "13_tasks_and_models": (
         "Three tasks, seven models, one optimizer",
-        {"task": "entities", "model": "MiniLM (a BERT), its top layer", "λ": 0.07},
+        {"task": "questions", "model": "MiniLM (a BERT), its top layer", "λ": 3},
         "13.transfer",
     ),
     "14_smaller_models": (
