@@ -34,9 +34,9 @@ choice(
     "17.adam",
     "“Second order converges faster than Adam.” Which word will the rule give?",
     WORDS,
-    truth=WORDS.index(REFUTED),
-    why="At equal gradients an Adam with a schedule is ahead; at equal CPU seconds on one thread "
-    "there is no difference that matters. None is for the claim.",
+    truth=WORDS.index(DEPENDS),
+    why="On the digits an Adam with a schedule is ahead at equal gradients; on a BERT's top layer "
+    "RLHF is, by gradients and by CPU seconds.",
 )
 choice(
     "17.second_order",

@@ -108,8 +108,10 @@ def the_rule_errs_as_rarely_as_told():
 
 @claim(
     'Of the four claims that are *supported* two say "some" or "may"; the other two rest on a '
-    "logistic regression, and on a small network against plain gradient descent",
-    "claims that *depend*, on the matrix or its products and on the operations of the model",
+    "logistic regression, and on a small network and a BERT's top layer against plain gradient "
+    "descent",
+    "claims that *depend*, on the problem, the task, the operations of the model, and on the "
+    "matrix or its products, and the one for which there is *not enough data*",
 )
 def what_is_supported_says_some(BOOK):
     words = [judged.verdict for judged in BOOK.values()]
@@ -117,8 +119,8 @@ def what_is_supported_says_some(BOOK):
         "supported": 4,
         "refuted": 4,
         "no difference": 1,
-        "depends": 2,
-        "not enough data": 3,
+        "depends": 4,
+        "not enough data": 1,
     }
     about = [j.claim.quantifier for j in BOOK.values() if j.verdict == "supported"]
     assert about.count("some") == 2
@@ -177,30 +179,67 @@ def every_row_has_a_name_of_its_own(BOOK, nb17):
 
 @claim(
     "RLHF's gap is five times smaller at equal gradients (0.7 decades), and nearly twice at equal "
-    "seconds",
-    "Both stand beyond chance: *supported*",
-    "RLHF's gap is more than twice as large at equal gradients (about 0.35 decades), in every seed",
+    "seconds; on BERT half as large by either",
+    "All of it stands beyond chance: *supported*",
+    "RLHF's gap on the digits is more than twice as large at equal gradients (about 0.35 decades), "
+    "in every seed.",
     "At equal seconds there is *no difference* that matters",
-    "One row against, one without a difference and none for it: *refuted*",
-    "A constant rate costs Adam a good third of its lead",
-    "its gap is ten times smaller than RLHF's at equal seconds",
-    "60 gradients of the training set, or 0.3 seconds of one thread",
+    "RLHF's gap is smaller by a quarter at equal gradients and by nearly a third at equal seconds, "
+    "beyond chance, five seeds",
+    "Two rows for it, one against, one without a difference: *depends*, on the problem",
+    "RLHF's search went on for four times as many values as Adam's, down to a damping of next to "
+    "nothing",
+    "A constant rate costs Adam a good third of its lead on the digits",
+    "on the digits its gap is ten times smaller than RLHF's at equal seconds, and on BERT its mean "
+    "is ahead of RLHF's, too",
+    "on the digits 60 gradients of the training set, or 0.3 seconds of one thread; for BERT 30, or "
+    "9",
+    "128 reviews with a fifth of the labels wrong, and the objective that this course recommends, "
+    "L2-SP with λ = 0.5",
 )
 def speed_is_as_told(BOOK):
-    from rlhf_course.studies import nb17_digits
+    from rlhf_course.experiments import nb17_reviews_race as bert
+    from rlhf_course.studies import nb17_digits, nb17_reviews
 
     assert nb17_digits.BUDGETS["gradients"] == 60 and nb17_digits.BUDGETS["seconds"] == 0.3
-    assert [BOOK[name].verdict for name in SPEED] == ["supported", "refuted"]
-    gradients, seconds = rows(BOOK, SPEED[0], "against gradient descent")
+    assert nb17_reviews.BUDGETS == {"gradients": 30, "seconds": 9} and nb17_reviews.LAMBDA == 0.5
+    assert (bert.SENTENCES, bert.NOISE) == (128, 0.2)
+    assert [BOOK[name].verdict for name in SPEED] == ["supported", "depends"]
+    descent = rows(BOOK, SPEED[0], "against gradient descent")
+    assert [c.says for c in descent] == ["for"] * 4
+    gradients, seconds, *others = descent
     near(gradients.mean, 0.7, absolute=0.05)
     between(10**seconds.mean, 1.6, 2.0)
-    gradients, seconds = rows(BOOK, SPEED[1], "against Adam with decay")
-    near(gradients.mean, -0.36, absolute=0.04)
-    assert max(gradients.benefits) < 0 and gradients.says == "against"
-    assert seconds.says == "no difference"
+    for row in others:
+        near(10**-row.mean, 0.5, absolute=0.08)
+    adam = rows(BOOK, SPEED[1], "against Adam with decay")
+    assert [c.says for c in adam] == ["against", "no difference", "for", "for"]
+    near(adam[0].mean, -0.36, absolute=0.04)
+    assert max(adam[0].benefits) < 0 and {len(c.benefits) for c in adam[2:]} == {5}
+    near(10 ** -adam[2].mean, 0.75, absolute=0.03)
+    near(10 ** -adam[3].mean, 0.69, absolute=0.03)
     constant = rows(BOOK, SPEED[1], "against Adam,", "equal gradients")[0]
-    between(1 - constant.mean / gradients.mean, 0.35, 0.5)
-    near(rows(BOOK, SPEED[1], "L-BFGS", "seconds")[0].mean, -1.0, absolute=0.1)
+    between(1 - constant.mean / adam[0].mean, 0.35, 0.5)
+    digits, there = rows(BOOK, SPEED[1], "L-BFGS", "seconds")
+    near(digits.mean, -1.0, absolute=0.1)
+    assert there.mean < 0 > rows(BOOK, SPEED[1], "BERT", "L-BFGS", "gradients")[0].mean
+    document = recorded("nb17_reviews.json")
+    tried = nb17_reviews.STUDY.search.effort(document)
+    chosen = nb17_reviews.STUDY.chosen(document)
+    for unit in ("gradients", "seconds"):
+        near(tried[f"RLHF, {unit}"] / tried[f"Adam with decay, {unit}"], 4, absolute=0.7)
+        assert chosen[f"RLHF, {unit}"]["damping"] < 1e-3
+
+
+@claim(
+    "On the same reviews, tuned for the test loss, the two end level (below)",
+    "L-BFGS was behind RLHF nowhere",
+    "behind on the digits at equal gradients, ahead on a BERT's top layer by either price",
+)
+def faster_down_is_not_better(BOOK):
+    (reviews,) = rows(BOOK, "less overfitting by second order", "reviews")
+    assert reviews.says == "no difference"
+    assert all(c.says != "for" for c in rows(BOOK, SPEED[1], "L-BFGS"))
 
 
 @claim(
@@ -442,9 +481,9 @@ def an_untuned_adam_loses_and_a_tuned_one_does_not(again_rows):
 @claim(
     "Each verdict may err in 5 % of the cases, so that among fourteen one error would be no "
     "surprise",
-    "three in ten of the comparisons train the top layer alone",
+    "four in ten of the comparisons train the top layer alone",
 )
-def three_in_ten_comparisons_train_the_top_layer(BOOK, comparisons):
+def four_in_ten_comparisons_train_the_top_layer(BOOK, comparisons):
     everything = [(name, c) for name, judged in BOOK.items() for c in judged.comparisons]
     assert comparisons == len(everything)
     assert len(BOOK) == 14
@@ -454,4 +493,4 @@ def three_in_ten_comparisons_train_the_top_layer(BOOK, comparisons):
         for name, c in everything
         if name == "classification, entities, questions" or c.about.startswith(sets)
     ]
-    between(len(top) / len(everything), 0.27, 0.33)
+    between(len(top) / len(everything), 0.37, 0.43)
