@@ -139,6 +139,11 @@ def finetune(
     arguments.flag("coupled", coupled), arguments.flag("keep_best", keep_best)
     seed = arguments.seed_of("seed", seed)
     dropout = arguments.real("dropout", dropout, 0.0)
+    lambda_reg = arguments.real("lambda_reg", lambda_reg, 0.0)
+    if lambda_head is not None:
+        lambda_head = arguments.real("lambda_head", lambda_head, 0.0)
+    if lr is not None:
+        lr = arguments.real("lr", lr, 0.0)
     if method == "adamw" and options:
         raise TypeError(
             "method 'adamw': expected no options of RLHFOptimizer, got "

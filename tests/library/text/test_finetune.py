@@ -1,6 +1,7 @@
 """Early stopping, dropout, label smoothing, freezing and penalties in `finetune`."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -229,6 +230,16 @@ def test_masks_change_from_batch_to_batch():
     first, again = list(masked), list(masked)
     seeds = {batch.seed for single, few in (first, again) for batch in (single, *few)}
     assert len(masked) == 2 and len(seeds) == 6
+
+
+@pytest.mark.parametrize("method", ["rlhf", "adamw"])
+@pytest.mark.parametrize("name", ["lambda_reg", "lambda_head", "lr"])
+@pytest.mark.parametrize(
+    "value", ["1", [], [0.1], {}, (0.1,), object(), True, -1.0, math.nan, torch.ones(2)]
+)
+def test_what_is_no_weight_and_no_rate_is_refused_by_name(method, name, value):
+    with pytest.raises((TypeError, ValueError), match=f"{name}: expected a"):
+        list(finetune(make(), method, steps=1, **{name: value}))
 
 
 def test_a_module_without_dropout_and_a_wrong_rate_are_refused():
