@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -38,10 +39,16 @@ TASKS = {
 }
 
 
+@lru_cache
+def _splits(name: str) -> Any:
+    return text.load_dataset(TASKS[name].data)
+
+
+@lru_cache(maxsize=64)
 def deal(name: str, seed: int, tunes: bool) -> tuple[Any, Any]:
     """Training samples drawn by a seed, and half of the held-out ones: one half to tune by, the
     other to judge by."""
-    first, second = text.load_dataset(TASKS[name].data)
+    first, second = _splits(name)
     half = [i for i in range(len(second)) if (i % 2 == 0) == tunes]
     return first.subset(TASKS[name].n, seed=seed), second.take(half)
 

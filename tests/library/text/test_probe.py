@@ -302,7 +302,7 @@ def test_what_lambda_head_and_head_center_refuse():
     own = L2SP(center=torch.zeros(3))
     with pytest.raises(ValueError, match="has a center of its own, got 'zero'"):
         next(finetune(task_of(), regularizer=own, head_center="zero"))
-    with pytest.raises(ValueError, match=r"lambda_reg >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"lambda_head: expected a finite number >= 0, got -1"):
         next(finetune(task_of(), lambda_head=-1.0))
 
 
