@@ -4,7 +4,8 @@
 
 A path is a set of environment variables that make PyTorch and its libraries choose other
 instructions or another number of threads, as another processor would. A path that this processor
-does not offer is named and left out. Without a NOTEBOOK: all of notebooks/solutions.
+does not offer is named and left out. A NOTEBOOK is a number such as 04, for the form with
+solutions, or a path; without one: all of notebooks/solutions.
 """
 
 import argparse
@@ -19,6 +20,10 @@ from pathlib import Path
 from rlhf_lib.timing import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[1]
+# Run as a script, it finds its neighbours as the tests do.
+sys.path.insert(0, str(ROOT))
+
+from tools.notebooks import SOLUTIONS, paths_of  # noqa: E402
 
 # Each differs from "native" by one library's choice alone, but for the last, which is the farthest.
 PATHS = {
@@ -116,7 +121,12 @@ def main(arguments=None):
     wanted = options.paths.split(",") if options.paths else there
     if unknown := [name for name in wanted if name not in PATHS]:
         raise SystemExit(f"expected paths among {', '.join(PATHS)}, got {', '.join(unknown)}")
-    notebooks = options.notebooks or ["notebooks/solutions"]
+    notebooks = [
+        str(path)
+        for name in options.notebooks
+        for path in paths_of([name])
+        if path.parent == SOLUTIONS or not name.isdigit()
+    ] or ["notebooks/solutions"]
     worst = 0
     for name in (name for name in wanted if name in there):
         settings = " ".join(f"{key}={value}" for key, value in PATHS[name].items())

@@ -49,6 +49,19 @@ def test_what_a_processor_does_not_offer_is_said(monkeypatch, capsys):
     assert "MKL AVX2: left out, the processor is arm64" in said and "native" in said
 
 
+def test_a_notebook_is_a_number_or_a_path(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(portable, "run_path", lambda _, which, jobs: (seen.append(which), [], 1.0))
+    own = tmp_path / "own.ipynb"
+    own.touch()
+    portable.main(["10", str(own), "--paths", "native"])
+    (which,) = seen
+    assert which == [str(portable.SOLUTIONS / "10_bert.ipynb"), str(own)]
+    for name, message in (("99", "no notebook has the number 99"), ("x", "there is no notebook x")):
+        with pytest.raises(SystemExit, match=message):
+            portable.main([name, "--paths", "native"])
+
+
 def test_an_unknown_path_is_refused():
     with pytest.raises(SystemExit, match=r"expected paths among native, .*, got fast"):
         portable.main(["--paths", "fast"])
