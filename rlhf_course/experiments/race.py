@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ FIRST_ORDER: dict[str, Callable[[list, float], torch.optim.Optimizer]] = {
     "AdamW with decay": lambda p, rate: torch.optim.AdamW(p, rate, fused=True),
 }
 GRADIENTS, SECONDS = "gradients", "seconds"
+OURS, LBFGS = "RLHF", "L-BFGS"
+FLOOR = "floor"  # a long run of L-BFGS that finds the least objective
+FLOOR_HISTORY = 50
 
 
 @dataclass
@@ -92,6 +95,21 @@ class Race(ABC):
     def objective(self, batch: Any) -> Tensor:
         """Mean loss of a batch with the whole penalty."""
         return self.loss_fn(batch)[0] + self.penalty()
+
+    def run(self, settings: Mapping[str, Any], purse: Purse) -> None:
+        """A run of the method of these settings, until the purse is empty.
+
+        Raises FloatingPointError where RLHF diverges.
+        """
+        method = settings["method"]
+        if method == FLOOR:
+            self.lbfgs(FLOOR_HISTORY, purse)
+        elif method == LBFGS:
+            self.lbfgs(settings["history"], purse)
+        elif method == OURS:
+            self.rlhf(settings["damping"], settings["products"], settings["curvature"], purse)
+        else:
+            self.first_order(method, settings["rate"], settings.get("batch", self.samples), purse)
 
     def first_order(self, method: str, rate: float, batch: int, purse: Purse) -> None:
         """A run of a method of FIRST_ORDER on shuffled batches of this size."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..recorded import results
 from ..studies import Study, end_or_start
 from ..verdicts.comparison import Comparison
-from .race import GRADIENTS, SECONDS
+from .race import FLOOR, GRADIENTS, OURS, SECONDS
 
-OURS, FLOOR = "RLHF", "floor"  # the latter: a long run that finds the least objective
+
+def judged_by(seeds: Iterable[int], chosen: Mapping[str, dict[str, Any]]) -> Iterator[dict]:
+    """All methods of a seed, one after the other: the machine's state is theirs."""
+    for seed in seeds:
+        yield {"method": FLOOR, "for": GRADIENTS, "seed": seed}
+        for settings in chosen.values():
+            yield settings | {"seed": seed}
 
 
 @dataclass(frozen=True)

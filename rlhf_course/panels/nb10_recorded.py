@@ -13,6 +13,7 @@ from ..experiments.nb12_record import CuresRecord
 from ..studies import nb10_sst2 as study
 from ..table import Table
 from ..verdicts.comparison import Comparison
+from .gains import gain_chart
 from .nb10 import COIN, GRADIENT, ends, over_steps, records_of
 
 
@@ -135,18 +136,11 @@ class Sst2(CuresRecord):
 
     def pairs(self) -> Figure:
         """The same, with intervals over seeds and sentences."""
-        found = {NAMES[m]: gain for m, gain in self.gains().items()}
-        return charts.ranking(
-            {name: (gain.mean, *gain.interval) for name, gain in found.items()},
-            lines={"level": 0},
+        return gain_chart(
+            {NAMES[m]: gain for m, gain in self.gains().items()},
             title="How far RLHF to the start is ahead",
             x_title="difference of test losses in nats, 95 % interval",
             x_range=[-0.05, 0.05],
-            readout="; ".join(
-                f"{name}: {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
-                for name, gain in found.items()
-            )
-            + ".",
         )
 
     def table(self) -> Table:

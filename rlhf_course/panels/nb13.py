@@ -25,6 +25,7 @@ from ..recorded import results
 from ..studies import nb13_tasks as made
 from ..table import Table
 from ..verdicts.comparison import Comparison
+from .gains import gain_chart
 
 LEVELS = ["too small", "about right", "too large"]
 choice(
@@ -396,17 +397,11 @@ def ahead(study: Study) -> Figure:
             others = {"the probe": "probe", "AdamW": "adamw"}
         for name, other in others.items():
             gains[f"{task}, against {name}"] = study.gain(task, other)
-    return charts.ranking(
-        {name: (gain.mean, *gain.interval) for name, gain in gains.items()},
-        lines={"level": 0},
+    return gain_chart(
+        gains,
         title="How far RLHF ends below (recorded)",
         x_title="nats, mean and 95 % interval",
         x_range=[-0.15, 0.35],
-        readout="; ".join(
-            f"{name}: {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
-            for name, gain in gains.items()
-        )
-        + ".",
     )
 
 

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 
 from ..experiments.nb17_race import SAMPLES, DigitsRace
 from ..experiments.nb17_race import rows as images_of
-from ..experiments.race import FIRST_ORDER, GRADIENTS, SECONDS, Purse
-from ..experiments.race_gaps import FLOOR, OURS, Gaps
+from ..experiments.race import FIRST_ORDER, FLOOR, GRADIENTS, LBFGS, OURS, SECONDS, Purse
+from ..experiments.race_gaps import Gaps, judged_by
 from ..verdicts.comparison import Comparison
 from . import Question, Study, end_or_start
 from .tuning import Axis, Search, Tuned
 
-RLHF, LBFGS = OURS, "L-BFGS"
+RLHF = OURS
 DESCENT, SGD, ADAM, DECAYED, ADAMW = FIRST_ORDER
 VALIDATION = "validation"
 LAMBDA = 1e-3  # of the objective λ|W|²/2 that all minimize; for VALIDATION there is none
@@ -70,13 +70,6 @@ SEARCH = Search(
 )
 
 
-def judge(chosen: Mapping[str, dict[str, Any]]):
-    for seed in SEEDS:  # all methods of a seed, one after the other: the machine's state is theirs
-        yield {"method": FLOOR, "for": GRADIENTS, "seed": seed}
-        for settings in chosen.values():
-            yield settings | {"seed": seed}
-
-
 def rows(settings: dict[str, Any]) -> dict[str, list[int]]:
     """The images of a run."""
     return images_of(settings["seed"], settings["seed"] in TUNING_SEEDS)
@@ -90,29 +83,19 @@ def race(settings: dict[str, Any]) -> tuple[DigitsRace, Purse]:
     found = DigitsRace(seed, seed in TUNING_SEEDS, weight)
     unit = SECONDS if quantity == SECONDS else GRADIENTS
     purse = Purse(unit, MOST_EVALUATIONS if method == FLOOR else BUDGETS[quantity])
-    if method == FLOOR:
-        found.lbfgs(50, purse)
-    elif method == LBFGS:
-        found.lbfgs(settings["history"], purse)
-    elif method == RLHF:
-        found.rlhf(settings["damping"], settings["products"], settings["curvature"], purse)
-    else:
-        batch = settings.get("batch", SAMPLES)
-        found.first_order(method, settings["rate"], batch, purse)
+    found.run(settings, purse)
     return found, purse
 
 
 @cache
 def _warm() -> None:
     """What is loaded with the first step of each kind is no cost of a method."""
-    for method in (ADAM, RLHF, LBFGS):
-        found, purse = DigitsRace(0, True, LAMBDA), Purse(GRADIENTS, 20.0)
-        if method == RLHF:
-            found.rlhf(1.0, 3, SAMPLES // 2, purse)
-        elif method == LBFGS:
-            found.lbfgs(10, purse)
-        else:
-            found.first_order(method, 0.01, SAMPLES // 2, purse)
+    for settings in (
+        {"method": ADAM, "rate": 0.01, "batch": SAMPLES // 2},
+        {"method": RLHF, "damping": 1.0, "products": 3, "curvature": SAMPLES // 2},
+        {"method": LBFGS, "history": 10},
+    ):
+        DigitsRace(0, True, LAMBDA).run(settings, Purse(GRADIENTS, 20.0))
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +177,7 @@ STUDY = Study(
     "validation.",
     run=run,
     search=SEARCH,
-    judge=judge,
+    judge=partial(judged_by, SEEDS),
     looks=LOOKS,
     questions=(FASTER_THAN_DESCENT, FASTER_THAN_ADAM, LESS_OVERFITTING),
     rows=rows,

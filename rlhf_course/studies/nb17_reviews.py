@@ -4,16 +4,16 @@ recommends, four methods, each tuned for the very budget that judges it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ..experiments.nb17_reviews_race import LENGTH, NOISE, SENTENCES, ReviewsRace, drawn
-from ..experiments.race import FIRST_ORDER, GRADIENTS, SECONDS, Purse
-from ..experiments.race_gaps import FLOOR, OURS, Gaps
+from ..experiments.race import FIRST_ORDER, FLOOR, GRADIENTS, LBFGS, OURS, SECONDS, Purse
+from ..experiments.race_gaps import Gaps, judged_by
 from . import Question, Study, end_or_start, short
 from .tuning import Axis, Search, Tuned
 
-RLHF, LBFGS = OURS, "L-BFGS"
+RLHF = OURS
 DESCENT, _, _, DECAYED, _ = FIRST_ORDER
 LAMBDA = 0.5
 BUDGETS = {GRADIENTS: 30.0, SECONDS: 9.0}  # about the same; the latter of CPU on one thread
@@ -50,58 +50,38 @@ SEARCH = Search(
 )
 
 
-def judge(chosen: Mapping[str, dict[str, Any]]):
-    for seed in SEEDS:  # all methods of a seed, one after the other: the machine's state is theirs
-        yield {"method": FLOOR, "for": GRADIENTS, "seed": seed}
-        for settings in chosen.values():
-            yield settings | {"seed": seed}
-
-
 def rows(settings: dict[str, Any]) -> dict[str, list[str]]:
     """The reviews of a run."""
     return {"train": list(drawn(settings["seed"], settings["seed"] in TUNING_SEEDS).texts)}
 
 
-def _race(settings: dict[str, Any]) -> tuple[ReviewsRace, float]:
-    """A run to the end of its budget, and the gradients that it took."""
-    method, seed = settings["method"], settings["seed"]
-    race = ReviewsRace(seed, seed in TUNING_SEEDS, LAMBDA)
-    most = MOST_EVALUATIONS if method == FLOOR else BUDGETS[settings["for"]]
-    purse = Purse(settings["for"], most)
-    if method == FLOOR:
-        race.lbfgs(50, purse)
-    elif method == LBFGS:
-        race.lbfgs(settings["history"], purse)
-    elif method == RLHF:
-        race.rlhf(settings["damping"], settings["products"], settings["curvature"], purse)
-    else:
-        race.first_order(method, settings["rate"], settings.get("batch", SENTENCES), purse)
-    return race, purse.used
-
-
 @cache
 def _warm() -> None:
     """What is loaded with the first step of each kind is no cost of a method."""
-    for method in (DECAYED, RLHF, LBFGS):
-        race, purse = ReviewsRace(TUNING_SEEDS[0], True, LAMBDA), Purse(GRADIENTS, 3.0)
-        if method == RLHF:
-            race.rlhf(1.0, 2, 16, purse)
-        elif method == LBFGS:
-            race.lbfgs(10, purse)
-        else:
-            race.first_order(method, 1e-5, 32, purse)
+    for settings in (
+        {"method": DECAYED, "rate": 1e-5, "batch": 32},
+        {"method": RLHF, "damping": 1.0, "products": 2, "curvature": 16},
+        {"method": LBFGS, "history": 10},
+    ):
+        race = ReviewsRace(TUNING_SEEDS[0], True, LAMBDA)
+        race.run(settings, Purse(GRADIENTS, 3.0))
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Objective at the start and at the end, and the gradients that it took."""
     _warm()
-    seed = settings["seed"]
-    start = ReviewsRace(seed, seed in TUNING_SEEDS, LAMBDA).measured()["objective"]
+    seed, quantity = settings["seed"], settings["for"]
+    race = ReviewsRace(seed, seed in TUNING_SEEDS, LAMBDA)
+    start = race.measured()["objective"]
+    floor = settings["method"] == FLOOR
+    purse = Purse(quantity, MOST_EVALUATIONS if floor else BUDGETS[quantity])
+    end: float | None = None
+    gradients: float | None = None
     try:
-        race, gradients = _race(settings)
-        end: float | None = race.measured()["objective"]
-    except FloatingPointError:  # RLHF says so where it diverges
-        end, gradients = None, None
+        race.run(settings, purse)
+        end, gradients = race.measured()["objective"], purse.used
+    except FloatingPointError:
+        pass
     return short({"objective": [start, end], "gradients": gradients})
 
 
@@ -119,7 +99,7 @@ STUDY = Study(
     f"after {BUDGETS[GRADIENTS]:g} gradients and after {BUDGETS[SECONDS]:g} CPU seconds.",
     run=run,
     search=SEARCH,
-    judge=judge,
+    judge=partial(judged_by, SEEDS),
     looks=LOOKS,
     questions=(FASTER_THAN_DESCENT, FASTER_THAN_ADAM),
     rows=rows,

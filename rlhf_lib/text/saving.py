@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .classification import ClassificationTask
 from .conll import EntityDataset
 from .entities import EntityTask
-from .folders import folder_of, named_model, read_json
+from .folders import folder_of, read_json
 from .label_names import stated_names
 from .language import LanguageModelTask
 from .models import load_model, quiet_loading
@@ -112,7 +112,6 @@ def load_task(name: str | Path, *, dtype: torch.dtype | None = None) -> Any:
 
     Raises ValueError for a checkpoint without a head for its task, and what `load_model` raises.
     """
-    named_model(name)
     if name == "minilm" or (str(name).startswith(TINY) and not Path(name).is_dir()):
         raise ValueError(
             f"name: expected the folder or the hub id of a trained model, got {name!r}, which has "
