@@ -24,17 +24,17 @@ def dot(a: Tensor, b: Tensor) -> float:
     return ldexp(float(shifted(a, -i) @ shifted(b, -j)), i + j) if i or j else plain
 
 
-BLOCK = 4096
+BLOCK, MANY = 256, 2**16
 
 
 def weighted_sum(w: Tensor, values: Tensor) -> Tensor:
-    """w'values, a scalar of their type. More than a few blocks are added up in float64.
+    """w'values, a scalar of their type. Many terms are summed in blocks, these in float64.
 
     One float32 sum of 20 million terms of one sign is off by a ten-thousandth, which is more than
     a step may change it by.
     """
     whole = len(w) // BLOCK * BLOCK
-    if len(w) < 16 * BLOCK or w.dtype == torch.float64:
+    if len(w) < MANY or w.dtype == torch.float64:
         return w @ values
     parts = torch.bmm(w[:whole].reshape(-1, 1, BLOCK), values[:whole].reshape(-1, BLOCK, 1))
     rest = (w[whole:] @ values[whole:]).double()

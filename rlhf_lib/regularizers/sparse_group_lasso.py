@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..arguments import real, vector
+from ..scaling import weighted_sum
 from .base import steps
 from .group_lasso import GroupLasso
 
@@ -38,7 +39,7 @@ class SparseGroupLasso(GroupLasso):
 
     def value(self, theta: Tensor | None = None) -> Tensor:
         d = self._offset(theta)
-        return super().value(theta) + self._single(d) @ d.abs()
+        return super().value(theta) + weighted_sum(self._single(d), d.abs())
 
     def gradient(self, theta: Tensor | None = None) -> Tensor:
         d = self._offset(theta)

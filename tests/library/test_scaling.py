@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rlhf_lib.regularizers import L1, L2, ElasticNet, GroupLasso, PseudoHuber
+from rlhf_lib.regularizers import L1, L2, ElasticNet, GroupLasso, PseudoHuber, SparseGroupLasso
 from rlhf_lib.scaling import dot, exponent, norm, shifted
 
 
@@ -52,7 +52,14 @@ def test_a_penalty_of_millions_of_weights_is_summed_as_in_double_precision(n, sa
     generator = torch.Generator().manual_seed(0)
     theta = torch.full((n,), 0.01) if same else 0.05 * torch.randn(n, generator=generator)
     weight = torch.rand(n, generator=generator)
-    for penalty in (L1(weight=weight), L2(weight=weight), ElasticNet(weight=weight)):
+    groups = torch.arange(n) // 64
+    for penalty in (
+        L1(weight=weight),
+        L2(weight=weight),
+        ElasticNet(weight=weight),
+        GroupLasso(groups=groups),
+        SparseGroupLasso(groups=groups),
+    ):
         single, double = penalty.value(theta), penalty.value(theta.double())
         assert single.dtype == torch.float32
         assert float(single) == pytest.approx(float(double), rel=3e-5 if n < 100_000 else 1e-6)
